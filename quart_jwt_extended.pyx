@@ -1,0 +1,3218 @@
+# cython: language_level=3, annotation_typing=False, auto_pickle=False
+"""JSON Web Tokens (RFC 7519) for Quart: one compiled module.
+
+Table of contents, in file order:
+
+1.  Imports
+2.  Public names
+3.  Constants and defaults: every ``JWT_*`` option
+4.  Exceptions
+5.  Settings: a typed snapshot of the options
+6.  Compact JWS codec (RFC 7515): split, base64url, JSON
+7.  Keys: the prepared-key cache, sign, verify
+8.  Claims verification (RFC 7519, section 4.1)
+9.  CSRF: the double-submit check
+10. Token locations: headers, cookies, query string, JSON
+11. The request pipeline
+12. Default callbacks
+13. JWTManager
+14. Public functions: create, inspect, current request, cookies
+15. Decorators and current_user
+16. Compatibility submodules of 0.1.0
+
+A protected request runs through the file like this. A decorator (15) starts an attempt (11), which
+takes the settings (5) of the current app. The attempt asks each configured location (10) for a
+token, parses it once (6), fetches the prepared key (7), checks the signature and the claims (8) and
+the CSRF value (9), then asks the callbacks of the manager (13) about revocation, claims and the
+user. A stage that must wait hands its awaitable to the decorator; a request in which nothing waits
+creates no coroutine of its own. Whatever is raised on the way is answered by the error handlers
+that the manager registered, through the callbacks of 12 or the application's own.
+"""
+
+# -----------------------------------------------------------------------------
+# 1. Imports
+# -----------------------------------------------------------------------------
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.contextvars cimport PyContextVar_Get
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.object cimport PyObject
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8, PyUnicode_FromStringAndSize
+from libc.math cimport floor, isfinite
+from libc.string cimport memchr, memcmp
+
+import datetime as _datetime
+import functools as _functools
+import hmac as _hmac
+import inspect as _inspect
+import json as _json
+import os as _os
+import re as _re
+import sys as _sys
+import time as _time
+import types as _types
+import warnings as _warnings
+from importlib.machinery import ModuleSpec as _ModuleSpec
+
+import jwt as _jwt
+from cryptography.exceptions import UnsupportedAlgorithm as _UnsupportedAlgorithm
+from jwt.algorithms import HMACAlgorithm as _HMACAlgorithm
+from jwt.algorithms import get_default_algorithms as _get_default_algorithms
+from jwt.warnings import InsecureKeyLengthWarning as _InsecureKeyLengthWarning
+from quart import globals as _quart_globals
+from quart.json.provider import DefaultJSONProvider as _DefaultJSONProvider
+from werkzeug.exceptions import HTTPException as _HTTPException
+from werkzeug.local import LocalProxy as _LocalProxy
+
+cdef extern from "Python.h":
+    ctypedef struct _AsyncMethods "PyAsyncMethods":
+        void* am_await
+    ctypedef struct _TypeObject "PyTypeObject":
+        _AsyncMethods* tp_as_async
+    _TypeObject* _type_of "Py_TYPE"(object value)
+
+
+# -----------------------------------------------------------------------------
+# 2. Public names
+# -----------------------------------------------------------------------------
+
+__version__ = "1.0.0"
+
+__all__ = [
+    "CSRFError",
+    "FreshTokenRequired",
+    "InvalidHeaderError",
+    "JWTDecodeError",
+    "JWTExtendedException",
+    "JWTManager",
+    "NoAuthorizationError",
+    "RevokedTokenError",
+    "UserClaimsVerificationError",
+    "UserLoadError",
+    "WrongTokenError",
+    "create_access_token",
+    "create_access_token_async",
+    "create_refresh_token",
+    "create_refresh_token_async",
+    "current_user",
+    "decode_token",
+    "decode_token_async",
+    "fresh_jwt_required",
+    "get_csrf_token",
+    "get_current_user",
+    "get_jti",
+    "get_jwt_claims",
+    "get_jwt_identity",
+    "get_raw_jwt",
+    "get_raw_jwt_header",
+    "get_unverified_jwt_headers",
+    "jwt_optional",
+    "jwt_refresh_token_required",
+    "jwt_required",
+    "set_access_cookies",
+    "set_refresh_cookies",
+    "unset_access_cookies",
+    "unset_jwt_cookies",
+    "unset_refresh_cookies",
+    "verify_fresh_jwt_in_request",
+    "verify_jwt_in_request",
+    "verify_jwt_in_request_optional",
+    "verify_jwt_refresh_token_in_request",
+]
+
+
+# -----------------------------------------------------------------------------
+# 3. Constants and defaults
+# -----------------------------------------------------------------------------
+
+DEFAULTS = {
+    # Where tokens are looked for; the order is the precedence.
+    "JWT_TOKEN_LOCATION": ("headers",),
+    # Headers. The type is the scheme of RFC 9110, section 11.1; "" takes the bare token.
+    "JWT_HEADER_NAME": "Authorization",
+    "JWT_HEADER_TYPE": "Bearer",
+    # Query string.
+    "JWT_QUERY_STRING_NAME": "jwt",
+    # Cookies, by the type of the token they hold.
+    "JWT_ACCESS_COOKIE_NAME": "access_token_cookie",
+    "JWT_REFRESH_COOKIE_NAME": "refresh_token_cookie",
+    "JWT_ACCESS_COOKIE_PATH": "/",
+    "JWT_REFRESH_COOKIE_PATH": "/",
+    "JWT_COOKIE_SECURE": False,
+    "JWT_COOKIE_DOMAIN": None,
+    "JWT_SESSION_COOKIE": True,
+    "JWT_COOKIE_SAMESITE": None,
+    # JSON body.
+    "JWT_JSON_KEY": "access_token",
+    "JWT_REFRESH_JSON_KEY": "refresh_token",
+    # Double-submit CSRF protection, in force when cookies are a location.
+    "JWT_COOKIE_CSRF_PROTECT": True,
+    "JWT_CSRF_METHODS": ("POST", "PUT", "PATCH", "DELETE"),
+    "JWT_CSRF_IN_COOKIES": True,
+    # The deprecated single name; it overrides the two that follow.
+    "JWT_CSRF_HEADER_NAME": None,
+    "JWT_ACCESS_CSRF_HEADER_NAME": "X-CSRF-TOKEN",
+    "JWT_REFRESH_CSRF_HEADER_NAME": "X-CSRF-TOKEN",
+    "JWT_ACCESS_CSRF_COOKIE_NAME": "csrf_access_token",
+    "JWT_REFRESH_CSRF_COOKIE_NAME": "csrf_refresh_token",
+    "JWT_ACCESS_CSRF_COOKIE_PATH": "/",
+    "JWT_REFRESH_CSRF_COOKIE_PATH": "/",
+    "JWT_CSRF_CHECK_FORM": False,
+    "JWT_ACCESS_CSRF_FIELD_NAME": "csrf_token",
+    "JWT_REFRESH_CSRF_FIELD_NAME": "csrf_token",
+    # Lifetimes. False: the token never expires.
+    "JWT_ACCESS_TOKEN_EXPIRES": _datetime.timedelta(minutes=15),
+    "JWT_REFRESH_TOKEN_EXPIRES": _datetime.timedelta(days=30),
+    # Algorithms and keys. The secret falls back to SECRET_KEY while every algorithm is symmetric.
+    "JWT_ALGORITHM": "HS256",
+    "JWT_DECODE_ALGORITHMS": None,
+    "JWT_SECRET_KEY": None,
+    "JWT_PUBLIC_KEY": None,
+    "JWT_PRIVATE_KEY": None,
+    # Claims.
+    "JWT_IDENTITY_CLAIM": "identity",
+    "JWT_USER_CLAIMS": "user_claims",
+    "JWT_CLAIMS_IN_REFRESH_TOKEN": False,
+    "JWT_ENCODE_ISSUER": None,
+    "JWT_DECODE_ISSUER": None,
+    "JWT_DECODE_AUDIENCE": None,
+    "JWT_DECODE_LEEWAY": 0,
+    "JWT_VERIFY_SUB": True,
+    # Revocation.
+    "JWT_BLACKLIST_ENABLED": False,
+    "JWT_BLACKLIST_TOKEN_CHECKS": ("access", "refresh"),
+    # Errors.
+    "JWT_ERROR_MESSAGE_KEY": "msg",
+    # Limits. 16 KiB is what servers allow for a whole request head by default; a token beyond it can
+    # only come in a JSON body, where nothing else would bound the work that it causes.
+    "JWT_MAX_TOKEN_SIZE": 16384,
+    "JWT_SIGNATURE_CACHE_SIZE": 0,
+}
+
+# The options whose change must rebuild the snapshot: ours, and the one that the secret falls back to.
+cdef tuple _WATCHED = (*DEFAULTS, "SECRET_KEY")
+
+cdef tuple _LOCATIONS = ("headers", "cookies", "query_string", "json")
+cdef enum:
+    _HEADERS
+    _COOKIES
+    _QUERY_STRING
+    _JSON
+
+# The two types of token; options that differ by type are kept as pairs in this order.
+cdef tuple _TYPES = ("access", "refresh")
+cdef enum:
+    _ACCESS
+    _REFRESH
+
+# PyJWT's algorithm objects, our only way to a signature. "none" is not one of ours.
+cdef dict _ALGORITHMS = {
+    name: algorithm for name, algorithm in _get_default_algorithms().items() if name != "none"
+}
+
+# "No token here", where None could be the value that was sent (JSON null).
+cdef object _ABSENT = object()
+
+cdef str _EXTENSION = "quart-jwt-extended"
+cdef str _STATE = "quart-jwt-extended.state"
+
+# One year and a day less: what 0.1.0 wrote into persistent cookies, in seconds.
+cdef int _PERSISTENT_COOKIE_MAX_AGE = 31540000
+
+# Claims that the extension reads or writes under a fixed name.
+cdef frozenset _RESERVED_CLAIMS = frozenset(("type", "fresh", "csrf", "exp", "nbf", "iat"))
+
+# Prepared keys an app keeps. A service with more distinct keys than this prepares some again, which
+# costs what PyJWT pays on every request.
+cdef Py_ssize_t _KEY_CACHE_SIZE = 1024
+
+# Header segments an app remembers: one per algorithm and key id in ordinary use.
+cdef int _HEADER_SLOTS = 8
+
+# Tokens longer than this are not worth remembering in a signature cache (bytes).
+cdef Py_ssize_t _SIGNATURE_CACHE_TOKEN_SIZE = 4096
+
+
+# -----------------------------------------------------------------------------
+# 4. Exceptions
+# -----------------------------------------------------------------------------
+
+class JWTExtendedException(Exception):
+    """Base of every exception that this extension defines."""
+
+
+class JWTDecodeError(JWTExtendedException):
+    """A token lacks a claim that the extension needs, or the claim has a wrong value."""
+
+
+class InvalidHeaderError(JWTExtendedException):
+    """The header that should carry the token is malformed, or carries another scheme."""
+
+
+class NoAuthorizationError(JWTExtendedException):
+    """No token was found in any of the configured locations."""
+
+
+class CSRFError(JWTExtendedException):
+    """The CSRF double-submit value is absent or differs from the one in the token."""
+
+
+class WrongTokenError(JWTExtendedException):
+    """A refresh token was sent where an access token is expected, or the reverse."""
+
+
+class RevokedTokenError(JWTExtendedException):
+    """The token has been revoked, says the blacklist callback."""
+
+
+class FreshTokenRequired(JWTExtendedException):
+    """The token is valid but not fresh, and the endpoint asks for a fresh one."""
+
+
+class UserLoadError(JWTExtendedException):
+    """The user loader returned None for the identity in the token."""
+
+
+class UserClaimsVerificationError(JWTExtendedException):
+    """The claims verification callback refused the user claims of the token."""
+
+
+class _UnusableKeyError(_jwt.InvalidTokenError, _jwt.InvalidKeyError):
+    """A key chosen through the token cannot verify it.
+
+    PyJWT raises InvalidKeyError here, which no handler for invalid tokens catches, so that a client
+    could cause a server error; being an InvalidTokenError too makes it the client's fault.
+    """
+
+
+# -----------------------------------------------------------------------------
+# 5. Settings
+# -----------------------------------------------------------------------------
+
+# A header field name is a token (RFC 9110, section 5.6.2), and so is a cookie name (RFC 6265).
+cdef object _TOKEN_RE = _re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+cdef object _wrong_option(str name, str accepts):
+    return RuntimeError(f"{name} must be {accepts}")
+
+
+cdef str _read_text(dict values, str name):
+    value = values[name]
+    if not isinstance(value, str) or not value:
+        raise _wrong_option(name, "a non-empty string")
+    return str(value)
+
+
+cdef str _read_token(dict values, str name):
+    value = values[name]
+    if not isinstance(value, str) or _TOKEN_RE.fullmatch(value) is None:
+        raise _wrong_option(name, "a non-empty name of ASCII letters, digits and !#$%&'*+-.^_`|~")
+    return str(value)
+
+
+cdef object _read_optional_text(dict values, str name):
+    value = values[name]
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise _wrong_option(name, "a string or None")
+    return str(value)
+
+
+cdef bint _read_flag(dict values, str name) except -1:
+    value = values[name]
+    # 0 and 1 are what environment files and databases make of a flag; other truthy values are
+    # slips such as the string "False".
+    if not isinstance(value, int) or value not in (0, 1):
+        raise _wrong_option(name, "True or False")
+    return value
+
+
+cdef Py_ssize_t _read_size(dict values, str name, Py_ssize_t least) except -1:
+    value = values[name]
+    if type(value) is not int or not least <= value <= _sys.maxsize:
+        raise _wrong_option(name, f"an int of at least {least}")
+    return value
+
+
+cdef tuple _read_names(dict values, str name, str accepts):
+    """A single string, or a sequence or set of them, as a tuple."""
+    value = values[name]
+    if isinstance(value, str):
+        return (str(value),)
+    if not isinstance(value, (list, tuple, set, frozenset)):
+        raise _wrong_option(name, accepts)
+    for item in value:
+        if not isinstance(item, str):
+            raise _wrong_option(name, accepts)
+    return tuple(value)
+
+
+cdef tuple _read_choices(dict values, str name, tuple choices):
+    """As _read_names, each one of ``choices``; a set comes back in the order of ``choices``."""
+    quoted = ", ".join([f'"{choice}"' for choice in choices])
+    accepts = f"a string, a sequence or a set of {quoted}"
+    names = _read_names(values, name, accepts)
+    for item in names:
+        if item not in choices:
+            raise _wrong_option(name, accepts)
+    if isinstance(values[name], (set, frozenset)):
+        return tuple([choice for choice in choices if choice in names])
+    return names
+
+
+cdef object _read_lifetime(dict values, str name):
+    """A lifetime as False, a timedelta, or whatever else adds to a datetime."""
+    value = values[name]
+    if value is False:
+        return False
+    try:
+        value = _lifetime(value)
+        _datetime.datetime.now(_datetime.timezone.utc) + value
+    except (TypeError, OverflowError, ValueError):
+        raise _wrong_option(
+            name, "a timedelta, an int (seconds), anything that adds to a datetime, or False"
+        ) from None
+    return value
+
+
+cdef double _read_leeway(dict values) except -1:
+    value = values["JWT_DECODE_LEEWAY"]
+    if isinstance(value, _datetime.timedelta):
+        value = value.total_seconds()
+    try:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            seconds = float(value)
+            if isfinite(seconds) and seconds >= 0:
+                return seconds
+    except OverflowError:
+        pass
+    raise _wrong_option(
+        "JWT_DECODE_LEEWAY", "a finite number of seconds that is not negative, or such a timedelta"
+    )
+
+
+cdef object _read_samesite(dict values):
+    value = values["JWT_COOKIE_SAMESITE"]
+    if value is None:
+        return None
+    if not isinstance(value, str) or value.title() not in ("Strict", "Lax", "None"):
+        raise _wrong_option("JWT_COOKIE_SAMESITE", '"Strict", "Lax", "None" or None')
+    return str(value).title()
+
+
+cdef object _read_expected(dict values, str name):
+    """An expected issuer or audience: None, or the tuple of accepted strings."""
+    if values[name] is None:
+        return None
+    accepts = "a string, a sequence or a set of strings, or None"
+    names = _read_names(values, name, accepts)
+    if not names:
+        raise _wrong_option(name, accepts)
+    return names
+
+
+cdef str _known_algorithm(object name, str option):
+    if not isinstance(name, str) or name not in _ALGORITHMS:
+        raise _wrong_option(option, f"one of {', '.join(_ALGORITHMS)}")
+    return str(name)
+
+
+cdef inline bint _is_symmetric(str algorithm):
+    return isinstance(_ALGORITHMS[algorithm], _HMACAlgorithm)
+
+
+cdef class _Settings:
+    """The options of one app, validated and typed, as they were at one moment.
+
+    A request keeps the snapshot that it started with, so that it never sees a mixture of two
+    configurations. Reading an option here costs a C field access.
+    """
+
+    cdef readonly tuple token_location
+    cdef int locations[4]
+    cdef int location_count
+    cdef readonly str header_name
+    cdef readonly str header_type
+    cdef str bearer_prefix
+    cdef readonly str query_string_name
+    cdef tuple cookie_names
+    cdef tuple cookie_paths
+    cdef readonly bint cookie_secure
+    cdef readonly object cookie_domain
+    cdef readonly object cookie_samesite
+    cdef readonly bint session_cookie
+    cdef tuple json_keys
+    cdef readonly bint csrf_protect
+    cdef readonly frozenset csrf_request_methods
+    cdef readonly bint csrf_in_cookies
+    cdef tuple csrf_header_names
+    cdef tuple csrf_cookie_names
+    cdef tuple csrf_cookie_paths
+    cdef readonly bint csrf_check_form
+    cdef tuple csrf_field_names
+    cdef tuple lifetimes
+    cdef readonly str algorithm
+    cdef readonly tuple decode_algorithms
+    cdef frozenset allowed_algorithms
+    cdef readonly object secret_key
+    cdef readonly object public_key
+    cdef readonly object private_key
+    cdef readonly str identity_claim_key
+    cdef readonly str user_claims_key
+    cdef readonly bint user_claims_in_refresh_token
+    cdef readonly object encode_issuer
+    cdef readonly tuple decode_issuer
+    cdef readonly tuple audience
+    cdef readonly double leeway
+    cdef readonly bint verify_sub
+    cdef readonly bint blacklist_enabled
+    cdef readonly tuple blacklist_checks
+    cdef readonly str error_msg_key
+    cdef readonly Py_ssize_t max_token_size
+    cdef readonly Py_ssize_t signature_cache_size
+    # Prepared keys of the configuration by algorithm, filled on first use.
+    cdef dict verifying_keys
+    cdef _PreparedKey signing_key
+    cdef str header_segment
+
+    def __cinit__(self, dict values):
+        self._read_locations(values)
+        self._read_cookies(values)
+        self._read_csrf(values)
+        self._read_keys(values)
+        self._read_claims(values)
+        self.lifetimes = (
+            _read_lifetime(values, "JWT_ACCESS_TOKEN_EXPIRES"),
+            _read_lifetime(values, "JWT_REFRESH_TOKEN_EXPIRES"),
+        )
+        self.blacklist_enabled = _read_flag(values, "JWT_BLACKLIST_ENABLED")
+        self.blacklist_checks = _read_choices(values, "JWT_BLACKLIST_TOKEN_CHECKS", _TYPES)
+        self.error_msg_key = _read_text(values, "JWT_ERROR_MESSAGE_KEY")
+        self.max_token_size = _read_size(values, "JWT_MAX_TOKEN_SIZE", 1)
+        self.signature_cache_size = _read_size(values, "JWT_SIGNATURE_CACHE_SIZE", 0)
+        self.verifying_keys = {}
+
+    cdef int _read_locations(self, dict values) except -1:
+        self.token_location = _read_choices(values, "JWT_TOKEN_LOCATION", _LOCATIONS)
+        if not self.token_location or len(set(self.token_location)) != len(self.token_location):
+            raise RuntimeError(
+                'JWT_TOKEN_LOCATION must contain at least one of "headers", "cookies", '
+                '"query_string" and "json", and none of them twice'
+            )
+        for index, location in enumerate(self.token_location):
+            self.locations[index] = _LOCATIONS.index(location)
+        self.location_count = len(self.token_location)
+        self.header_name = _read_token(values, "JWT_HEADER_NAME")
+        header_type = values["JWT_HEADER_TYPE"]
+        if header_type is None:
+            header_type = ""
+        if not isinstance(header_type, str) or (header_type and not _TOKEN_RE.fullmatch(header_type)):
+            raise _wrong_option("JWT_HEADER_TYPE", 'an authentication scheme such as "Bearer", or ""')
+        self.header_type = str(header_type)
+        self.bearer_prefix = f"{self.header_type.lower()} " if header_type else ""
+        self.query_string_name = _read_text(values, "JWT_QUERY_STRING_NAME")
+        self.json_keys = (
+            _read_text(values, "JWT_JSON_KEY"), _read_text(values, "JWT_REFRESH_JSON_KEY")
+        )
+        return 0
+
+    cdef int _read_cookies(self, dict values) except -1:
+        self.cookie_names = (
+            _read_token(values, "JWT_ACCESS_COOKIE_NAME"),
+            _read_token(values, "JWT_REFRESH_COOKIE_NAME"),
+        )
+        self.cookie_paths = (
+            _read_optional_text(values, "JWT_ACCESS_COOKIE_PATH"),
+            _read_optional_text(values, "JWT_REFRESH_COOKIE_PATH"),
+        )
+        self.cookie_secure = _read_flag(values, "JWT_COOKIE_SECURE")
+        self.cookie_domain = _read_optional_text(values, "JWT_COOKIE_DOMAIN")
+        self.cookie_samesite = _read_samesite(values)
+        self.session_cookie = _read_flag(values, "JWT_SESSION_COOKIE")
+        return 0
+
+    cdef int _read_csrf(self, dict values) except -1:
+        protect = _read_flag(values, "JWT_COOKIE_CSRF_PROTECT")
+        self.csrf_protect = protect and "cookies" in self.token_location
+        methods = _read_names(values, "JWT_CSRF_METHODS", "a sequence or a set of HTTP methods")
+        self.csrf_request_methods = frozenset([method.upper() for method in methods])
+        self.csrf_in_cookies = _read_flag(values, "JWT_CSRF_IN_COOKIES")
+        if values["JWT_CSRF_HEADER_NAME"]:
+            _warnings.warn(
+                "JWT_CSRF_HEADER_NAME is deprecated; set JWT_ACCESS_CSRF_HEADER_NAME and "
+                "JWT_REFRESH_CSRF_HEADER_NAME",
+                DeprecationWarning,
+            )
+            self.csrf_header_names = (_read_token(values, "JWT_CSRF_HEADER_NAME"),) * 2
+        else:
+            self.csrf_header_names = (
+                _read_token(values, "JWT_ACCESS_CSRF_HEADER_NAME"),
+                _read_token(values, "JWT_REFRESH_CSRF_HEADER_NAME"),
+            )
+        self.csrf_cookie_names = (
+            _read_token(values, "JWT_ACCESS_CSRF_COOKIE_NAME"),
+            _read_token(values, "JWT_REFRESH_CSRF_COOKIE_NAME"),
+        )
+        self.csrf_cookie_paths = (
+            _read_optional_text(values, "JWT_ACCESS_CSRF_COOKIE_PATH"),
+            _read_optional_text(values, "JWT_REFRESH_CSRF_COOKIE_PATH"),
+        )
+        self.csrf_check_form = _read_flag(values, "JWT_CSRF_CHECK_FORM")
+        self.csrf_field_names = (
+            _read_text(values, "JWT_ACCESS_CSRF_FIELD_NAME"),
+            _read_text(values, "JWT_REFRESH_CSRF_FIELD_NAME"),
+        )
+        return 0
+
+    cdef int _read_keys(self, dict values) except -1:
+        self.algorithm = _known_algorithm(values["JWT_ALGORITHM"], "JWT_ALGORITHM")
+        names = values["JWT_DECODE_ALGORITHMS"]
+        if names is None:
+            names = ()
+        else:
+            names = _read_names(
+                values, "JWT_DECODE_ALGORITHMS", "None, or a sequence or a set of algorithm names"
+            )
+        algorithms = [_known_algorithm(name, "JWT_DECODE_ALGORITHMS") for name in names]
+        if self.algorithm not in algorithms:
+            algorithms.append(self.algorithm)
+        self.decode_algorithms = tuple(algorithms)
+        self.allowed_algorithms = frozenset(algorithms)
+        self.secret_key = values["JWT_SECRET_KEY"] or None
+        self.public_key = values["JWT_PUBLIC_KEY"] or None
+        self.private_key = values["JWT_PRIVATE_KEY"] or None
+        # With both families allowed, a secret must be meant for tokens: SECRET_KEY, which signs
+        # sessions, would otherwise become a second way in beside the public key.
+        if self.secret_key is None and not self._spans_families():
+            self.secret_key = values["SECRET_KEY"] or None
+        return 0
+
+    cdef int _read_claims(self, dict values) except -1:
+        self.identity_claim_key = _read_text(values, "JWT_IDENTITY_CLAIM")
+        self.user_claims_key = _read_text(values, "JWT_USER_CLAIMS")
+        if self.identity_claim_key in _RESERVED_CLAIMS:
+            raise _wrong_option(
+                "JWT_IDENTITY_CLAIM", f"none of {', '.join(sorted(_RESERVED_CLAIMS))}"
+            )
+        if self.user_claims_key in _RESERVED_CLAIMS or self.user_claims_key == self.identity_claim_key:
+            raise _wrong_option(
+                "JWT_USER_CLAIMS",
+                f"none of {', '.join(sorted(_RESERVED_CLAIMS))}, and not JWT_IDENTITY_CLAIM's name",
+            )
+        self.user_claims_in_refresh_token = _read_flag(values, "JWT_CLAIMS_IN_REFRESH_TOKEN")
+        self.encode_issuer = _read_optional_text(values, "JWT_ENCODE_ISSUER")
+        self.decode_issuer = _read_expected(values, "JWT_DECODE_ISSUER")
+        self.audience = _read_expected(values, "JWT_DECODE_AUDIENCE")
+        self.leeway = _read_leeway(values)
+        self.verify_sub = _read_flag(values, "JWT_VERIFY_SUB")
+        return 0
+
+    cdef bint _spans_families(self) except -1:
+        families = {_is_symmetric(name) for name in self.decode_algorithms}
+        return len(families) == 2
+
+    cdef object cookie_max_age(self):
+        return None if self.session_cookie else _PERSISTENT_COOKIE_MAX_AGE
+
+
+cdef object _DICT_GETITEM = dict.__getitem__
+
+
+cdef class _AppState:
+    """What one app has of us: the snapshot of its options, its prepared keys, its header memo."""
+
+    cdef object app
+    cdef object manager
+    cdef _Callbacks callbacks
+    cdef _KeyCache keys
+    cdef _HeaderMemo headers
+    cdef _Settings current
+    cdef list seen
+    cdef list mutable
+    cdef object encoder
+
+    def __cinit__(self, app, manager):
+        self.app = app
+        self.manager = manager
+        self.callbacks = manager._callbacks
+        self.keys = _KeyCache()
+        self.headers = _HeaderMemo()
+
+    cdef _Settings settings(self):
+        """The snapshot that matches ``app.config`` now.
+
+        Comparing 50 values by identity costs half a microsecond, and spares validating them; the
+        few that can change in place are compared with a copy.
+        """
+        config = self.app.config
+        if type(config).__getitem__ is not _DICT_GETITEM:
+            # A Config class that computes its values, secrets fetched on demand for example.
+            config = {name: config[name] for name in _WATCHED if name in config}
+        if self.current is None or not self._is_current(config):
+            self._rebuild(config)
+        return self.current
+
+    cdef bint _is_current(self, config) except -1:
+        cdef Py_ssize_t index
+        cdef PyObject* value
+        cdef list seen = self.seen
+        for index in range(len(_WATCHED)):
+            value = PyDict_GetItemWithError(config, _WATCHED[index])
+            if value == NULL:
+                # An option that was deleted is one with its default.
+                value = PyDict_GetItemWithError(DEFAULTS, _WATCHED[index])
+            if value == NULL:
+                value = <PyObject*>None
+            if value != <PyObject*>seen[index]:
+                return False
+        for index, copy in self.mutable:
+            if seen[index] != copy:
+                return False
+        return True
+
+    cdef int _rebuild(self, config) except -1:
+        values = {}
+        seen = []
+        mutable = []
+        for index, name in enumerate(_WATCHED):
+            value = config.get(name, DEFAULTS.get(name))
+            seen.append(value)
+            if isinstance(value, (list, set)):
+                mutable.append((index, value.copy()))
+            values[name] = value
+        self.current = None
+        current = _Settings(values)
+        self.seen = seen
+        self.mutable = mutable
+        self.current = current
+        return 0
+
+    cdef object json_encoder(self):
+        """The encoder of tokens: what the app's JSON provider does for foreign types."""
+        default = getattr(self.app.json, "default", None) or _DefaultJSONProvider.default
+        if self.encoder is None or self.encoder.default is not default:
+            self.encoder = _json.JSONEncoder(separators=(",", ":"), default=default)
+        return self.encoder
+
+
+cdef object _get_context(object variable):
+    """The value of a context variable, or None."""
+    cdef PyObject* value = NULL
+    PyContextVar_Get(variable, NULL, &value)
+    if value == NULL:
+        return None
+    # PyContextVar_Get gives a new reference, and so does the cast.
+    result = <object>value
+    Py_DECREF(value)
+    return result
+
+
+cdef extern from "Python.h":
+    void Py_DECREF(PyObject* value)
+
+_CV_APP = _quart_globals._cv_app
+# Quart 0.20 to 0.22 keep the request in a context of its own, 0.23 in the app context.
+_CV_REQUEST = getattr(_quart_globals, "_cv_request", None)
+
+
+cdef _AppState _current_state():
+    context = _get_context(_CV_APP)
+    if context is None:
+        raise RuntimeError(
+            "Not within an app context: call this in a request, or inside "
+            "`async with app.app_context()`"
+        )
+    state = context.app.extensions.get(_STATE)
+    if state is None:
+        raise RuntimeError(
+            "No JWTManager for this app: create JWTManager(app), or call init_app(app) on one, "
+            "before using this function"
+        )
+    return state
+
+
+cdef object _current_request():
+    """The current request, or None outside of one."""
+    if _CV_REQUEST is None:
+        context = _get_context(_CV_APP)
+        return None if context is None or not context.has_request else context.request
+    context = _get_context(_CV_REQUEST)
+    return None if context is None else context.request
+
+
+# -----------------------------------------------------------------------------
+# 6. Compact JWS codec (RFC 7515, section 7.1)
+# -----------------------------------------------------------------------------
+
+cdef const char* _B64URL = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+cdef signed char _B64URL_VALUES[256]
+
+
+cdef void _fill_base64url_values() noexcept:
+    cdef int index
+    for index in range(256):
+        _B64URL_VALUES[index] = -1
+    for index in range(64):
+        _B64URL_VALUES[<unsigned char>_B64URL[index]] = index
+
+_fill_base64url_values()
+
+
+cdef str _base64url_encode(bytes data):
+    """Base64url without padding (RFC 7515, section 2)."""
+    cdef const unsigned char* source = <const unsigned char*>PyBytes_AS_STRING(data)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+    cdef Py_ssize_t whole = size - size % 3
+    cdef bytes encoded = PyBytes_FromStringAndSize(NULL, (size * 4 + 2) // 3)
+    cdef char* target = PyBytes_AS_STRING(encoded)
+    cdef Py_ssize_t index
+    cdef unsigned int group
+    for index in range(0, whole, 3):
+        group = source[index] << 16 | source[index + 1] << 8 | source[index + 2]
+        target[0] = _B64URL[group >> 18]
+        target[1] = _B64URL[group >> 12 & 63]
+        target[2] = _B64URL[group >> 6 & 63]
+        target[3] = _B64URL[group & 63]
+        target += 4
+    if size - whole == 1:
+        target[0] = _B64URL[source[whole] >> 2]
+        target[1] = _B64URL[source[whole] << 4 & 63]
+    elif size - whole == 2:
+        group = source[whole] << 8 | source[whole + 1]
+        target[0] = _B64URL[group >> 10]
+        target[1] = _B64URL[group >> 4 & 63]
+        target[2] = _B64URL[group << 2 & 63]
+    return encoded.decode("ascii")
+
+
+cdef bytes _base64url_decode(const char* source, Py_ssize_t size, str segment):
+    """Decode one segment, strictly.
+
+    Padding, foreign bytes, a length of 1 mod 4 and set bits behind the last byte are refused, so
+    that every value has exactly one encoding and no altered token can pass for the original.
+    """
+    cdef const unsigned char* input = <const unsigned char*>source
+    cdef Py_ssize_t rest = size % 4
+    cdef Py_ssize_t whole = size - rest
+    cdef Py_ssize_t index
+    cdef int a, b, c, d
+    cdef bytes decoded
+    cdef char* target
+    if rest == 1:
+        raise _jwt.DecodeError(f"Invalid {segment} padding")
+    decoded = PyBytes_FromStringAndSize(NULL, size * 3 // 4)
+    target = PyBytes_AS_STRING(decoded)
+    for index in range(0, whole, 4):
+        a = _B64URL_VALUES[input[index]]
+        b = _B64URL_VALUES[input[index + 1]]
+        c = _B64URL_VALUES[input[index + 2]]
+        d = _B64URL_VALUES[input[index + 3]]
+        if (a | b | c | d) < 0:
+            raise _jwt.DecodeError(f"Invalid {segment} padding")
+        target[0] = <char>(a << 2 | b >> 4)
+        target[1] = <char>((b & 15) << 4 | c >> 2)
+        target[2] = <char>((c & 3) << 6 | d)
+        target += 3
+    if rest:
+        a = _B64URL_VALUES[input[whole]]
+        b = _B64URL_VALUES[input[whole + 1]]
+        c = _B64URL_VALUES[input[whole + 2]] if rest == 3 else 0
+        if (a | b | c) < 0 or (b & 15 if rest == 2 else c & 3):
+            raise _jwt.DecodeError(f"Invalid {segment} padding")
+        target[0] = <char>(a << 2 | b >> 4)
+        if rest == 3:
+            target[1] = <char>((b & 15) << 4 | c >> 2)
+    return decoded
+
+
+# json.loads spends most of its time before and after this scanner, which is C (2.6 us against 1.0 us
+# for ordinary claims).
+cdef object _json_decoder = _json.JSONDecoder()
+cdef object _scan_json = _json_decoder.scan_once
+
+
+cdef dict _load_object(bytes raw, str segment):
+    """Parse the JSON object in a segment (RFC 7159; RFC 7515, section 4 on duplicate names)."""
+    cdef const char* data = PyBytes_AS_STRING(raw)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(raw)
+    cdef Py_ssize_t end
+    try:
+        text = PyUnicode_DecodeUTF8(data, size, NULL)
+        if size and data[0] == c"{":
+            value, end = _scan_json(text, 0)
+            if end != len(text):
+                value = _json_decoder.decode(text)
+        else:
+            value = _json_decoder.decode(text)
+    except StopIteration:
+        raise _jwt.DecodeError(f"Invalid {segment} string: Expecting value") from None
+    except (ValueError, RecursionError) as error:
+        raise _jwt.DecodeError(f"Invalid {segment} string: {_json_fault(error)}") from None
+    if type(value) is not dict:
+        raise _jwt.DecodeError(f"Invalid {segment} string: must be a json object")
+    if _count_members(data, size) != len(<dict>value):
+        raise _jwt.DecodeError(f"Invalid {segment} string: duplicate member name")
+    return value
+
+
+cdef str _json_fault(error):
+    # The text of a UnicodeDecodeError quotes a byte of the token.
+    if isinstance(error, UnicodeDecodeError):
+        return "must be UTF-8"
+    return str(error)
+
+
+cdef Py_ssize_t _count_members(const char* data, Py_ssize_t size) noexcept:
+    """Count the members of the outermost object of a JSON text that is known to be well-formed.
+
+    The scanner keeps the last of several members of one name, silently; the count tells. Only the
+    outermost level is counted: colons outside of strings, one level deep.
+    """
+    cdef Py_ssize_t count = 0
+    cdef int depth = 0
+    cdef bint in_string = False
+    cdef Py_ssize_t index = 0
+    cdef char byte
+    while index < size:
+        byte = data[index]
+        if in_string:
+            if byte == c"\\":
+                index += 1
+            elif byte == c'"':
+                in_string = False
+        elif byte == c'"':
+            in_string = True
+        elif byte == c"{" or byte == c"[":
+            depth += 1
+        elif byte == c"}" or byte == c"]":
+            depth -= 1
+        elif byte == c":" and depth == 1:
+            count += 1
+        index += 1
+    return count
+
+
+cdef class _HeaderMemo:
+    """The header segments of the last good tokens, with what they decode to.
+
+    Nearly every token of a service has the same few headers, byte for byte. Only the header of a
+    token whose signature was good gets in, and only with flat values, which a copy of the dict
+    protects from the callbacks that see it.
+    """
+
+    cdef list segments
+    cdef list headers
+    cdef int next_slot
+
+    def __cinit__(self):
+        self.segments = []
+        self.headers = []
+
+    cdef dict find(self, const char* segment, Py_ssize_t size):
+        cdef Py_ssize_t slot
+        cdef bytes known
+        for slot in range(len(self.segments)):
+            known = <bytes>self.segments[slot]
+            if (
+                PyBytes_GET_SIZE(known) == size
+                and memcmp(PyBytes_AS_STRING(known), segment, size) == 0
+            ):
+                return <dict>self.headers[slot]
+        return None
+
+    cdef int remember(self, bytes segment, dict header) except -1:
+        if len(segment) > 512 or "crit" in header or "b64" in header:
+            return 0
+        for value in header.values():
+            if type(value) is not str:
+                return 0
+        if self.find(PyBytes_AS_STRING(segment), PyBytes_GET_SIZE(segment)) is not None:
+            return 0
+        if len(self.segments) < _HEADER_SLOTS:
+            self.headers.append(header)
+            self.segments.append(segment)
+        else:
+            self.headers[self.next_slot] = header
+            self.segments[self.next_slot] = segment
+            self.next_slot = (self.next_slot + 1) % _HEADER_SLOTS
+        return 0
+
+
+cdef class _Token:
+    """One compact JWS, split and decoded, on its way to being verified."""
+
+    cdef dict header
+    cdef object algorithm
+    cdef bytes header_segment
+    cdef bytes signing_input
+    cdef bytes payload
+    cdef bytes signature
+    cdef dict claims
+
+    cdef dict read_claims(self):
+        """The claims, parsed once. They are unverified until :func:`_verify_signature` was passed."""
+        if self.claims is None:
+            self.claims = _load_object(self.payload, "payload")
+        return self.claims
+
+
+cdef _Token _parse_token(object encoded, Py_ssize_t max_size, _HeaderMemo memo):
+    """Split and decode a compact JWS, in PyJWT's order of checks.
+
+    :raises jwt.DecodeError: it is malformed, or longer than ``max_size`` bytes.
+    :raises jwt.InvalidTokenError: its header asks for something that is not supported.
+    """
+    cdef const char* data
+    cdef Py_ssize_t size
+    cdef const char* first
+    cdef const char* last
+    cdef _Token token
+    if isinstance(encoded, str):
+        # A character is at least a byte: the length alone refuses most oversized tokens.
+        if len(<str>encoded) > max_size:
+            raise _token_too_long(max_size)
+        try:
+            data = PyUnicode_AsUTF8AndSize(encoded, &size)
+        except UnicodeEncodeError:
+            raise _jwt.DecodeError("Invalid token: it holds a lone surrogate") from None
+    elif isinstance(encoded, bytes):
+        data = PyBytes_AS_STRING(encoded)
+        size = PyBytes_GET_SIZE(encoded)
+    else:
+        raise _jwt.DecodeError(f"Invalid token type. Token must be a {bytes}")
+    if size > max_size:
+        raise _token_too_long(max_size)
+
+    first = <const char*>memchr(data, c".", size)
+    last = data + size - 1
+    while last > data and last[0] != c".":
+        last -= 1
+    if first == NULL or first == last:
+        raise _jwt.DecodeError("Not enough segments")
+
+    token = _Token.__new__(_Token)
+    token.header = memo.find(data, first - data)
+    if token.header is None:
+        token.header_segment = PyBytes_FromStringAndSize(data, first - data)
+        token.header = _load_object(_base64url_decode(data, first - data, "header"), "header")
+    if token.header.get("b64", True) is False:
+        if last - first > 1:
+            raise _jwt.DecodeError("Payload segment must be empty when 'b64' is false.")
+        token.payload = b""
+    else:
+        token.payload = _base64url_decode(first + 1, last - first - 1, "payload")
+    token.signature = _base64url_decode(last + 1, data + size - last - 1, "crypto")
+    token.signing_input = PyBytes_FromStringAndSize(data, last - data)
+    if token.header_segment is not None:
+        _verify_header(token.header)
+    token.algorithm = token.header.get("alg", _ABSENT)
+    return token
+
+
+cdef object _token_too_long(Py_ssize_t max_size):
+    return _jwt.DecodeError(f"Token is too long: at most {max_size} bytes are accepted")
+
+
+cdef int _verify_header(dict header) except -1:
+    """Check ``kid`` and ``crit`` (RFC 7515, sections 4.1.4 and 4.1.11) and refuse ``b64: false``."""
+    if "kid" in header and not isinstance(header["kid"], str):
+        raise _jwt.InvalidTokenError("Key ID header parameter must be a string")
+    critical = header.get("crit", ())
+    if "crit" in header:
+        if not isinstance(critical, list) or not critical:
+            raise _jwt.InvalidTokenError("Invalid 'crit' header: must be a non-empty list")
+        for name in critical:
+            if not isinstance(name, str):
+                raise _jwt.InvalidTokenError("Invalid 'crit' header: values must be strings")
+            if name != "b64":
+                raise _jwt.InvalidTokenError(f"Unsupported critical extension: {name}")
+            if name not in header:
+                raise _jwt.InvalidTokenError(f"Critical extension '{name}' is missing from headers")
+    if header.get("b64", True) is False:
+        if "b64" not in critical:
+            raise _jwt.InvalidTokenError(
+                "The 'b64' header parameter requires 'b64' to be listed in 'crit'."
+            )
+        raise _jwt.DecodeError(
+            'It is required that you pass in a value for the "detached_payload" argument to decode '
+            "a message having the b64 header set to false."
+        )
+    return 0
+
+
+cdef str _encode_token(dict claims, object headers, _PreparedKey key, object encoder):
+    """Sign claims and return the compact JWS (RFC 7515, section 7.1).
+
+    :raises TypeError: a claim or a header is not JSON serialisable.
+    """
+    cdef str segment
+    if headers:
+        header = {"alg": key.name, "typ": "JWT", **headers}
+        if not header["typ"]:
+            del header["typ"]
+        # PyJWT sorts the header, so that equal headers are equal bytes; the memo lives on that.
+        header = dict(sorted(header.items()))
+        segment = _base64url_encode(encoder.encode(header).encode())
+    else:
+        segment = key.header_segment
+    signing_input = f"{segment}.{_base64url_encode(encoder.encode(claims).encode())}"
+    return f"{signing_input}.{_base64url_encode(key.sign(signing_input.encode()))}"
+
+
+# -----------------------------------------------------------------------------
+# 7. Keys
+# -----------------------------------------------------------------------------
+
+cdef class _PreparedKey:
+    """A key that PyJWT has parsed and approved for one algorithm, ready to verify or to sign."""
+
+    cdef str name
+    cdef object algorithm
+    cdef object key
+    cdef str header_segment
+    # HMAC only: hashes that have taken in the padded key (RFC 2104, section 4). Copying them costs
+    # 0.7 us a token, where hmac.new costs 1.5 us.
+    cdef object inner
+    cdef object outer
+    # The signature cache: signing inputs that verified under this key, with their signatures.
+    cdef dict verified
+    cdef Py_ssize_t verified_size
+
+    cdef bytes mac(self, bytes message):
+        inner = self.inner.copy()
+        inner.update(message)
+        outer = self.outer.copy()
+        outer.update(inner.digest())
+        return outer.digest()
+
+    cdef bytes sign(self, bytes message):
+        if self.inner is not None:
+            return self.mac(message)
+        return self.algorithm.sign(message, self.key)
+
+    cdef bint is_signature(self, bytes message, bytes signature) except -1:
+        if self.inner is not None:
+            return _hmac.compare_digest(self.mac(message), signature)
+        if self.verified is None:
+            return self.algorithm.verify(message, self.key, signature)
+        # A message has at most one signature here, so a second valid one replaces the first.
+        if self.verified.get(message) == signature:
+            return True
+        if not self.algorithm.verify(message, self.key, signature):
+            return False
+        if len(message) + len(signature) * 4 // 3 <= _SIGNATURE_CACHE_TOKEN_SIZE:
+            if len(self.verified) >= self.verified_size:
+                self.verified.pop(next(iter(self.verified)), None)
+            self.verified[message] = signature
+        return True
+
+
+cdef _PreparedKey _prepare_key(object key, str name, bint signing, Py_ssize_t cache_size):
+    """Let PyJWT parse and check a key for an algorithm.
+
+    :raises jwt.InvalidKeyError: the key cannot serve the algorithm; the text holds no key material.
+    """
+    cdef _PreparedKey prepared = _PreparedKey.__new__(_PreparedKey)
+    algorithm = _ALGORITHMS[name]
+    try:
+        material = algorithm.prepare_key(key)
+        if algorithm.check_key_length is not None:
+            weakness = algorithm.check_key_length(material)
+    except _jwt.InvalidKeyError as error:
+        raise _jwt.InvalidKeyError(str(error)) from None
+    except (TypeError, ValueError, AttributeError, _UnsupportedAlgorithm) as error:
+        # Their texts may quote the key, so only the kind of fault is passed on.
+        raise _jwt.InvalidKeyError(
+            f"The key cannot be used with {name} ({type(error).__name__})"
+        ) from None
+    if weakness:
+        _warnings.warn(weakness, _InsecureKeyLengthWarning)
+    prepared.name = name
+    prepared.algorithm = algorithm
+    header = _json.dumps({"alg": name, "typ": "JWT"}, separators=(",", ":"))
+    prepared.header_segment = _base64url_encode(header.encode())
+    if isinstance(algorithm, _HMACAlgorithm):
+        digest = algorithm.hash_alg
+        block = material if len(material) <= digest().block_size else digest(material).digest()
+        block = block.ljust(digest().block_size, b"\0")
+        prepared.inner = digest(bytes([byte ^ 0x36 for byte in block]))
+        prepared.outer = digest(bytes([byte ^ 0x5C for byte in block]))
+        return prepared
+    if signing:
+        if not hasattr(material, "sign"):
+            raise _jwt.InvalidKeyError(f"A private key is needed to sign with {name}")
+    elif not hasattr(material, "verify"):
+        # PyJWT verifies with the public half of EC and EdDSA private keys, and fails on RSA ones.
+        if name[:2] in ("RS", "PS"):
+            raise _jwt.InvalidKeyError(f"A public key is needed to verify {name}")
+        material = material.public_key()
+    prepared.key = material
+    if cache_size and not signing:
+        prepared.verified = {}
+        prepared.verified_size = cache_size
+    return prepared
+
+
+cdef class _KeyCache:
+    """Prepared keys of one app, bounded, the oldest leaving first.
+
+    The cache key is the exact type and value (of an opaque key object: the object itself) with the
+    algorithm and the use, so that a key that changed is another key. Every step below is a single
+    operation on the dict, so that threads that meet here prepare a key twice at worst.
+    """
+
+    cdef dict keys
+
+    def __cinit__(self):
+        self.keys = {}
+
+    cdef _PreparedKey get(self, object key, str name, bint signing, Py_ssize_t cache_size):
+        value = key if isinstance(key, (str, bytes)) else id(key)
+        cache_key = (type(key), value, name, signing, cache_size)
+        found = self.keys.get(cache_key)
+        if found is not None:
+            return <_PreparedKey>(<tuple>found)[1]
+        prepared = _prepare_key(key, name, signing, cache_size)
+        if len(self.keys) >= _KEY_CACHE_SIZE:
+            self.keys.pop(next(iter(self.keys)), None)
+        # The key itself is kept beside, so that no other object can come to have its id.
+        self.keys[cache_key] = (key, prepared)
+        return prepared
+
+
+cdef str _missing_key(str name, str option):
+    if option == "JWT_SECRET_KEY":
+        return (
+            f'JWT_SECRET_KEY or SECRET_KEY must be set to use the symmetric algorithm "{name}" '
+            "(with asymmetric algorithms allowed beside it: JWT_SECRET_KEY)"
+        )
+    return f'{option} must be set to use the asymmetric algorithm "{name}"'
+
+
+cdef object _configured_key(_Settings settings, str name, bint signing):
+    """The configured key for an algorithm, by its family.
+
+    :raises RuntimeError: it is not set.
+    """
+    if _is_symmetric(name):
+        key, option = settings.secret_key, "JWT_SECRET_KEY"
+    elif signing:
+        key, option = settings.private_key, "JWT_PRIVATE_KEY"
+    else:
+        key, option = settings.public_key, "JWT_PUBLIC_KEY"
+    if key is None:
+        raise RuntimeError(_missing_key(name, option))
+    return key
+
+
+cdef _PreparedKey _configured_verifying_key(_AppState state, _Settings settings, str name):
+    """The prepared key of the configuration that verifies ``name``, which is an allowed algorithm.
+
+    :raises jwt.InvalidAlgorithmError: the token chose an allowed algorithm that no configured key
+        can serve, while another one can.
+    :raises RuntimeError: no allowed algorithm has a usable key, or the app's own algorithm has none.
+    """
+    prepared = settings.verifying_keys.get(name)
+    if prepared is not None:
+        return <_PreparedKey>prepared
+    try:
+        key = _configured_key(settings, name, False)
+        prepared = state.keys.get(key, name, False, settings.signature_cache_size)
+    except (RuntimeError, _jwt.InvalidKeyError) as error:
+        if _serves_another(state, settings, name):
+            raise _jwt.InvalidAlgorithmError("The specified alg value is not allowed") from None
+        if isinstance(error, RuntimeError):
+            raise
+        option = "JWT_SECRET_KEY" if _is_symmetric(name) else "JWT_PUBLIC_KEY"
+        raise RuntimeError(f"{option} cannot be used with {name}: {error}") from None
+    settings.verifying_keys[name] = prepared
+    return <_PreparedKey>prepared
+
+
+cdef bint _serves_another(_AppState state, _Settings settings, str name) except -1:
+    """Whether a configured key serves some other allowed algorithm than ``name``."""
+    for other in settings.decode_algorithms:
+        if other == name:
+            continue
+        try:
+            key = _configured_key(settings, other, False)
+            state.keys.get(key, other, False, settings.signature_cache_size)
+        except (RuntimeError, _jwt.InvalidKeyError):
+            continue
+        return True
+    return False
+
+
+cdef _PreparedKey _chosen_verifying_key(
+    _AppState state, _Settings settings, object key, str name
+):
+    """Prepare the key that a decode_key_loader returned for a token.
+
+    :raises jwt.InvalidTokenError: it cannot verify a token of this algorithm.
+    """
+    if isinstance(key, _jwt.PyJWK):
+        if key.algorithm_name != name:
+            raise _jwt.InvalidAlgorithmError(
+                f"Token algorithm '{name}' does not match the key's algorithm '{key.algorithm_name}'"
+            )
+        key = key.key
+    try:
+        return state.keys.get(key, name, False, settings.signature_cache_size)
+    except _jwt.InvalidKeyError as error:
+        raise _UnusableKeyError(str(error)) from None
+
+
+cdef _PreparedKey _signing_key(_AppState state, object key, str name, str origin):
+    try:
+        return state.keys.get(key, name, True, 0)
+    except _jwt.InvalidKeyError as error:
+        raise RuntimeError(f"{origin} cannot be used with {name}: {error}") from None
+
+
+cdef int _verify_algorithm(object algorithm, frozenset allowed) except -1:
+    """Match the header's ``alg`` against the allow-list (RFC 8725, section 3.1)."""
+    if algorithm is _ABSENT:
+        raise _jwt.InvalidAlgorithmError("Algorithm not specified")
+    if not isinstance(algorithm, str) or algorithm not in allowed:
+        raise _jwt.InvalidAlgorithmError("The specified alg value is not allowed")
+    return 0
+
+
+cdef int _verify_signature(_Token token, _PreparedKey key, _HeaderMemo memo) except -1:
+    if not key.is_signature(token.signing_input, token.signature):
+        raise _jwt.InvalidSignatureError("Signature verification failed")
+    if token.header_segment is not None:
+        memo.remember(token.header_segment, token.header)
+    return 0
+
+
+# -----------------------------------------------------------------------------
+# 8. Claims verification (RFC 7519, section 4.1)
+# -----------------------------------------------------------------------------
+
+cdef bint _is_number(object value) except -1:
+    """Whether a claim is a finite JSON number; True and False are not."""
+    if type(value) is int:
+        return True
+    return type(value) is float and isfinite(<double>value)
+
+
+cdef bint _is_after(object claim, double moment) except -1:
+    """Whether a time claim lies after a moment; fractions are cut off, as PyJWT does."""
+    if type(claim) is float:
+        claim = int(claim)
+    return claim > moment
+
+
+cdef int _verify_registered_claims(dict claims, _Settings settings, bint allow_expired) except -1:
+    """Check the registered claims as PyJWT does, in its order and with its exceptions.
+
+    ``exp``, ``nbf`` and ``iat`` must be finite JSON numbers, where PyJWT also takes bools and
+    numeric strings.
+    """
+    cdef double now = _time.time()
+    cdef double leeway = settings.leeway
+    value = claims.get("iat", _ABSENT)
+    if value is not _ABSENT:
+        if not _is_number(value):
+            raise _jwt.InvalidIssuedAtError("Issued At claim (iat) must be an integer.")
+        if _is_after(value, now + leeway):
+            raise _jwt.ImmatureSignatureError("The token is not yet valid (iat)")
+    value = claims.get("nbf", _ABSENT)
+    if value is not _ABSENT:
+        if not _is_number(value):
+            raise _jwt.DecodeError("Not Before claim (nbf) must be an integer.")
+        if _is_after(value, now + leeway):
+            raise _jwt.ImmatureSignatureError("The token is not yet valid (nbf)")
+    value = claims.get("exp", _ABSENT)
+    if value is not _ABSENT and not allow_expired:
+        if not _is_number(value):
+            raise _jwt.DecodeError("Expiration Time claim (exp) must be an integer.")
+        if not _is_after(value, now - leeway):
+            raise _jwt.ExpiredSignatureError("Signature has expired")
+    _verify_issuer(claims, settings)
+    _verify_audience(claims, settings)
+    if settings.verify_sub and "sub" in claims and not isinstance(claims["sub"], str):
+        raise _jwt.InvalidSubjectError("Subject must be a string")
+    if "jti" in claims and not isinstance(claims["jti"], str):
+        raise _jwt.InvalidJTIError("JWT ID must be a string")
+    return 0
+
+
+cdef int _verify_issuer(dict claims, _Settings settings) except -1:
+    if settings.decode_issuer is None:
+        return 0
+    if "iss" not in claims:
+        raise _jwt.MissingRequiredClaimError("iss")
+    issuer = claims["iss"]
+    if not isinstance(issuer, str):
+        raise _jwt.InvalidIssuerError("Payload Issuer (iss) must be a string")
+    if issuer not in settings.decode_issuer:
+        raise _jwt.InvalidIssuerError("Invalid issuer")
+    return 0
+
+
+cdef int _verify_audience(dict claims, _Settings settings) except -1:
+    audience = claims.get("aud")
+    if settings.audience is None:
+        if audience:
+            raise _jwt.InvalidAudienceError("Invalid audience")
+        return 0
+    if not audience:
+        raise _jwt.MissingRequiredClaimError("aud")
+    if isinstance(audience, str):
+        audience = [audience]
+    if not isinstance(audience, list):
+        raise _jwt.InvalidAudienceError("Invalid claim format in token")
+    for name in audience:
+        if not isinstance(name, str):
+            raise _jwt.InvalidAudienceError("Invalid claim format in token")
+    for name in settings.audience:
+        if name in audience:
+            return 0
+    raise _jwt.InvalidAudienceError("Audience doesn't match")
+
+
+cdef int _verify_own_claims(dict claims, _Settings settings) except -1:
+    """Check the claims that the extension gives a meaning to, and fill in their defaults.
+
+    A token of another issuer may lack all but the identity, as in 0.1.0.
+    """
+    if "jti" not in claims:
+        claims["jti"] = None
+    if settings.identity_claim_key not in claims:
+        raise JWTDecodeError(f"Missing claim: {settings.identity_claim_key}")
+    token_type = claims.setdefault("type", "access")
+    if not isinstance(token_type, str) or token_type not in _TYPES:
+        raise JWTDecodeError("Missing or invalid claim: type")
+    if token_type == "access":
+        fresh = claims.setdefault("fresh", False)
+        # NaN would compare as fresh for ever, and any other type would fail the comparison.
+        if type(fresh) is not bool and not _is_number(fresh):
+            raise JWTDecodeError("Missing or invalid claim: fresh")
+    if settings.user_claims_key not in claims:
+        claims[settings.user_claims_key] = {}
+    if "csrf" in claims and not isinstance(claims["csrf"], str):
+        raise JWTDecodeError("Missing or invalid claim: csrf")
+    return 0
+
+
+cdef dict _verify_token(
+    _Token token, _PreparedKey key, _AppState state, _Settings settings, object csrf_value,
+    bint allow_expired
+):
+    """Verify a parsed token under a key, and return its claims.
+
+    An ExpiredSignatureError leaves with the claims as ``jwt_data`` and the header as
+    ``jwt_header``, for the expired_token callback.
+    """
+    _verify_signature(token, key, state.headers)
+    claims = token.read_claims()
+    try:
+        _verify_registered_claims(claims, settings, allow_expired)
+    except _jwt.ExpiredSignatureError as error:
+        _attach_token(error, token)
+        raise
+    _verify_own_claims(claims, settings)
+    if csrf_value is not None:
+        _verify_csrf(claims, csrf_value)
+    return claims
+
+
+cdef int _attach_token(error, _Token token) except -1:
+    """Give an exception the header and the claims of a token whose signature is good."""
+    error.jwt_header = dict(token.header)
+    error.jwt_data = token.claims
+    return 0
+
+
+# -----------------------------------------------------------------------------
+# 9. CSRF (the double-submit check)
+# -----------------------------------------------------------------------------
+
+cdef int _verify_csrf(dict claims, object value) except -1:
+    """Compare the value that was sent with the one in the token, in constant time."""
+    if "csrf" not in claims:
+        raise JWTDecodeError("Missing claim: csrf")
+    if not isinstance(value, (str, bytes)):
+        raise CSRFError("CSRF double submit tokens do not match")
+    sent = value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
+    if not _hmac.compare_digest(claims["csrf"].encode("utf-8", "surrogatepass"), sent):
+        raise CSRFError("CSRF double submit tokens do not match")
+    return 0
+
+
+async def _token_with_form_csrf(_Attempt attempt, token):
+    """Read the CSRF value from the form field, then go on with ``token``."""
+    field = attempt.settings.csrf_field_names[attempt.kind]
+    try:
+        attempt.csrf_value = (await attempt.request.form).get(field)
+    except (_HTTPException, ValueError) as error:
+        # 413 and 408 are Quart's to answer; a body that is no form holds no value.
+        if isinstance(error, _HTTPException) and error.code != 400:
+            raise
+    if not attempt.csrf_value:
+        raise CSRFError("Missing CSRF token")
+    return token
+
+
+# -----------------------------------------------------------------------------
+# 10. Token locations
+# -----------------------------------------------------------------------------
+
+# Each function returns the token, an awaitable of it, or _ABSENT after noting why in
+# ``attempt.missing``.
+
+cdef object _token_from_headers(_Attempt attempt):
+    cdef _Settings settings = attempt.settings
+    cdef str value = attempt.request.headers.get(settings.header_name)
+    cdef str prefix = settings.bearer_prefix
+    if not value:
+        attempt.missing.append(f"Missing {settings.header_name} Header")
+        return _ABSENT
+    if prefix and value[:len(prefix)].lower() == prefix:
+        token = value[len(prefix):]
+        if token and "," not in token and len(token.split(None, 1)) == 1:
+            return token.strip()
+    return _token_from_header_fields(attempt, value)
+
+
+cdef object _token_from_header_fields(_Attempt attempt, str value):
+    """Read a header that is more, or less, than a scheme and a token.
+
+    As in 0.1.0 a list of credentials is searched for the first one of our scheme.
+    """
+    cdef _Settings settings = attempt.settings
+    scheme = settings.header_type.lower()
+    fault = InvalidHeaderError(
+        f"Bad {settings.header_name} header. Expected value "
+        + (f"'{settings.header_type} <JWT>'" if scheme else "'<JWT>'")
+    )
+    fields = [field.split() for field in value.split(",")] if scheme else [value.split()]
+    if not scheme:
+        if len(fields[0]) == 1:
+            return fields[0][0]
+        ours = []
+    else:
+        ours = [field for field in fields if field and field[0].lower() == scheme]
+    if not ours:
+        attempt.foreign_header = fault
+        attempt.missing.append(str(fault))
+        return _ABSENT
+    if len(ours[0]) != 2 or [] in fields:
+        raise fault
+    return ours[0][1]
+
+
+cdef object _token_from_cookies(_Attempt attempt):
+    cdef _Settings settings = attempt.settings
+    request = attempt.request
+    name = settings.cookie_names[attempt.kind]
+    token = request.cookies.get(name)
+    if not token:
+        attempt.missing.append(f'Missing cookie "{name}"')
+        return _ABSENT
+    if settings.csrf_protect and request.method in settings.csrf_request_methods:
+        attempt.csrf_value = request.headers.get(settings.csrf_header_names[attempt.kind])
+        if not attempt.csrf_value:
+            if settings.csrf_check_form:
+                return _token_with_form_csrf(attempt, token)
+            raise CSRFError("Missing CSRF token")
+    return token
+
+
+cdef object _token_from_query_string(_Attempt attempt):
+    name = attempt.settings.query_string_name
+    try:
+        token = attempt.request.args.get(name)
+    except UnicodeDecodeError:
+        token = None
+    if not token:
+        attempt.missing.append(f'Missing "{name}" query paramater')
+        return _ABSENT
+    return token
+
+
+cdef object _token_from_json(_Attempt attempt):
+    if attempt.request.mimetype != "application/json":
+        attempt.missing.append("Invalid content-type. Must be application/json.")
+        return _ABSENT
+    return _token_from_json_body(attempt)
+
+
+async def _token_from_json_body(_Attempt attempt):
+    name = attempt.settings.json_keys[attempt.kind]
+    try:
+        body = await attempt.request.get_json(silent=True)
+    except (RecursionError, ValueError):
+        body = None
+    if isinstance(body, dict) and name in body:
+        return body[name]
+    attempt.missing.append(f'Missing "{name}" key in json data.')
+    return _ABSENT
+
+
+# -----------------------------------------------------------------------------
+# 11. The request pipeline
+# -----------------------------------------------------------------------------
+
+cdef inline bint _is_awaitable(object value):
+    """What inspect.isawaitable says, at a tenth of its cost for values that are not."""
+    cdef _AsyncMethods* methods = _type_of(value).tp_as_async
+    if methods != NULL and methods.am_await != NULL:
+        return True
+    return type(value) is _types.GeneratorType and _inspect.isawaitable(value)
+
+
+cdef class _Verified:
+    """What a request keeps of its token, as an attribute of the request object.
+
+    Not ``g``: under Quart 0.20 to 0.22 requests inside an outer app context share it, and an
+    identity must never reach another request.
+    """
+
+    cdef dict header
+    cdef dict claims
+    cdef object user
+    cdef _Settings settings
+
+
+cdef str _VERIFIED = "_jwt_extended"
+
+
+cdef _Verified _current_token():
+    """The verified token of the current request, or None. There must be an app context."""
+    request = _current_request()
+    if request is None:
+        _current_state()
+        return None
+    return getattr(request, _VERIFIED, None)
+
+
+cdef enum:
+    _LOCATE
+    _DECODE
+    _REVOCATION
+    _CLAIMS
+    _USER
+    _DONE
+
+
+cdef class _Attempt:
+    """One verification of one request, as a row of stages.
+
+    Each stage has a start, which does what needs no waiting and returns a value or an awaitable of
+    it, and a finish, which takes the value. The caller awaits::
+
+        pending = attempt.advance()
+        while pending is not None:
+            pending = attempt.resume(await pending)
+    """
+
+    cdef _AppState state
+    cdef _Settings settings
+    cdef object request
+    cdef int kind
+    cdef bint optional
+    cdef bint fresh
+    cdef int stage
+    cdef int next_location
+    cdef list missing
+    cdef object foreign_header
+    cdef object csrf_value
+    cdef object encoded
+    cdef _Token token
+    cdef _Verified verified
+
+    cdef object advance(self):
+        """Run stages until one must wait; return what to await, or None at the end."""
+        while self.stage != _DONE:
+            value = self.start()
+            if _is_awaitable(value):
+                return value
+            self.finish(value)
+        return None
+
+    cdef object resume(self, value):
+        self.finish(value)
+        return self.advance()
+
+    cdef object start(self):
+        if self.stage == _LOCATE:
+            return self.locate()
+        if self.stage == _DECODE:
+            return _start_decoding(self)
+        callbacks = self.state.callbacks
+        if self.stage == _REVOCATION:
+            return _ask_blacklist(
+                self.state, self.settings, self.token.claims, _TYPES[self.kind]
+            )
+        if self.stage == _CLAIMS:
+            if self.kind != _ACCESS or callbacks.claims_verification is None:
+                return True
+            return callbacks.claims_verification(self.token.claims[self.settings.user_claims_key])
+        if callbacks.user_loader is None:
+            return True
+        return callbacks.user_loader(self.token.claims[self.settings.identity_claim_key])
+
+    cdef int finish(self, value) except -1:
+        if self.stage == _LOCATE:
+            if value is _ABSENT:
+                return 0
+            self.encoded = value
+        elif self.stage == _DECODE:
+            self.finish_decoding(value)
+        elif self.stage == _REVOCATION:
+            if value:
+                raise self.refusal(RevokedTokenError("Token has been revoked"))
+            self.store()
+        elif self.stage == _CLAIMS:
+            if not value:
+                raise UserClaimsVerificationError("User claims verification failed")
+        elif self.state.callbacks.user_loader is not None:
+            if value is None:
+                identity = self.token.claims[self.settings.identity_claim_key]
+                raise UserLoadError(f"Error loading the user {identity}")
+            self.verified.user = value
+        if self.stage != _DONE:
+            self.stage += 1
+        return 0
+
+    cdef object locate(self):
+        """Ask the locations that are left, in their order; the first token found is final."""
+        cdef int location
+        while self.next_location < self.settings.location_count:
+            location = self.settings.locations[self.next_location]
+            self.next_location += 1
+            try:
+                if location == _HEADERS:
+                    found = _token_from_headers(self)
+                elif location == _COOKIES:
+                    found = _token_from_cookies(self)
+                elif location == _QUERY_STRING:
+                    found = _token_from_query_string(self)
+                else:
+                    found = _token_from_json(self)
+            except InvalidHeaderError:
+                if not self.optional:
+                    raise
+                self.stage = _DONE
+                return _ABSENT
+            if found is not _ABSENT:
+                return found
+        if not self.optional:
+            raise self.nothing_found()
+        self.stage = _DONE
+        return _ABSENT
+
+    cdef object nothing_found(self):
+        if self.foreign_header is not None:
+            return self.foreign_header
+        if len(self.missing) == 1:
+            return NoAuthorizationError(self.missing[0])
+        names = self.settings.token_location
+        return NoAuthorizationError(
+            f"Missing JWT in {', '.join(names[:-1])} or {names[-1]} ({'; '.join(self.missing)})"
+        )
+
+    cdef int finish_decoding(self, key) except -1:
+        cdef _PreparedKey prepared = _take_key(self.state, self.settings, self.token, key)
+        claims = _verify_token(
+            self.token, prepared, self.state, self.settings, self.csrf_value, False
+        )
+        if claims["type"] != _TYPES[self.kind]:
+            raise self.refusal(WrongTokenError(f"Only {_TYPES[self.kind]} tokens are allowed"))
+        return 0
+
+    cdef int store(self) except -1:
+        self.verified = _Verified.__new__(_Verified)
+        self.verified.header = self.token.header
+        self.verified.claims = self.token.claims
+        self.verified.settings = self.settings
+        setattr(self.request, _VERIFIED, self.verified)
+        if self.fresh and not _is_fresh(self.token.claims["fresh"]):
+            raise FreshTokenRequired("Fresh token required")
+        return 0
+
+    cdef object refusal(self, error):
+        """An error about a token that is genuine: its callback may look at the claims."""
+        _attach_token(error, self.token)
+        return error
+
+
+cdef object _ask_blacklist(_AppState state, _Settings settings, dict claims, str token_type):
+    if not settings.blacklist_enabled:
+        return False
+    callback = state.callbacks.token_in_blacklist
+    if callback is None:
+        raise RuntimeError(
+            "JWT_BLACKLIST_ENABLED needs a callback: register one with token_in_blacklist_loader"
+        )
+    if token_type not in settings.blacklist_checks:
+        return False
+    return callback(claims)
+
+
+cdef bint _is_fresh(object fresh) except -1:
+    """Whether a ``fresh`` claim, a bool or the POSIX time of its end, holds now."""
+    if type(fresh) is bool:
+        return fresh
+    return fresh >= floor(_time.time())
+
+
+cdef object _start_decoding(_Attempt attempt):
+    """Parse the token and ask for its key."""
+    attempt.token = _parse_token(
+        attempt.encoded, attempt.settings.max_token_size, attempt.state.headers
+    )
+    attempt.encoded = None
+    return _ask_key(attempt.state, attempt.settings, attempt.token)
+
+
+cdef object _ask_key(_AppState state, _Settings settings, _Token token):
+    """The prepared key for a token, or what the decode_key_loader returned for it."""
+    _verify_algorithm(token.algorithm, settings.allowed_algorithms)
+    callback = state.callbacks.decode_key
+    if callback is None:
+        return _configured_verifying_key(state, settings, token.algorithm)
+    return callback(token.read_claims(), dict(token.header))
+
+
+cdef _PreparedKey _take_key(_AppState state, _Settings settings, _Token token, object key):
+    if isinstance(key, _PreparedKey):
+        return <_PreparedKey>key
+    return _chosen_verifying_key(state, settings, key, token.algorithm)
+
+
+cdef _Attempt _new_attempt(int kind, bint optional, bint fresh):
+    """Begin to verify the current request; None if its method is exempt (CORS preflight)."""
+    cdef _Attempt attempt
+    request = _current_request()
+    if request is None:
+        raise RuntimeError("Not within a request: a token is looked for in the current request")
+    if request.method == "OPTIONS":
+        return None
+    attempt = _Attempt.__new__(_Attempt)
+    attempt.state = _current_state()
+    attempt.settings = attempt.state.settings()
+    attempt.request = request
+    attempt.kind = kind
+    attempt.optional = optional
+    attempt.fresh = fresh
+    attempt.missing = []
+    return attempt
+
+
+# -----------------------------------------------------------------------------
+# 12. Default callbacks
+# -----------------------------------------------------------------------------
+
+def _default_user_claims_callback(userdata):
+    """Add no user claims."""
+    return {}
+
+
+def _default_jwt_headers_callback(default_headers):
+    """Add no headers to ``alg`` and ``typ``."""
+    return None
+
+
+def _default_user_identity_callback(userdata):
+    """Take the object that was passed to the creating function as the identity."""
+    return userdata
+
+
+def _default_expired_token_callback(expired_token):
+    """Answer 401 to an expired token."""
+    return {_config.error_msg_key: "Token has expired"}, 401
+
+
+def _default_invalid_token_callback(error_string):
+    """Answer 422 to an invalid token."""
+    return {_config.error_msg_key: error_string}, 422
+
+
+def _default_unauthorized_callback(error_string):
+    """Answer 401 to a request without a token, or with a wrong CSRF value."""
+    return {_config.error_msg_key: error_string}, 401
+
+
+def _default_needs_fresh_token_callback():
+    """Answer 401 to a token that is not fresh."""
+    return {_config.error_msg_key: "Fresh token required"}, 401
+
+
+def _default_revoked_token_callback():
+    """Answer 401 to a revoked token."""
+    return {_config.error_msg_key: "Token has been revoked"}, 401
+
+
+def _default_user_loader_error_callback(identity):
+    """Answer 401 when the user could not be loaded."""
+    return {_config.error_msg_key: f"Error loading the user {identity}"}, 401
+
+
+def _default_claims_verification_callback(user_claims):
+    """Accept all user claims."""
+    return True
+
+
+def _default_verify_claims_failed_callback():
+    """Answer 400 to refused user claims."""
+    return {_config.error_msg_key: "User claims verification failed"}, 400
+
+
+def _default_decode_key_callback(claims, headers):
+    """Verify with JWT_SECRET_KEY or JWT_PUBLIC_KEY, by the algorithm."""
+    return _config.decode_key
+
+
+def _default_encode_key_callback(identity):
+    """Sign with JWT_SECRET_KEY or JWT_PRIVATE_KEY, by the algorithm."""
+    return _config.encode_key
+
+
+# -----------------------------------------------------------------------------
+# 13. JWTManager
+# -----------------------------------------------------------------------------
+
+cdef class _Callbacks:
+    """The callbacks of one manager. None stands for a default that costs nothing to skip."""
+
+    cdef object user_claims
+    cdef object user_identity
+    cdef object jwt_headers
+    cdef object encode_key
+    cdef object decode_key
+    cdef object token_in_blacklist
+    cdef object claims_verification
+    cdef object user_loader
+    cdef object expired_token
+    cdef object invalid_token
+    cdef object unauthorized
+    cdef object needs_fresh_token
+    cdef object revoked_token
+    cdef object user_loader_error
+    cdef object verify_claims_failed
+
+    def __cinit__(self):
+        self.expired_token = _default_expired_token_callback
+        self.invalid_token = _default_invalid_token_callback
+        self.unauthorized = _default_unauthorized_callback
+        self.needs_fresh_token = _default_needs_fresh_token_callback
+        self.revoked_token = _default_revoked_token_callback
+        self.user_loader_error = _default_user_loader_error_callback
+        self.verify_claims_failed = _default_verify_claims_failed_callback
+
+
+cdef bint _accepts(object callback, int count) except -1:
+    """Whether a callback can be called with ``count`` positional arguments.
+
+    A callable whose signature cannot be read (some builtins) is taken at its word.
+    """
+    try:
+        signature = _inspect.signature(callback)
+    except (ValueError, TypeError):
+        return True
+    try:
+        signature.bind(*(None,) * count)
+    except TypeError:
+        return False
+    return True
+
+
+cdef int _verify_callback(object callback, str loader, int count) except -1:
+    if not callable(callback):
+        raise TypeError(f"{loader} takes a function, not {type(callback).__name__}")
+    if not _accepts(callback, count):
+        arguments = ("no arguments", "one argument", "two arguments")[count]
+        raise TypeError(f"The callback of {loader} must take {arguments}")
+    return 0
+
+
+async def _answer(callback, tuple arguments, error):
+    """Call an error callback, with the refused token as the current one while it runs."""
+    cdef _Verified verified
+    request = _current_request()
+    claims = getattr(error, "jwt_data", None)
+    shown = request is not None and claims is not None
+    if shown:
+        before = getattr(request, _VERIFIED, None)
+        verified = _Verified.__new__(_Verified)
+        verified.header = error.jwt_header
+        verified.claims = claims
+        verified.settings = _current_state().settings()
+        setattr(request, _VERIFIED, verified)
+    try:
+        response = callback(*arguments)
+        if _is_awaitable(response):
+            response = await response
+        return response
+    finally:
+        if shown:
+            setattr(request, _VERIFIED, before)
+
+
+class JWTManager:
+    """Holds the callbacks of the extension and binds them to one or several Quart apps.
+
+    :param app: the app to bind to at once; None to call :meth:`init_app` later, as an application
+        factory does.
+    """
+
+    def __init__(self, app=None):
+        self._callbacks = _Callbacks()
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app):
+        """Bind this manager to an app: set the defaults of the options, register error handlers.
+
+        A manager can be bound to several apps; each has its own options and keys. Binding another
+        manager to the same app replaces this one, as in 0.1.0.
+
+        :param app: the Quart app.
+        """
+        app.extensions[_EXTENSION] = self
+        app.extensions[_STATE] = _AppState(app, self)
+        for name, value in DEFAULTS.items():
+            app.config.setdefault(name, value)
+        self._register_error_handlers(app)
+
+    def _register_error_handlers(self, app):
+        cdef _Callbacks callbacks = self._callbacks
+
+        async def no_authorization(error):
+            return await _answer(callbacks.unauthorized, (str(error),), error)
+
+        async def invalid_token(error):
+            return await _answer(callbacks.invalid_token, (str(error),), error)
+
+        async def expired_token(error):
+            claims = getattr(error, "jwt_data", {})
+            return await _answer(callbacks.expired_token, (claims,), error)
+
+        async def revoked_token(error):
+            return await _answer(callbacks.revoked_token, (), error)
+
+        async def needs_fresh_token(error):
+            return await _answer(callbacks.needs_fresh_token, (), error)
+
+        async def user_loader_error(error):
+            return await _answer(callbacks.user_loader_error, (get_jwt_identity(),), error)
+
+        async def claims_refused(error):
+            return await _answer(callbacks.verify_claims_failed, (), error)
+
+        for exception, handler in (
+            (NoAuthorizationError, no_authorization),
+            (CSRFError, no_authorization),
+            (InvalidHeaderError, invalid_token),
+            (JWTDecodeError, invalid_token),
+            (WrongTokenError, invalid_token),
+            (_jwt.InvalidTokenError, invalid_token),
+            (_jwt.ExpiredSignatureError, expired_token),
+            (RevokedTokenError, revoked_token),
+            (FreshTokenRequired, needs_fresh_token),
+            (UserLoadError, user_loader_error),
+            (UserClaimsVerificationError, claims_refused),
+        ):
+            app.register_error_handler(exception, handler)
+
+    # --- Loaders: what goes into a token -------------------------------------
+
+    def user_claims_loader(self, callback):
+        """Register the callback that gives an access token its user claims.
+
+        :param callback: takes the object passed to :func:`create_access_token`, returns a JSON
+            serialisable value, usually a dict; a function or a coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with one argument.
+        """
+        _verify_callback(callback, "user_claims_loader", 1)
+        (<_Callbacks>self._callbacks).user_claims = callback
+        return callback
+
+    def user_identity_loader(self, callback):
+        """Register the callback that turns an object into the identity of its tokens.
+
+        :param callback: takes the object passed to :func:`create_access_token` or
+            :func:`create_refresh_token`, returns a JSON serialisable identity; a function or a
+            coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with one argument.
+        """
+        _verify_callback(callback, "user_identity_loader", 1)
+        (<_Callbacks>self._callbacks).user_identity = callback
+        return callback
+
+    def additional_headers_loader(self, callback):
+        """Register the callback that adds headers to a new token, such as ``kid``.
+
+        :param callback: takes the object passed to the creating function, returns a dict of header
+            parameters (RFC 7515, section 4) or None; a function or a coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with one argument.
+        """
+        _verify_callback(callback, "additional_headers_loader", 1)
+        (<_Callbacks>self._callbacks).jwt_headers = callback
+        return callback
+
+    # --- Loaders: keys --------------------------------------------------------
+
+    def encode_key_loader(self, callback):
+        """Register the callback that chooses the key to sign a token with.
+
+        :param callback: takes the object passed to the creating function, returns the secret, or
+            the private key as PEM text, PEM bytes or a ``cryptography`` key; a function or a
+            coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with one argument.
+        """
+        _verify_callback(callback, "encode_key_loader", 1)
+        (<_Callbacks>self._callbacks).encode_key = callback
+        return callback
+
+    def decode_key_loader(self, callback):
+        """Register the callback that chooses the key to verify a token with.
+
+        The key serves only the family of algorithms that it belongs to, and an empty one or None
+        verifies nothing.
+
+        :param callback: takes the unverified claims and the unverified header of the token (dicts),
+            returns the secret, or the public key as PEM text, PEM bytes or a ``cryptography`` key;
+            a function or a coroutine function. The form of one argument, the claims, is deprecated.
+        :return: the callback.
+        :raises TypeError: it cannot be called with one or two arguments.
+        """
+        adapted = callback
+        if callable(callback) and not _accepts(callback, 2) and _accepts(callback, 1):
+            _warnings.warn(
+                "The callback of decode_key_loader should take the unverified claims and the "
+                "unverified headers; the form of one argument is deprecated",
+                DeprecationWarning,
+            )
+            adapted = lambda claims, headers: callback(claims)
+        _verify_callback(adapted, "decode_key_loader", 2)
+        (<_Callbacks>self._callbacks).decode_key = adapted
+        return callback
+
+    # --- Loaders: checks ------------------------------------------------------
+
+    def token_in_blacklist_loader(self, callback):
+        """Register the callback that says whether a token has been revoked.
+
+        It is asked when JWT_BLACKLIST_ENABLED is True, for the types of token that are named in
+        JWT_BLACKLIST_TOKEN_CHECKS.
+
+        :param callback: takes the claims of the token (a dict), returns True if it is revoked; a
+            function or a coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with one argument.
+        """
+        _verify_callback(callback, "token_in_blacklist_loader", 1)
+        (<_Callbacks>self._callbacks).token_in_blacklist = callback
+        return callback
+
+    def claims_verification_loader(self, callback):
+        """Register the callback that accepts or refuses the user claims of an access token.
+
+        :param callback: takes the user claims, returns True if they are good; a function or a
+            coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with one argument.
+        """
+        _verify_callback(callback, "claims_verification_loader", 1)
+        (<_Callbacks>self._callbacks).claims_verification = callback
+        return callback
+
+    def user_loader_callback_loader(self, callback):
+        """Register the callback that loads the user of a protected request.
+
+        :param callback: takes the identity in the token, returns the object that
+            :data:`current_user` will stand for, or None if there is no such user; a function or a
+            coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with one argument.
+        """
+        _verify_callback(callback, "user_loader_callback_loader", 1)
+        (<_Callbacks>self._callbacks).user_loader = callback
+        return callback
+
+    # --- Loaders: answers -----------------------------------------------------
+
+    def unauthorized_loader(self, callback):
+        """Register the callback that answers a request without a token, or with a wrong CSRF value.
+
+        The default answers 401 and ``{"msg": "<error description>"}``.
+
+        :param callback: takes the reason (a str), returns a response; a function or a coroutine
+            function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with one argument.
+        """
+        _verify_callback(callback, "unauthorized_loader", 1)
+        (<_Callbacks>self._callbacks).unauthorized = callback
+        return callback
+
+    def invalid_token_loader(self, callback):
+        """Register the callback that answers an invalid token.
+
+        The default answers 422 and ``{"msg": "<error description>"}``.
+
+        :param callback: takes the reason (a str), returns a response; a function or a coroutine
+            function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with one argument.
+        """
+        _verify_callback(callback, "invalid_token_loader", 1)
+        (<_Callbacks>self._callbacks).invalid_token = callback
+        return callback
+
+    def expired_token_loader(self, callback):
+        """Register the callback that answers an expired token.
+
+        The default answers 401 and ``{"msg": "Token has expired"}``.
+
+        :param callback: takes the claims of the token (a dict), returns a response; a function or a
+            coroutine function. The form without an argument is deprecated.
+        :return: the callback.
+        :raises TypeError: it cannot be called with one argument or none.
+        """
+        adapted = callback
+        if callable(callback) and not _accepts(callback, 1) and _accepts(callback, 0):
+            _warnings.warn(
+                "The callback of expired_token_loader should take the claims of the expired token; "
+                "the form without an argument is deprecated",
+                DeprecationWarning,
+            )
+            adapted = lambda expired_token: callback()
+        _verify_callback(adapted, "expired_token_loader", 1)
+        (<_Callbacks>self._callbacks).expired_token = adapted
+        return callback
+
+    def needs_fresh_token_loader(self, callback):
+        """Register the callback that answers a token that is not fresh where a fresh one is needed.
+
+        The default answers 401 and ``{"msg": "Fresh token required"}``.
+
+        :param callback: takes no arguments, returns a response; a function or a coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called without arguments.
+        """
+        _verify_callback(callback, "needs_fresh_token_loader", 0)
+        (<_Callbacks>self._callbacks).needs_fresh_token = callback
+        return callback
+
+    def revoked_token_loader(self, callback):
+        """Register the callback that answers a revoked token.
+
+        The default answers 401 and ``{"msg": "Token has been revoked"}``.
+
+        :param callback: takes no arguments, returns a response; a function or a coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called without arguments.
+        """
+        _verify_callback(callback, "revoked_token_loader", 0)
+        (<_Callbacks>self._callbacks).revoked_token = callback
+        return callback
+
+    def user_loader_error_loader(self, callback):
+        """Register the callback that answers when the user loader returned None.
+
+        The default answers 401 and ``{"msg": "Error loading the user <identity>"}``.
+
+        :param callback: takes the identity, returns a response; a function or a coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with one argument.
+        """
+        _verify_callback(callback, "user_loader_error_loader", 1)
+        (<_Callbacks>self._callbacks).user_loader_error = callback
+        return callback
+
+    def claims_verification_failed_loader(self, callback):
+        """Register the callback that answers when the user claims were refused.
+
+        The default answers 400 and ``{"msg": "User claims verification failed"}``.
+
+        :param callback: takes no arguments, returns a response; a function or a coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called without arguments.
+        """
+        _verify_callback(callback, "claims_verification_failed_loader", 0)
+        (<_Callbacks>self._callbacks).verify_claims_failed = callback
+        return callback
+
+
+# -----------------------------------------------------------------------------
+# 14. Public functions
+# -----------------------------------------------------------------------------
+
+# --- Create -------------------------------------------------------------------
+
+cdef str _new_uuid():
+    """A random UUID (RFC 9562, section 5.4) as text.
+
+    uuid.uuid4 spends 1.5 us, most of it on an object that is thrown away.
+    """
+    cdef bytes random = _os.urandom(16)
+    cdef const unsigned char* source = <const unsigned char*>PyBytes_AS_STRING(random)
+    cdef const char* digits = b"0123456789abcdef"
+    cdef char text[36]
+    cdef int index
+    cdef int position = 0
+    cdef unsigned char byte
+    for index in range(16):
+        if index in (4, 6, 8, 10):
+            text[position] = c"-"
+            position += 1
+        byte = source[index]
+        if index == 6:
+            byte = byte & 0x0F | 0x40
+        elif index == 8:
+            byte = byte & 0x3F | 0x80
+        text[position] = digits[byte >> 4]
+        text[position + 1] = digits[byte & 15]
+        position += 2
+    return PyUnicode_FromStringAndSize(text, 36)
+
+
+cdef object _lifetime(object value):
+    """A lifetime as something that adds to a datetime; an int counts seconds."""
+    if type(value) is int:
+        return _datetime.timedelta(seconds=value)
+    return value
+
+
+cdef long long _moment_after(double now, object lifetime) except? -1:
+    """The POSIX time, in whole seconds, at which a lifetime that begins now ends."""
+    if isinstance(lifetime, _datetime.timedelta):
+        return <long long>floor(now + <double>lifetime.total_seconds())
+    end = _datetime.datetime.fromtimestamp(now, _datetime.timezone.utc) + lifetime
+    return <long long>floor(end.timestamp())
+
+
+cdef dict _new_claims(
+    int kind, object identity, object fresh, object lifetime, object user_claims, bint csrf,
+    str identity_claim_key, str user_claims_key, object issuer
+):
+    """The claims of a new token, in the order of 0.1.0."""
+    cdef double now = _time.time()
+    cdef dict claims = {"iat": <long long>now, "nbf": <long long>now, "jti": _new_uuid()}
+    if lifetime is not False:
+        claims["exp"] = _moment_after(now, _lifetime(lifetime))
+    claims[identity_claim_key] = identity
+    if kind == _ACCESS:
+        if isinstance(fresh, _datetime.timedelta):
+            fresh = _moment_after(now, fresh)
+        claims["fresh"] = fresh
+    claims["type"] = _TYPES[kind]
+    if user_claims:
+        claims[user_claims_key] = user_claims
+    if csrf:
+        claims["csrf"] = _new_uuid()
+    if issuer is not None:
+        claims["iss"] = issuer
+    return claims
+
+
+cdef enum:
+    _ASK_CLAIMS
+    _ASK_HEADERS
+    _ASK_IDENTITY
+    _ASK_KEY
+    _ASKED
+
+
+cdef class _Creation:
+    """One token in the making: four questions to the callbacks, then the encoding.
+
+    The caller puts the questions in their order, awaits the answers if it can, and hands them over.
+    """
+
+    cdef _AppState state
+    cdef _Settings settings
+    cdef int kind
+    cdef object subject
+    cdef object fresh
+    cdef object lifetime
+    cdef object user_claims
+    cdef object headers
+    cdef object identity
+    cdef object key
+
+    cdef object ask(self, int question):
+        cdef _Callbacks callbacks = self.state.callbacks
+        if question == _ASK_CLAIMS:
+            if self.user_claims is not None or callbacks.user_claims is None:
+                return self.user_claims
+            if self.kind == _REFRESH and not self.settings.user_claims_in_refresh_token:
+                return None
+            return callbacks.user_claims(self.subject)
+        if question == _ASK_HEADERS:
+            if self.headers is not None or callbacks.jwt_headers is None:
+                return self.headers
+            return callbacks.jwt_headers(self.subject)
+        if question == _ASK_IDENTITY:
+            if callbacks.user_identity is None:
+                return self.subject
+            return callbacks.user_identity(self.subject)
+        if callbacks.encode_key is None:
+            return _configured_key(self.settings, self.settings.algorithm, True)
+        return callbacks.encode_key(self.subject)
+
+    cdef int take(self, int question, object answer) except -1:
+        if question == _ASK_CLAIMS:
+            self.user_claims = answer
+        elif question == _ASK_HEADERS:
+            self.headers = answer
+        elif question == _ASK_IDENTITY:
+            self.identity = answer
+        else:
+            self.key = answer
+        return 0
+
+    cdef str encode(self):
+        cdef _Settings settings = self.settings
+        self.verify()
+        if self.lifetime is None:
+            self.lifetime = settings.lifetimes[self.kind]
+        claims = _new_claims(
+            self.kind, self.identity, self.fresh, self.lifetime, self.user_claims,
+            settings.csrf_protect, settings.identity_claim_key, settings.user_claims_key,
+            settings.encode_issuer,
+        )
+        name = settings.algorithm
+        if self.headers and self.headers.get("alg"):
+            name = self.headers["alg"]
+        if self.state.callbacks.encode_key is not None:
+            origin = "The key from encode_key_loader"
+        else:
+            origin = "JWT_SECRET_KEY" if _is_symmetric(name) else "JWT_PRIVATE_KEY"
+        key = _signing_key(self.state, self.key, name, origin)
+        return _encode_token(claims, self.headers, key, self.state.json_encoder())
+
+    cdef int verify(self) except -1:
+        """Refuse what would make a token that cannot be read back."""
+        if (
+            self.settings.identity_claim_key == "sub"
+            and self.settings.verify_sub
+            and not isinstance(self.identity, str)
+        ):
+            raise TypeError(
+                "The identity must be a string while JWT_IDENTITY_CLAIM is \"sub\" (RFC 7519, "
+                "section 4.1.2): return one from user_identity_loader, or set JWT_VERIFY_SUB to False"
+            )
+        if self.fresh is not None and not isinstance(self.fresh, (bool, _datetime.timedelta)):
+            raise TypeError("fresh must be a bool or a timedelta")
+        if isinstance(self.lifetime, bool) and self.lifetime is not False:
+            raise TypeError("expires_delta must be a timedelta, an int (seconds), False or None")
+        _verify_new_headers(self.headers)
+        return 0
+
+
+cdef int _verify_new_headers(object headers) except -1:
+    if headers is None:
+        return 0
+    if not isinstance(headers, dict):
+        raise TypeError(f"headers must be a dict or None, not {type(headers).__name__}")
+    if "kid" in headers and not isinstance(headers["kid"], str):
+        raise TypeError('The "kid" header must be a string (RFC 7515, section 4.1.4)')
+    if headers.get("alg") and headers["alg"] not in _ALGORITHMS:
+        raise ValueError(f"The \"alg\" header must be one of {', '.join(_ALGORITHMS)}")
+    if "b64" in headers or "crit" in headers:
+        raise ValueError('The headers "b64" and "crit" are not supported')
+    return 0
+
+
+cdef _Creation _new_creation(int kind, identity, fresh, expires_delta, user_claims, headers):
+    cdef _Creation creation = _Creation.__new__(_Creation)
+    creation.state = _current_state()
+    creation.settings = creation.state.settings()
+    creation.kind = kind
+    creation.subject = identity
+    creation.fresh = fresh
+    creation.lifetime = expires_delta
+    creation.user_claims = user_claims
+    creation.headers = headers
+    return creation
+
+
+cdef object _needs_awaiting(object awaitable, str twin):
+    """The error for an async callback that a plain function cannot wait for."""
+    close = getattr(awaitable, "close", None)
+    if close is not None:
+        close()
+    return RuntimeError(f"A callback that this needs is async: use `await {twin}(...)` instead")
+
+
+cdef str _create_token(_Creation creation, str twin):
+    cdef int question
+    for question in range(_ASKED):
+        answer = creation.ask(question)
+        if _is_awaitable(answer):
+            raise _needs_awaiting(answer, twin)
+        creation.take(question, answer)
+    return creation.encode()
+
+
+async def _create_token_async(_Creation creation):
+    cdef int question
+    for question in range(_ASKED):
+        answer = creation.ask(question)
+        if _is_awaitable(answer):
+            answer = await answer
+        creation.take(question, answer)
+    return creation.encode()
+
+
+def create_access_token(identity, fresh=False, expires_delta=None, user_claims=None, headers=None):
+    """Create an access token.
+
+    :param identity: who the token is for: any JSON serialisable value, or any object if a
+        user_identity_loader makes one of it.
+    :param fresh: whether the token counts as fresh; a timedelta says for how long it does.
+    :param expires_delta: how long the token lasts: a timedelta, an int (seconds), anything that
+        adds to a datetime, or False for ever. None takes JWT_ACCESS_TOKEN_EXPIRES.
+    :param user_claims: JSON serialisable claims, in place of those of the user_claims_loader.
+    :param headers: dict of header parameters, in place of those of the additional_headers_loader.
+    :return: the encoded token.
+    :raises TypeError: an argument has a wrong type or is not JSON serialisable, or the identity is
+        not a string while it goes into ``sub`` and JWT_VERIFY_SUB is True.
+    :raises RuntimeError: there is no app context, an option or a key is wrong, or a callback is
+        async; then use :func:`create_access_token_async`.
+    """
+    creation = _new_creation(_ACCESS, identity, fresh, expires_delta, user_claims, headers)
+    return _create_token(creation, "create_access_token_async")
+
+
+async def create_access_token_async(
+    identity, fresh=False, expires_delta=None, user_claims=None, headers=None
+):
+    """Create an access token, awaiting the callbacks that are async.
+
+    Parameters, result and errors are those of :func:`create_access_token`.
+    """
+    creation = _new_creation(_ACCESS, identity, fresh, expires_delta, user_claims, headers)
+    return await _create_token_async(creation)
+
+
+def create_refresh_token(identity, expires_delta=None, user_claims=None, headers=None):
+    """Create a refresh token.
+
+    :param identity: who the token is for, as for :func:`create_access_token`.
+    :param expires_delta: how long the token lasts: a timedelta, an int (seconds), anything that
+        adds to a datetime, or False for ever. None takes JWT_REFRESH_TOKEN_EXPIRES.
+    :param user_claims: JSON serialisable claims. None takes those of the user_claims_loader if
+        JWT_CLAIMS_IN_REFRESH_TOKEN is True, else none.
+    :param headers: dict of header parameters, in place of those of the additional_headers_loader.
+    :return: the encoded token.
+    :raises TypeError: as :func:`create_access_token`.
+    :raises RuntimeError: as :func:`create_access_token`; the awaitable twin is
+        :func:`create_refresh_token_async`.
+    """
+    creation = _new_creation(_REFRESH, identity, None, expires_delta, user_claims, headers)
+    return _create_token(creation, "create_refresh_token_async")
+
+
+async def create_refresh_token_async(identity, expires_delta=None, user_claims=None, headers=None):
+    """Create a refresh token, awaiting the callbacks that are async.
+
+    Parameters, result and errors are those of :func:`create_refresh_token`.
+    """
+    creation = _new_creation(_REFRESH, identity, None, expires_delta, user_claims, headers)
+    return await _create_token_async(creation)
+
+
+# --- Inspect ------------------------------------------------------------------
+
+def decode_token(encoded_token, csrf_value=None, allow_expired=False):
+    """Verify a token and return its claims.
+
+    :param encoded_token: compact JWS (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
+    :param csrf_value: the double-submit value that the token must carry; None skips the check.
+    :param allow_expired: accept a token whose ``exp`` has passed.
+    :return: a new dict of claims, with ``jti``, ``type``, ``fresh`` and the user claims filled in.
+    :raises jwt.ExpiredSignatureError: ``exp`` has passed and ``allow_expired`` is False; its
+        ``jwt_data`` holds the claims, its ``jwt_header`` the header.
+    :raises jwt.InvalidTokenError: anything else is wrong with the token (RFC 7519, section 7.2).
+    :raises JWTDecodeError: the identity is missing, or a claim of the extension is wrong.
+    :raises CSRFError: the token carries another CSRF value.
+    :raises RuntimeError: there is no app context, an option or a key is wrong, or the
+        decode_key_loader is async; then use :func:`decode_token_async`.
+    """
+    cdef _AppState state = _current_state()
+    cdef _Settings settings = state.settings()
+    cdef _Token token = _parse_token(encoded_token, settings.max_token_size, state.headers)
+    key = _ask_key(state, settings, token)
+    if _is_awaitable(key):
+        raise _needs_awaiting(key, "decode_token_async")
+    prepared = _take_key(state, settings, token, key)
+    return _verify_token(token, prepared, state, settings, csrf_value, allow_expired)
+
+
+async def decode_token_async(encoded_token, csrf_value=None, allow_expired=False):
+    """Verify a token and return its claims, awaiting an async decode_key_loader.
+
+    Parameters, result and errors are those of :func:`decode_token`.
+    """
+    cdef _AppState state = _current_state()
+    cdef _Settings settings = state.settings()
+    cdef _Token token = _parse_token(encoded_token, settings.max_token_size, state.headers)
+    key = _ask_key(state, settings, token)
+    if _is_awaitable(key):
+        key = await key
+    prepared = _take_key(state, settings, token, key)
+    return _verify_token(token, prepared, state, settings, csrf_value, allow_expired)
+
+
+def get_jti(encoded_token):
+    """Verify a token and return its ``jti``, the identifier that a blacklist keeps.
+
+    :param encoded_token: compact JWS (str or bytes).
+    :return: the ``jti`` claim, None if the token has none.
+    :raises: as :func:`decode_token`.
+    """
+    return decode_token(encoded_token)["jti"]
+
+
+def get_csrf_token(encoded_token):
+    """Verify a token and return its CSRF double-submit value.
+
+    :param encoded_token: compact JWS (str or bytes).
+    :return: the ``csrf`` claim.
+    :raises JWTDecodeError: the token has none, since CSRF protection was off when it was made.
+    :raises: as :func:`decode_token`.
+    """
+    return _csrf_claim(decode_token(encoded_token))
+
+
+cdef object _csrf_claim(dict claims):
+    if "csrf" not in claims:
+        raise JWTDecodeError("Missing claim: csrf")
+    return claims["csrf"]
+
+
+def get_unverified_jwt_headers(encoded_token):
+    """Return the header of a token without verifying its signature.
+
+    Nothing in it can be trusted; it may serve to look up a key by ``kid``.
+
+    :param encoded_token: compact JWS (str or bytes), at most 16384 bytes, or JWT_MAX_TOKEN_SIZE
+        within an app context.
+    :return: a new dict of header parameters.
+    :raises jwt.InvalidTokenError: the token is malformed.
+    """
+    max_size = DEFAULTS["JWT_MAX_TOKEN_SIZE"]
+    if _get_context(_CV_APP) is not None:
+        max_size = _current_state().settings().max_token_size
+    return _parse_token(encoded_token, max_size, _HeaderMemo()).header
+
+
+# --- Current request ----------------------------------------------------------
+
+def get_raw_jwt():
+    """Return all claims of the token of the current request.
+
+    :return: the dict of claims, {} if no token was verified.
+    :raises RuntimeError: there is no app context.
+    """
+    token = _current_token()
+    return {} if token is None else token.claims
+
+
+def get_raw_jwt_header():
+    """Return the header of the token of the current request.
+
+    :return: a dict of header parameters, {} if no token was verified.
+    :raises RuntimeError: there is no app context.
+    """
+    token = _current_token()
+    return {} if token is None else dict(token.header)
+
+
+def get_jwt_identity():
+    """Return the identity of the token of the current request.
+
+    :return: the claim that JWT_IDENTITY_CLAIM names, None if no token was verified.
+    :raises RuntimeError: there is no app context.
+    """
+    token = _current_token()
+    return None if token is None else token.claims.get(token.settings.identity_claim_key)
+
+
+def get_jwt_claims():
+    """Return the user claims of the token of the current request.
+
+    :return: the claim that JWT_USER_CLAIMS names, {} if there are none or no token was verified.
+    :raises RuntimeError: there is no app context.
+    """
+    token = _current_token()
+    return {} if token is None else token.claims.get(token.settings.user_claims_key, {})
+
+
+def get_current_user():
+    """Return the user of the current request.
+
+    :return: what the user_loader_callback_loader's callback returned, None without one or if no
+        token was verified.
+    :raises RuntimeError: there is no app context.
+    """
+    token = _current_token()
+    return None if token is None else token.user
+
+
+# --- Cookies ------------------------------------------------------------------
+
+cdef _Settings _cookie_settings(str function):
+    settings = _current_state().settings()
+    if "cookies" not in settings.token_location:
+        raise RuntimeWarning(
+            f"{function}() called without 'JWT_TOKEN_LOCATION' configured to use cookies"
+        )
+    return settings
+
+
+cdef int _set_cookie(
+    object response, _Settings settings, str name, object path, bint httponly, str value, dict life
+) except -1:
+    """Set one cookie; ``life`` is its max_age (seconds), or the expires that clears it."""
+    response.set_cookie(
+        name,
+        value=value,
+        secure=settings.cookie_secure,
+        httponly=httponly,
+        domain=settings.cookie_domain,
+        path=path,
+        samesite=settings.cookie_samesite,
+        **life,
+    )
+    return 0
+
+
+cdef int _set_cookies(
+    object response, _Settings settings, int kind, object encoded_token, object max_age
+) except -1:
+    """Set the cookie of a token and, if they are wanted, the one with its CSRF value."""
+    life = {"max_age": settings.cookie_max_age() if max_age is None else max_age}
+    if isinstance(encoded_token, bytes):
+        encoded_token = encoded_token.decode("ascii")
+    _set_cookie(
+        response, settings, settings.cookie_names[kind], settings.cookie_paths[kind], True,
+        encoded_token, life,
+    )
+    if settings.csrf_protect and settings.csrf_in_cookies:
+        # The token comes from the application, not from a client, so nothing is verified: an async
+        # decode_key_loader could not be asked here.
+        token = _parse_token(encoded_token, settings.max_token_size, _HeaderMemo())
+        _set_cookie(
+            response, settings, settings.csrf_cookie_names[kind], settings.csrf_cookie_paths[kind],
+            False, _csrf_claim(token.read_claims()), life,
+        )
+    return 0
+
+
+cdef int _unset_cookies(object response, _Settings settings, int kind) except -1:
+    life = {"expires": 0}
+    _set_cookie(
+        response, settings, settings.cookie_names[kind], settings.cookie_paths[kind], True, "", life
+    )
+    if settings.csrf_protect and settings.csrf_in_cookies:
+        _set_cookie(
+            response, settings, settings.csrf_cookie_names[kind], settings.csrf_cookie_paths[kind],
+            False, "", life,
+        )
+    return 0
+
+
+def set_access_cookies(response, encoded_access_token, max_age=None):
+    """Put an access token, and its CSRF value if protection is on, into cookies of a response.
+
+    The token's cookie is HttpOnly; the CSRF cookie, set if JWT_CSRF_IN_COOKIES is True, can be read
+    by scripts of the page.
+
+    :param response: the Quart response.
+    :param encoded_access_token: the token from :func:`create_access_token`.
+    :param max_age: how long the cookies last, in seconds; None follows JWT_SESSION_COOKIE.
+    :raises RuntimeWarning: cookies are not in JWT_TOKEN_LOCATION.
+    :raises JWTDecodeError: CSRF protection is on and the token carries no CSRF value.
+    :raises RuntimeError: there is no app context, or an option is wrong.
+    """
+    settings = _cookie_settings("set_access_cookies")
+    _set_cookies(response, settings, _ACCESS, encoded_access_token, max_age)
+
+
+def set_refresh_cookies(response, encoded_refresh_token, max_age=None):
+    """Put a refresh token, and its CSRF value if protection is on, into cookies of a response.
+
+    :param response: the Quart response.
+    :param encoded_refresh_token: the token from :func:`create_refresh_token`.
+    :param max_age: how long the cookies last, in seconds; None follows JWT_SESSION_COOKIE.
+    :raises: as :func:`set_access_cookies`.
+    """
+    settings = _cookie_settings("set_refresh_cookies")
+    _set_cookies(response, settings, _REFRESH, encoded_refresh_token, max_age)
+
+
+def unset_jwt_cookies(response):
+    """Remove the cookies of both tokens, and their CSRF cookies, in a response.
+
+    :param response: the Quart response.
+    :raises RuntimeWarning: cookies are not in JWT_TOKEN_LOCATION.
+    :raises RuntimeError: there is no app context, or an option is wrong.
+    """
+    settings = _cookie_settings("unset_jwt_cookies")
+    _unset_cookies(response, settings, _ACCESS)
+    _unset_cookies(response, settings, _REFRESH)
+
+
+def unset_access_cookies(response):
+    """Remove the cookie of the access token, and its CSRF cookie, in a response.
+
+    :param response: the Quart response.
+    :raises: as :func:`unset_jwt_cookies`.
+    """
+    _unset_cookies(response, _cookie_settings("unset_access_cookies"), _ACCESS)
+
+
+def unset_refresh_cookies(response):
+    """Remove the cookie of the refresh token, and its CSRF cookie, in a response.
+
+    :param response: the Quart response.
+    :raises: as :func:`unset_jwt_cookies`.
+    """
+    _unset_cookies(response, _cookie_settings("unset_refresh_cookies"), _REFRESH)
+
+
+# -----------------------------------------------------------------------------
+# 15. Decorators and current_user
+# -----------------------------------------------------------------------------
+
+# --- Verify functions ---------------------------------------------------------
+
+async def _verify(_Attempt attempt):
+    if attempt is not None:
+        pending = attempt.advance()
+        while pending is not None:
+            pending = attempt.resume(await pending)
+
+
+async def verify_jwt_in_request():
+    """Require a valid access token in the current request.
+
+    :raises NoAuthorizationError: there is none.
+    :raises jwt.InvalidTokenError: it is invalid; the exceptions are those of :func:`decode_token`.
+    :raises JWTExtendedException: its subclasses say what else is wrong: header, CSRF value, type,
+        revocation, user claims, user.
+    :raises RuntimeError: there is no request, or an option or a key is wrong.
+    """
+    await _verify(_new_attempt(_ACCESS, False, False))
+
+
+async def verify_jwt_in_request_optional():
+    """Accept the current request without a token, or with a valid access token.
+
+    A malformed header counts as no token, as in 0.1.0; an invalid token is refused.
+
+    :raises: as :func:`verify_jwt_in_request`, but for NoAuthorizationError and InvalidHeaderError.
+    """
+    await _verify(_new_attempt(_ACCESS, True, False))
+
+
+async def verify_fresh_jwt_in_request():
+    """Require a valid and fresh access token in the current request.
+
+    :raises FreshTokenRequired: the token is valid but not fresh.
+    :raises: as :func:`verify_jwt_in_request`.
+    """
+    await _verify(_new_attempt(_ACCESS, False, True))
+
+
+async def verify_jwt_refresh_token_in_request():
+    """Require a valid refresh token in the current request.
+
+    :raises: as :func:`verify_jwt_in_request`.
+    """
+    await _verify(_new_attempt(_REFRESH, False, False))
+
+
+# --- Decorators ---------------------------------------------------------------
+
+cdef object _protect(fn, int kind, bint optional, bint fresh):
+    """Wrap a view in a coroutine function that verifies the request first.
+
+    It must be one: Quart runs any other wrapper in a thread.
+    """
+    cdef bint is_async = _inspect.iscoroutinefunction(fn)
+
+    @_functools.wraps(fn)
+    async def wrapper(*args, **kwargs):
+        cdef _Attempt attempt = _new_attempt(kind, optional, fresh)
+        if attempt is not None:
+            pending = attempt.advance()
+            while pending is not None:
+                pending = attempt.resume(await pending)
+            attempt = None
+        if is_async:
+            return await fn(*args, **kwargs)
+        # A plain function may still return a coroutine, as a partial or an undeclared wrapper does.
+        result = await _get_context(_CV_APP).app.ensure_async(fn)(*args, **kwargs)
+        return await result if _is_awaitable(result) else result
+
+    return wrapper
+
+
+def jwt_required(fn):
+    """Protect a view: a request needs a valid access token.
+
+    :param fn: the view, a function or a coroutine function.
+    :return: a coroutine function with the name and the signature of the view.
+    """
+    return _protect(fn, _ACCESS, False, False)
+
+
+def jwt_optional(fn):
+    """Let a view serve anonymous requests and requests with a valid access token.
+
+    Without a token, or with a malformed header, :func:`get_jwt_identity` gives None; an invalid
+    token is refused.
+
+    :param fn: the view, a function or a coroutine function.
+    :return: a coroutine function with the name and the signature of the view.
+    """
+    return _protect(fn, _ACCESS, True, False)
+
+
+def fresh_jwt_required(fn):
+    """Protect a view: a request needs a valid and fresh access token.
+
+    :param fn: the view, a function or a coroutine function.
+    :return: a coroutine function with the name and the signature of the view.
+    """
+    return _protect(fn, _ACCESS, False, True)
+
+
+def jwt_refresh_token_required(fn):
+    """Protect a view: a request needs a valid refresh token.
+
+    :param fn: the view, a function or a coroutine function.
+    :return: a coroutine function with the name and the signature of the view.
+    """
+    return _protect(fn, _REFRESH, False, False)
+
+
+current_user = _LocalProxy(get_current_user)
+
+
+# -----------------------------------------------------------------------------
+# 16. Compatibility submodules of 0.1.0
+# -----------------------------------------------------------------------------
+
+# --- config -------------------------------------------------------------------
+
+def _config_property(read, doc):
+    return property(lambda self: read(_current_state().settings()), doc=doc)
+
+
+cdef object _attribute(str name, str doc):
+    return _config_property(lambda settings: getattr(settings, name), doc)
+
+
+cdef object _decode_key(_Settings settings):
+    return _configured_key(settings, settings.algorithm, False)
+
+
+cdef object _encode_key(_Settings settings):
+    return _configured_key(settings, settings.algorithm, True)
+
+
+class _Config:
+    """The options of the current app, under the property names of 0.1.0; read only."""
+
+    is_asymmetric = _config_property(
+        lambda _Settings settings: not _is_symmetric(settings.algorithm), "The algorithm's family."
+    )
+    encode_key = _config_property(_encode_key, "The configured key that signs.")
+    decode_key = _config_property(_decode_key, "The configured key that verifies.")
+    token_location = _attribute("token_location", "JWT_TOKEN_LOCATION as a tuple.")
+    jwt_in_cookies = _config_property(
+        lambda settings: "cookies" in settings.token_location, "Whether cookies are a location."
+    )
+    jwt_in_headers = _config_property(
+        lambda settings: "headers" in settings.token_location, "Whether headers are a location."
+    )
+    jwt_in_query_string = _config_property(
+        lambda settings: "query_string" in settings.token_location,
+        "Whether the query string is a location.",
+    )
+    jwt_in_json = _config_property(
+        lambda settings: "json" in settings.token_location, "Whether the JSON body is a location."
+    )
+    header_name = _attribute("header_name", "JWT_HEADER_NAME")
+    header_type = _attribute("header_type", "JWT_HEADER_TYPE")
+    query_string_name = _attribute("query_string_name", "JWT_QUERY_STRING_NAME")
+    access_cookie_name = _config_property(
+        lambda _Settings settings: settings.cookie_names[_ACCESS], "JWT_ACCESS_COOKIE_NAME"
+    )
+    refresh_cookie_name = _config_property(
+        lambda _Settings settings: settings.cookie_names[_REFRESH], "JWT_REFRESH_COOKIE_NAME"
+    )
+    access_cookie_path = _config_property(
+        lambda _Settings settings: settings.cookie_paths[_ACCESS], "JWT_ACCESS_COOKIE_PATH"
+    )
+    refresh_cookie_path = _config_property(
+        lambda _Settings settings: settings.cookie_paths[_REFRESH], "JWT_REFRESH_COOKIE_PATH"
+    )
+    cookie_secure = _attribute("cookie_secure", "JWT_COOKIE_SECURE")
+    cookie_domain = _attribute("cookie_domain", "JWT_COOKIE_DOMAIN")
+    session_cookie = _attribute("session_cookie", "JWT_SESSION_COOKIE")
+    cookie_samesite = _attribute("cookie_samesite", "JWT_COOKIE_SAMESITE")
+    json_key = _config_property(
+        lambda _Settings settings: settings.json_keys[_ACCESS], "JWT_JSON_KEY"
+    )
+    refresh_json_key = _config_property(
+        lambda _Settings settings: settings.json_keys[_REFRESH], "JWT_REFRESH_JSON_KEY"
+    )
+    csrf_protect = _attribute("csrf_protect", "Whether CSRF protection is in force.")
+    csrf_request_methods = _attribute("csrf_request_methods", "JWT_CSRF_METHODS as a frozenset.")
+    csrf_in_cookies = _attribute("csrf_in_cookies", "JWT_CSRF_IN_COOKIES")
+    access_csrf_cookie_name = _config_property(
+        lambda _Settings settings: settings.csrf_cookie_names[_ACCESS], "JWT_ACCESS_CSRF_COOKIE_NAME"
+    )
+    refresh_csrf_cookie_name = _config_property(
+        lambda _Settings settings: settings.csrf_cookie_names[_REFRESH],
+        "JWT_REFRESH_CSRF_COOKIE_NAME",
+    )
+    access_csrf_cookie_path = _config_property(
+        lambda _Settings settings: settings.csrf_cookie_paths[_ACCESS], "JWT_ACCESS_CSRF_COOKIE_PATH"
+    )
+    refresh_csrf_cookie_path = _config_property(
+        lambda _Settings settings: settings.csrf_cookie_paths[_REFRESH],
+        "JWT_REFRESH_CSRF_COOKIE_PATH",
+    )
+    access_csrf_header_name = _config_property(
+        lambda _Settings settings: settings.csrf_header_names[_ACCESS], "JWT_ACCESS_CSRF_HEADER_NAME"
+    )
+    refresh_csrf_header_name = _config_property(
+        lambda _Settings settings: settings.csrf_header_names[_REFRESH],
+        "JWT_REFRESH_CSRF_HEADER_NAME",
+    )
+    csrf_check_form = _attribute("csrf_check_form", "JWT_CSRF_CHECK_FORM")
+    access_csrf_field_name = _config_property(
+        lambda _Settings settings: settings.csrf_field_names[_ACCESS], "JWT_ACCESS_CSRF_FIELD_NAME"
+    )
+    refresh_csrf_field_name = _config_property(
+        lambda _Settings settings: settings.csrf_field_names[_REFRESH], "JWT_REFRESH_CSRF_FIELD_NAME"
+    )
+    access_expires = _config_property(
+        lambda _Settings settings: settings.lifetimes[_ACCESS], "JWT_ACCESS_TOKEN_EXPIRES"
+    )
+    refresh_expires = _config_property(
+        lambda _Settings settings: settings.lifetimes[_REFRESH], "JWT_REFRESH_TOKEN_EXPIRES"
+    )
+    algorithm = _attribute("algorithm", "JWT_ALGORITHM")
+    decode_algorithms = _config_property(
+        lambda settings: list(settings.decode_algorithms), "The allowed algorithms, a new list."
+    )
+    blacklist_enabled = _attribute("blacklist_enabled", "JWT_BLACKLIST_ENABLED")
+    blacklist_checks = _attribute("blacklist_checks", "JWT_BLACKLIST_TOKEN_CHECKS as a tuple.")
+    blacklist_access_tokens = _config_property(
+        lambda settings: "access" in settings.blacklist_checks, "Whether access tokens are checked."
+    )
+    blacklist_refresh_tokens = _config_property(
+        lambda settings: "refresh" in settings.blacklist_checks, "Whether refresh tokens are checked."
+    )
+    cookie_max_age = _config_property(
+        lambda _Settings settings: settings.cookie_max_age(), "None, or seconds for lasting cookies."
+    )
+    identity_claim_key = _attribute("identity_claim_key", "JWT_IDENTITY_CLAIM")
+    user_claims_key = _attribute("user_claims_key", "JWT_USER_CLAIMS")
+    user_claims_in_refresh_token = _attribute(
+        "user_claims_in_refresh_token", "JWT_CLAIMS_IN_REFRESH_TOKEN"
+    )
+    exempt_methods = _config_property(
+        lambda settings: {"OPTIONS"}, "Request methods that need no token."
+    )
+    error_msg_key = _attribute("error_msg_key", "JWT_ERROR_MESSAGE_KEY")
+    audience = _attribute("audience", "JWT_DECODE_AUDIENCE as a tuple, or None.")
+    encode_issuer = _attribute("encode_issuer", "JWT_ENCODE_ISSUER")
+    decode_issuer = _attribute("decode_issuer", "JWT_DECODE_ISSUER as a tuple, or None.")
+    leeway = _attribute("leeway", "JWT_DECODE_LEEWAY in seconds.")
+
+
+_config = _Config()
+
+
+# --- utils --------------------------------------------------------------------
+
+def _has_user_loader():
+    """Whether a user loader is registered with the current app's manager."""
+    return _current_state().callbacks.user_loader is not None
+
+
+def _user_loader(identity):
+    """Call the user loader of the current app's manager."""
+    return _current_state().callbacks.user_loader(identity)
+
+
+def _has_token_in_blacklist_callback():
+    """Whether a blacklist callback is registered with the current app's manager."""
+    return _current_state().callbacks.token_in_blacklist is not None
+
+
+def _token_in_blacklist(decoded_token):
+    """Call the blacklist callback of the current app's manager."""
+    return _current_state().callbacks.token_in_blacklist(decoded_token)
+
+
+def _verify_token_type(decoded_token, expected_type):
+    """Raise WrongTokenError unless the claims are of the expected type of token."""
+    if decoded_token["type"] != expected_type:
+        raise WrongTokenError(f"Only {expected_type} tokens are allowed")
+
+
+def _verify_token_not_blacklisted(decoded_token, request_type):
+    """Raise RevokedTokenError if the blacklist callback, which must not be async, says so."""
+    answer = _ask_blacklist(_current_state(), _current_state().settings(), decoded_token, request_type)
+    if _is_awaitable(answer):
+        raise _needs_awaiting(answer, "verify_jwt_in_request")
+    if answer:
+        raise RevokedTokenError("Token has been revoked")
+
+
+def _verify_token_claims(jwt_data):
+    """Raise UserClaimsVerificationError if the claims callback, which must not be async, refuses."""
+    state = _current_state()
+    if state.callbacks.claims_verification is None:
+        return
+    answer = state.callbacks.claims_verification(jwt_data[state.settings().user_claims_key])
+    if _is_awaitable(answer):
+        raise _needs_awaiting(answer, "verify_jwt_in_request")
+    if not answer:
+        raise UserClaimsVerificationError("User claims verification failed")
+
+
+# --- tokens -------------------------------------------------------------------
+
+cdef str _encode_compat(
+    int kind, identity, secret, algorithm, expires_delta, fresh, user_claims, csrf,
+    identity_claim_key, user_claims_key, json_encoder, headers, issuer
+):
+    _verify_new_headers(headers)
+    claims = _new_claims(
+        kind, identity, fresh, expires_delta, user_claims, csrf, identity_claim_key,
+        user_claims_key, issuer,
+    )
+    name = _known_algorithm((headers or {}).get("alg") or algorithm, "algorithm")
+    key = _prepare_key(secret, name, True, 0)
+    encoder = (json_encoder or _json.JSONEncoder)(separators=(",", ":"))
+    return _encode_token(claims, headers, key, encoder)
+
+
+def _encode_access_token(
+    identity, secret, algorithm, expires_delta, fresh, user_claims, csrf, identity_claim_key,
+    user_claims_key, json_encoder=None, headers=None, issuer=None
+):
+    """Create an access token from explicit settings, without an app (0.1.0's ``tokens`` module)."""
+    return _encode_compat(
+        _ACCESS, identity, secret, algorithm, expires_delta, fresh, user_claims, csrf,
+        identity_claim_key, user_claims_key, json_encoder, headers, issuer,
+    )
+
+
+def _encode_refresh_token(
+    identity, secret, algorithm, expires_delta, user_claims, csrf, identity_claim_key,
+    user_claims_key, json_encoder=None, headers=None
+):
+    """Create a refresh token from explicit settings, without an app (0.1.0's ``tokens`` module)."""
+    return _encode_compat(
+        _REFRESH, identity, secret, algorithm, expires_delta, None, user_claims, csrf,
+        identity_claim_key, user_claims_key, json_encoder, headers, None,
+    )
+
+
+def _decode_jwt(
+    encoded_token, secret, algorithms, identity_claim_key, user_claims_key, csrf_value=None,
+    audience=None, leeway=0, allow_expired=False, issuer=None
+):
+    """Verify a token with explicit settings, without an app (0.1.0's ``tokens`` module)."""
+    cdef _AppState state = _AppState(None, JWTManager())
+    cdef _Settings settings = _Settings({
+        **DEFAULTS,
+        "SECRET_KEY": None,
+        "JWT_ALGORITHM": next(iter(algorithms)),
+        "JWT_DECODE_ALGORITHMS": algorithms,
+        "JWT_IDENTITY_CLAIM": identity_claim_key,
+        "JWT_USER_CLAIMS": user_claims_key,
+        "JWT_DECODE_AUDIENCE": audience,
+        "JWT_DECODE_ISSUER": issuer,
+        "JWT_DECODE_LEEWAY": leeway,
+    })
+    token = _parse_token(encoded_token, settings.max_token_size, state.headers)
+    _verify_algorithm(token.algorithm, settings.allowed_algorithms)
+    key = _chosen_verifying_key(state, settings, secret, token.algorithm)
+    return _verify_token(token, key, state, settings, csrf_value, allow_expired)
+
+
+# --- The modules --------------------------------------------------------------
+
+def _register_submodule(name, doc, names):
+    """Make ``quart_jwt_extended.<name>`` importable, though this module is a single file.
+
+    The import system finds it in sys.modules once this module has run, also when the submodule is
+    the first import.
+    """
+    full_name = f"{__name__}.{name}"
+    module = _types.ModuleType(full_name, doc)
+    module.__spec__ = _ModuleSpec(full_name, None)
+    module.__dict__.update(names)
+    _sys.modules[full_name] = module
+    globals()[name] = module
+
+
+def _named(*names):
+    return {name: globals()[name] for name in names}
+
+
+_register_submodule("exceptions", "The exceptions of the extension.", _named(
+    "CSRFError", "FreshTokenRequired", "InvalidHeaderError", "JWTDecodeError",
+    "JWTExtendedException", "NoAuthorizationError", "RevokedTokenError",
+    "UserClaimsVerificationError", "UserLoadError", "WrongTokenError",
+))
+_register_submodule("config", "The options of the current app.", {"config": _config})
+_register_submodule("default_callbacks", "What happens where no callback is registered.", {
+    f"default_{name}_callback": globals()[f"_default_{name}_callback"]
+    for name in (
+        "user_claims", "jwt_headers", "user_identity", "expired_token", "invalid_token",
+        "unauthorized", "needs_fresh_token", "revoked_token", "user_loader_error",
+        "claims_verification", "verify_claims_failed", "decode_key", "encode_key",
+    )
+})
+_register_submodule("utils", "Functions on tokens, the current request and cookies.", {
+    **_named(
+        "create_access_token", "create_refresh_token", "current_user", "decode_token",
+        "get_csrf_token", "get_current_user", "get_jti", "get_jwt_claims", "get_jwt_identity",
+        "get_raw_jwt", "get_raw_jwt_header", "get_unverified_jwt_headers", "set_access_cookies",
+        "set_refresh_cookies", "unset_access_cookies", "unset_jwt_cookies", "unset_refresh_cookies",
+    ),
+    "has_user_loader": _has_user_loader,
+    "user_loader": _user_loader,
+    "has_token_in_blacklist_callback": _has_token_in_blacklist_callback,
+    "token_in_blacklist": _token_in_blacklist,
+    "verify_token_claims": _verify_token_claims,
+    "verify_token_not_blacklisted": _verify_token_not_blacklisted,
+    "verify_token_type": _verify_token_type,
+})
+_register_submodule("view_decorators", "Decorators and verify functions.", _named(
+    "fresh_jwt_required", "jwt_optional", "jwt_refresh_token_required", "jwt_required",
+    "verify_fresh_jwt_in_request", "verify_jwt_in_request", "verify_jwt_in_request_optional",
+    "verify_jwt_refresh_token_in_request",
+))
+_register_submodule("tokens", "Encoding and decoding with explicit settings.", {
+    "decode_jwt": _decode_jwt,
+    "encode_access_token": _encode_access_token,
+    "encode_refresh_token": _encode_refresh_token,
+})
+_register_submodule("jwt_manager", "The manager.", _named("JWTManager"))
