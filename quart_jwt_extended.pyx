@@ -1,4 +1,4 @@
-# cython: language_level=3, annotation_typing=False, auto_pickle=False
+# cython: language_level=3, annotation_typing=False, auto_pickle=False, nonecheck=True
 """JSON Web Tokens (RFC 7519) for Quart: one compiled module.
 
 Table of contents, in file order:
@@ -58,6 +58,8 @@ import jwt as _jwt
 from cryptography.exceptions import UnsupportedAlgorithm as _UnsupportedAlgorithm
 from jwt.algorithms import HMACAlgorithm as _HMACAlgorithm
 from jwt.algorithms import get_default_algorithms as _get_default_algorithms
+from jwt.exceptions import InvalidJTIError as _InvalidJTIError
+from jwt.exceptions import InvalidSubjectError as _InvalidSubjectError
 from jwt.warnings import InsecureKeyLengthWarning as _InsecureKeyLengthWarning
 from quart import globals as _quart_globals
 from quart.json.provider import DefaultJSONProvider as _DefaultJSONProvider
@@ -1335,9 +1337,9 @@ cdef int _verify_registered_claims(dict claims, _Settings settings, bint allow_e
     _verify_issuer(claims, settings)
     _verify_audience(claims, settings)
     if settings.verify_sub and "sub" in claims and not isinstance(claims["sub"], str):
-        raise _jwt.InvalidSubjectError("Subject must be a string")
+        raise _InvalidSubjectError("Subject must be a string")
     if "jti" in claims and not isinstance(claims["jti"], str):
-        raise _jwt.InvalidJTIError("JWT ID must be a string")
+        raise _InvalidJTIError("JWT ID must be a string")
     return 0
 
 
@@ -1406,18 +1408,22 @@ cdef dict _verify_token(
     """Verify a parsed token under a key, and return its claims.
 
     An ExpiredSignatureError leaves with the claims as ``jwt_data`` and the header as
-    ``jwt_header``, for the expired_token callback.
+    ``jwt_header``, for the expired_token callback; like 0.1.0 only after our own checks, so that
+    the callback finds the defaults filled in, and no forged request reaches it.
     """
+    cdef object expired = None
     _verify_signature(token, key, state.headers)
     claims = token.read_claims()
     try:
         _verify_registered_claims(claims, settings, allow_expired)
     except _jwt.ExpiredSignatureError as error:
-        _attach_token(error, token)
-        raise
+        expired = error
     _verify_own_claims(claims, settings)
     if csrf_value is not None:
         _verify_csrf(claims, csrf_value)
+    if expired is not None:
+        _attach_token(expired, token)
+        raise expired
     return claims
 
 
@@ -1474,15 +1480,16 @@ cdef object _token_from_headers(_Attempt attempt):
         return _ABSENT
     if prefix and value[:len(prefix)].lower() == prefix:
         token = value[len(prefix):]
-        if token and "," not in token and len(token.split(None, 1)) == 1:
-            return token.strip()
+        if token and "," not in token and " " not in token and "\t" not in token:
+            return token
     return _token_from_header_fields(attempt, value)
 
 
 cdef object _token_from_header_fields(_Attempt attempt, str value):
     """Read a header that is more, or less, than a scheme and a token.
 
-    As in 0.1.0 a list of credentials is searched for the first one of our scheme.
+    As in 0.1.0 a list of credentials is searched for the first one of our scheme. White space is
+    what RFC 9110, section 5.6.3, calls so; str.split would take control characters for it.
     """
     cdef _Settings settings = attempt.settings
     scheme = settings.header_type.lower()
@@ -1490,13 +1497,14 @@ cdef object _token_from_header_fields(_Attempt attempt, str value):
         f"Bad {settings.header_name} header. Expected value "
         + (f"'{settings.header_type} <JWT>'" if scheme else "'<JWT>'")
     )
-    fields = [field.split() for field in value.split(",")] if scheme else [value.split()]
-    if not scheme:
-        if len(fields[0]) == 1:
-            return fields[0][0]
-        ours = []
-    else:
-        ours = [field for field in fields if field and field[0].lower() == scheme]
+    value = value.replace("\t", " ")
+    fields = [
+        [word for word in field.split(" ") if word]
+        for field in (value.split(",") if scheme else [value])
+    ]
+    if not scheme and len(fields[0]) == 1:
+        return fields[0][0]
+    ours = [field for field in fields if scheme and field and field[0].lower() == scheme]
     if not ours:
         attempt.foreign_header = fault
         attempt.missing.append(str(fault))
@@ -1658,9 +1666,10 @@ cdef class _Attempt:
         return callbacks.user_loader(self.token.claims[self.settings.identity_claim_key])
 
     cdef int finish(self, value) except -1:
+        if value is _ABSENT:
+            # This location had no token: the next one is asked, or the attempt is done without.
+            return 0
         if self.stage == _LOCATE:
-            if value is _ABSENT:
-                return 0
             self.encoded = value
         elif self.stage == _DECODE:
             self.finish_decoding(value)
@@ -1676,8 +1685,7 @@ cdef class _Attempt:
                 identity = self.token.claims[self.settings.identity_claim_key]
                 raise UserLoadError(f"Error loading the user {identity}")
             self.verified.user = value
-        if self.stage != _DONE:
-            self.stage += 1
+        self.stage += 1
         return 0
 
     cdef object locate(self):
@@ -2697,19 +2705,22 @@ cdef int _set_cookies(
 ) except -1:
     """Set the cookie of a token and, if they are wanted, the one with its CSRF value."""
     life = {"max_age": settings.cookie_max_age() if max_age is None else max_age}
+    with_csrf = settings.csrf_protect and settings.csrf_in_cookies
+    if with_csrf:
+        # The token comes from the application, not from a client, so nothing is verified: an async
+        # decode_key_loader could not be asked here.
+        token = _parse_token(encoded_token, settings.max_token_size, _HeaderMemo())
+        csrf_value = _csrf_claim(token.read_claims())
     if isinstance(encoded_token, bytes):
         encoded_token = encoded_token.decode("ascii")
     _set_cookie(
         response, settings, settings.cookie_names[kind], settings.cookie_paths[kind], True,
         encoded_token, life,
     )
-    if settings.csrf_protect and settings.csrf_in_cookies:
-        # The token comes from the application, not from a client, so nothing is verified: an async
-        # decode_key_loader could not be asked here.
-        token = _parse_token(encoded_token, settings.max_token_size, _HeaderMemo())
+    if with_csrf:
         _set_cookie(
             response, settings, settings.csrf_cookie_names[kind], settings.csrf_cookie_paths[kind],
-            False, _csrf_claim(token.read_claims()), life,
+            False, csrf_value, life,
         )
     return 0
 

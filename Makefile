@@ -1,0 +1,65 @@
+# make test       build, install into .venv, run the suite
+# make demo       build, install into .venv, serve examples/quickstart.py
+# make lint       ruff and cython-lint
+# make typing     mypy, pyright and stubtest on the installed stubs
+# make coverage   the suite with line tracing in the .pyx, in an environment of its own
+# make clean      remove all that the above made
+#
+# PYTHON=... picks the interpreter, PYTEST_ARGS=... is handed to pytest.
+
+PYTHON = python3
+PYTEST_ARGS =
+VENV = .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check
+SOURCES = quart_jwt_extended.pyx quart_jwt_extended.pyi setup.py pyproject.toml README.md LICENSE
+COVERAGE_GOAL = 97
+
+INTERPRETER := $(shell $(PYTHON) -c 'import sys; print(sys.base_prefix, *sys.version.split())')
+ifeq ($(INTERPRETER),)
+$(error $(PYTHON) does not run; name a Python of 3.10 or later with PYTHON=...)
+endif
+
+.PHONY: test demo lint typing coverage clean FORCE
+
+test: $(VENV)/extra
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+demo: $(VENV)/module
+	$(BIN)/python examples/quickstart.py
+
+lint: $(VENV)/extra
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/cython-lint quart_jwt_extended.pyx
+
+typing: $(VENV)/extra
+	$(BIN)/pytest tests/test_stub.py tests/test_typing.py $(PYTEST_ARGS)
+
+coverage:
+	JWT_COVERAGE=1 $(MAKE) VENV=.venv-coverage .venv-coverage/extra
+	.venv-coverage/bin/coverage erase
+	.venv-coverage/bin/coverage run .venv-coverage/bin/pytest -m "not packaging" $(PYTEST_ARGS)
+	.venv-coverage/bin/coverage report --fail-under=$(COVERAGE_GOAL)
+	@# A build without line tracing has no row, and no row has no share to fall short.
+	.venv-coverage/bin/coverage report | grep -q '^quart_jwt_extended\.pyx '
+
+clean:
+	rm -rf .venv .venv-* build dist *.egg-info quart_jwt_extended-stubs
+	rm -rf .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -f quart_jwt_extended.c quart_jwt_extended.*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Written anew, and the environment with it, only when PYTHON names another interpreter than last time.
+$(VENV)/interpreter: FORCE
+	@test "`cat $@ 2>/dev/null`" = "$(INTERPRETER)" || { \
+		set -ex; rm -rf $(VENV); $(PYTHON) -m venv $(VENV); echo "$(INTERPRETER)" > $@; }
+
+$(VENV)/module: $(VENV)/interpreter $(SOURCES)
+	$(PIP) install .
+	touch $@
+
+# The module is installed by now: this adds what its extra needs, and builds nothing.
+$(VENV)/extra: $(VENV)/module
+	$(PIP) install 'quart-jwt-extended[test]'
+	touch $@
