@@ -149,7 +149,7 @@ DEFAULTS = {
     "JWT_REFRESH_JSON_KEY": "refresh_token",
     # Double-submit CSRF protection, in force when cookies are a location.
     "JWT_COOKIE_CSRF_PROTECT": True,
-    "JWT_CSRF_METHODS": ("POST", "PUT", "PATCH", "DELETE"),
+    "JWT_CSRF_METHODS": ["POST", "PUT", "PATCH", "DELETE"],
     "JWT_CSRF_IN_COOKIES": True,
     # The deprecated single name; it overrides the two that follow.
     "JWT_CSRF_HEADER_NAME": None,
@@ -542,12 +542,12 @@ cdef class _Settings:
         self.csrf_request_methods = frozenset([method.upper() for method in methods])
         self.csrf_in_cookies = _read_flag(values, "JWT_CSRF_IN_COOKIES")
         if values["JWT_CSRF_HEADER_NAME"]:
+            self.csrf_header_names = (_read_token(values, "JWT_CSRF_HEADER_NAME"),) * 2
             _warnings.warn(
                 "JWT_CSRF_HEADER_NAME is deprecated; set JWT_ACCESS_CSRF_HEADER_NAME and "
                 "JWT_REFRESH_CSRF_HEADER_NAME",
                 DeprecationWarning,
             )
-            self.csrf_header_names = (_read_token(values, "JWT_CSRF_HEADER_NAME"),) * 2
         else:
             self.csrf_header_names = (
                 _read_token(values, "JWT_ACCESS_CSRF_HEADER_NAME"),
@@ -842,14 +842,9 @@ cdef dict _load_object(bytes raw, str segment):
     cdef Py_ssize_t end
     try:
         text = PyUnicode_DecodeUTF8(data, size, NULL)
-        if size and data[0] == c"{":
-            value, end = _scan_json(text, 0)
-            if end != len(text):
-                value = _json_decoder.decode(text)
-        else:
+        value = _scan_object(text) if size and data[0] == c"{" else _ABSENT
+        if value is _ABSENT:
             value = _json_decoder.decode(text)
-    except StopIteration:
-        raise _jwt.DecodeError(f"Invalid {segment} string: Expecting value") from None
     except (ValueError, RecursionError) as error:
         raise _jwt.DecodeError(f"Invalid {segment} string: {_json_fault(error)}") from None
     if type(value) is not dict:
@@ -857,6 +852,15 @@ cdef dict _load_object(bytes raw, str segment):
     if _count_members(data, size) != len(<dict>value):
         raise _jwt.DecodeError(f"Invalid {segment} string: duplicate member name")
     return value
+
+
+cdef object _scan_object(str text):
+    """Scan a JSON text that is one value; _ABSENT leaves it, and its faults, to the decoder."""
+    try:
+        value, end = _scan_json(text, 0)
+    except StopIteration:
+        return _ABSENT
+    return value if end == len(text) else _ABSENT
 
 
 cdef str _json_fault(error):
@@ -1223,7 +1227,9 @@ cdef _PreparedKey _configured_verifying_key(_AppState state, _Settings settings,
         key = _configured_key(settings, name, False)
         prepared = state.keys.get(key, name, False, settings.signature_cache_size)
     except (RuntimeError, _jwt.InvalidKeyError) as error:
-        if _serves_another(state, settings, name):
+        # An unusable key of the app's own algorithm is never the token's fault.
+        misconfigured = name == settings.algorithm and isinstance(error, _jwt.InvalidKeyError)
+        if not misconfigured and _serves_another(state, settings, name):
             raise _jwt.InvalidAlgorithmError("The specified alg value is not allowed") from None
         if isinstance(error, RuntimeError):
             raise
@@ -1378,26 +1384,28 @@ cdef int _verify_audience(dict claims, _Settings settings) except -1:
 
 
 cdef int _verify_own_claims(dict claims, _Settings settings) except -1:
-    """Check the claims that the extension gives a meaning to, and fill in their defaults.
-
-    A token of another issuer may lack all but the identity, as in 0.1.0.
-    """
-    if "jti" not in claims:
-        claims["jti"] = None
+    """Check the claims that the extension gives a meaning to."""
     if settings.identity_claim_key not in claims:
         raise JWTDecodeError(f"Missing claim: {settings.identity_claim_key}")
-    token_type = claims.setdefault("type", "access")
-    if not isinstance(token_type, str) or token_type not in _TYPES:
+    if not isinstance(claims["type"], str) or claims["type"] not in _TYPES:
         raise JWTDecodeError("Missing or invalid claim: type")
-    if token_type == "access":
-        fresh = claims.setdefault("fresh", False)
-        # NaN would compare as fresh for ever, and any other type would fail the comparison.
-        if type(fresh) is not bool and not _is_number(fresh):
-            raise JWTDecodeError("Missing or invalid claim: fresh")
+    # NaN would compare as fresh for ever, and any other type would fail the comparison.
+    fresh = claims.get("fresh", False)
+    if type(fresh) is not bool and not _is_number(fresh):
+        raise JWTDecodeError("Missing or invalid claim: fresh")
+    if "csrf" in claims:
+        _csrf_claim(claims)
+    return 0
+
+
+cdef int _fill_in_claims(dict claims, _Settings settings) except -1:
+    """Add what a token of another issuer may lack, as 0.1.0 does."""
+    if "jti" not in claims:
+        claims["jti"] = None
+    if claims.setdefault("type", "access") == "access" and "fresh" not in claims:
+        claims["fresh"] = False
     if settings.user_claims_key not in claims:
         claims[settings.user_claims_key] = {}
-    if "csrf" in claims and not isinstance(claims["csrf"], str):
-        raise JWTDecodeError("Missing or invalid claim: csrf")
     return 0
 
 
@@ -1408,8 +1416,8 @@ cdef dict _verify_token(
     """Verify a parsed token under a key, and return its claims.
 
     An ExpiredSignatureError leaves with the claims as ``jwt_data`` and the header as
-    ``jwt_header``, for the expired_token callback; like 0.1.0 only after our own checks, so that
-    the callback finds the defaults filled in, and no forged request reaches it.
+    ``jwt_header``, for the expired_token callback. The CSRF value is compared first, as in 0.1.0, so
+    that no forged request reaches the callback.
     """
     cdef object expired = None
     _verify_signature(token, key, state.headers)
@@ -1418,7 +1426,9 @@ cdef dict _verify_token(
         _verify_registered_claims(claims, settings, allow_expired)
     except _jwt.ExpiredSignatureError as error:
         expired = error
-    _verify_own_claims(claims, settings)
+    _fill_in_claims(claims, settings)
+    if expired is None:
+        _verify_own_claims(claims, settings)
     if csrf_value is not None:
         _verify_csrf(claims, csrf_value)
     if expired is not None:
@@ -1440,14 +1450,21 @@ cdef int _attach_token(error, _Token token) except -1:
 
 cdef int _verify_csrf(dict claims, object value) except -1:
     """Compare the value that was sent with the one in the token, in constant time."""
-    if "csrf" not in claims:
-        raise JWTDecodeError("Missing claim: csrf")
+    expected = _csrf_claim(claims).encode("utf-8", "surrogatepass")
     if not isinstance(value, (str, bytes)):
         raise CSRFError("CSRF double submit tokens do not match")
     sent = value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
-    if not _hmac.compare_digest(claims["csrf"].encode("utf-8", "surrogatepass"), sent):
+    if not _hmac.compare_digest(expected, sent):
         raise CSRFError("CSRF double submit tokens do not match")
     return 0
+
+
+cdef str _csrf_claim(dict claims):
+    if "csrf" not in claims:
+        raise JWTDecodeError("Missing claim: csrf")
+    if not isinstance(claims["csrf"], str):
+        raise JWTDecodeError("Missing or invalid claim: csrf")
+    return claims["csrf"]
 
 
 async def _token_with_form_csrf(_Attempt attempt, token):
@@ -1785,7 +1802,8 @@ cdef object _ask_key(_AppState state, _Settings settings, _Token token):
     callback = state.callbacks.decode_key
     if callback is None:
         return _configured_verifying_key(state, settings, token.algorithm)
-    return callback(token.read_claims(), dict(token.header))
+    # The callback gets claims and header of its own: it must not be able to write into the token.
+    return callback(_load_object(token.payload, "payload"), dict(token.header))
 
 
 cdef _PreparedKey _take_key(_AppState state, _Settings settings, _Token token, object key):
@@ -1986,7 +2004,8 @@ class JWTManager:
         app.extensions[_EXTENSION] = self
         app.extensions[_STATE] = _AppState(app, self)
         for name, value in DEFAULTS.items():
-            app.config.setdefault(name, value)
+            # A list is copied, since applications append to theirs.
+            app.config.setdefault(name, value.copy() if isinstance(value, list) else value)
         self._register_error_handlers(app)
 
     def _register_error_handlers(self, app):
@@ -2597,12 +2616,6 @@ def get_csrf_token(encoded_token):
     return _csrf_claim(decode_token(encoded_token))
 
 
-cdef object _csrf_claim(dict claims):
-    if "csrf" not in claims:
-        raise JWTDecodeError("Missing claim: csrf")
-    return claims["csrf"]
-
-
 def get_unverified_jwt_headers(encoded_token):
     """Return the header of a token without verifying its signature.
 
@@ -2931,6 +2944,21 @@ cdef object _attribute(str name, str doc):
     return _config_property(lambda settings: getattr(settings, name), doc)
 
 
+cdef object _as_configured(str name):
+    def read(self):
+        state = _current_state()
+        state.settings()
+        return state.app.config.get(name, DEFAULTS[name])
+    return property(read, doc=name)
+
+
+class _JSONEncoder(_json.JSONEncoder):
+    """Encodes foreign types as the JSON provider of the current app does."""
+
+    def default(self, o):
+        return _current_state().json_encoder().default(o)
+
+
 cdef object _decode_key(_Settings settings):
     return _configured_key(settings, settings.algorithm, False)
 
@@ -2987,7 +3015,7 @@ class _Config:
         lambda _Settings settings: settings.json_keys[_REFRESH], "JWT_REFRESH_JSON_KEY"
     )
     csrf_protect = _attribute("csrf_protect", "Whether CSRF protection is in force.")
-    csrf_request_methods = _attribute("csrf_request_methods", "JWT_CSRF_METHODS as a frozenset.")
+    csrf_request_methods = _as_configured("JWT_CSRF_METHODS")
     csrf_in_cookies = _attribute("csrf_in_cookies", "JWT_CSRF_IN_COOKIES")
     access_csrf_cookie_name = _config_property(
         lambda _Settings settings: settings.csrf_cookie_names[_ACCESS], "JWT_ACCESS_CSRF_COOKIE_NAME"
@@ -3047,10 +3075,11 @@ class _Config:
         lambda settings: {"OPTIONS"}, "Request methods that need no token."
     )
     error_msg_key = _attribute("error_msg_key", "JWT_ERROR_MESSAGE_KEY")
-    audience = _attribute("audience", "JWT_DECODE_AUDIENCE as a tuple, or None.")
+    json_encoder = property(lambda self: _JSONEncoder, doc="The class that encodes tokens.")
+    audience = _as_configured("JWT_DECODE_AUDIENCE")
     encode_issuer = _attribute("encode_issuer", "JWT_ENCODE_ISSUER")
-    decode_issuer = _attribute("decode_issuer", "JWT_DECODE_ISSUER as a tuple, or None.")
-    leeway = _attribute("leeway", "JWT_DECODE_LEEWAY in seconds.")
+    decode_issuer = _as_configured("JWT_DECODE_ISSUER")
+    leeway = _as_configured("JWT_DECODE_LEEWAY")
 
 
 _config = _Config()

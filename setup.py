@@ -36,6 +36,7 @@ def read_only(properties: dict[str, str]) -> str:
 
 SUBMODULE_STUBS = {
     "config": """\
+import json
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -43,13 +44,12 @@ class _Config:
 """
     + read_only(
         {
-            "Any": "encode_key decode_key",
+            "Any": "audience csrf_request_methods decode_issuer decode_key encode_key",
             "bool": "blacklist_access_tokens blacklist_enabled blacklist_refresh_tokens"
             " cookie_secure csrf_check_form csrf_in_cookies csrf_protect is_asymmetric"
             " jwt_in_cookies jwt_in_headers jwt_in_json jwt_in_query_string session_cookie"
             " user_claims_in_refresh_token",
-            "float": "leeway",
-            "frozenset[str]": "csrf_request_methods",
+            "float | timedelta": "leeway",
             "int | None": "cookie_max_age",
             "list[str]": "decode_algorithms",
             "set[str]": "exempt_methods",
@@ -62,7 +62,7 @@ class _Config:
             " cookie_samesite encode_issuer refresh_cookie_path refresh_csrf_cookie_path",
             "timedelta | Literal[False]": "access_expires refresh_expires",
             "tuple[str, ...]": "blacklist_checks token_location",
-            "tuple[str, ...] | None": "audience decode_issuer",
+            "type[json.JSONEncoder]": "json_encoder",
         }
     )
     + """
@@ -173,6 +173,8 @@ def has_user_loader() -> bool: ...
 def user_loader(identity: Any) -> Any: ...
 def has_token_in_blacklist_callback() -> bool: ...
 def token_in_blacklist(decoded_token: dict[str, Any]) -> Any: ...
+def verify_token_claims(jwt_data: dict[str, Any]) -> None: ...
+def verify_token_not_blacklisted(decoded_token: dict[str, Any], request_type: str) -> None: ...
 def verify_token_type(decoded_token: dict[str, Any], expected_type: str) -> None: ...
 """,
     "view_decorators": same_names(

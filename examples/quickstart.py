@@ -19,7 +19,7 @@ from typing import Any
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
-from quart import Quart, abort, make_response, request
+from quart import Quart, abort, jsonify, request
 from werkzeug.security import check_password_hash, generate_password_hash
 
 from quart_jwt_extended import (
@@ -90,11 +90,13 @@ class Blacklist:
 async def read_fields(*names: str) -> list[str]:
     """Strings from the JSON object in the request body; the answer to any other body is 400."""
     body = await request.get_json(silent=True)
-    values = [body.get(name) for name in names] if isinstance(body, dict) else [None]
-    if not all(isinstance(value, str) for value in values):
-        message = f"Send a JSON object with these strings: {', '.join(names)}"
-        abort(await make_response({"msg": message}, 400))
-    return values
+    values = [body.get(name) for name in names] if isinstance(body, dict) else []
+    fields = [value for value in values if isinstance(value, str)]
+    if len(fields) != len(names):
+        refusal = jsonify(msg=f"Send a JSON object with these strings: {', '.join(names)}")
+        refusal.status_code = 400
+        abort(refusal)
+    return fields
 
 
 def create_app(secret_key: str) -> Quart:

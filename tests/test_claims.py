@@ -596,6 +596,20 @@ class TestRequests:
             if response.status_code != 200:
                 assert set(await response.get_json()) == {"msg"}
 
+    @pytest.mark.parametrize("claim", ["type", "fresh", "csrf", "jti", "sub", "user_claims"])
+    async def test_expired_token_with_a_claim_of_every_type_is_answered(self, claim: str) -> None:
+        """On the way of an expired token too, with a CSRF value to compare on top."""
+        app = make_app(JWT_TOKEN_LOCATION="cookies")
+        client = app.test_client()
+        for text in EVERY_TYPE:
+            changes = {"exp": 1} if claim == "csrf" else {"exp": 1, "csrf": "x"}
+            token = raw_token(claim, text, **changes)
+            client.set_cookie("localhost", "access_token_cookie", token)
+            response = await client.post("/protected", headers={"X-CSRF-TOKEN": "x"})
+            assert response.status_code in (401, 422), text
+            assert set(await response.get_json()) == {"msg"}
+        assert app.calls == []
+
     @pytest.mark.parametrize("text", EVERY_TYPE, ids=shown)
     async def test_type_claim_opens_no_view(self, app: Quart, text: str) -> None:
         client = app.test_client()

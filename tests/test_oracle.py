@@ -548,6 +548,7 @@ for name, changes in {
     "aud before sub": {"aud": "x", "sub": 1},
     "sub before jti": {"sub": 1, "jti": 1},
     "exp before identity": {"exp": 1, "identity": ...},
+    "exp before type": {"exp": 1, "type": "x"},
     "jti before identity": {"jti": 1, "identity": ...},
     "sub before type": {"sub": 1, "type": "x"},
 }.items():
