@@ -37,7 +37,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.contextvars cimport PyContextVar_Get
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.object cimport PyObject
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8, PyUnicode_FromStringAndSize
+from cpython.unicode cimport (
+    PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8, PyUnicode_FromStringAndSize
+)
 from libc.math cimport floor, isfinite
 from libc.string cimport memchr, memcmp
 
@@ -185,13 +187,14 @@ DEFAULTS = {
     "JWT_BLACKLIST_TOKEN_CHECKS": ("access", "refresh"),
     # Errors.
     "JWT_ERROR_MESSAGE_KEY": "msg",
-    # Limits. 16 KiB is what servers allow for a whole request head by default; a token beyond it can
-    # only come in a JSON body, where nothing else would bound the work that it causes.
+    # Limits. 16 KiB is what servers allow for a whole request head by default; a token beyond it
+    # can only come in a JSON body, where nothing else would bound the work that it causes.
     "JWT_MAX_TOKEN_SIZE": 16384,
     "JWT_SIGNATURE_CACHE_SIZE": 0,
 }
 
-# The options whose change must rebuild the snapshot: ours, and the one that the secret falls back to.
+# The options whose change must rebuild the snapshot: ours, and the one that the secret falls back
+# to.
 cdef tuple _WATCHED = (*DEFAULTS, "SECRET_KEY")
 
 cdef tuple _LOCATIONS = ("headers", "cookies", "query_string", "json")
@@ -439,22 +442,22 @@ cdef class _Settings:
     cdef readonly str header_type
     cdef str bearer_prefix
     cdef readonly str query_string_name
-    cdef tuple cookie_names
-    cdef tuple cookie_paths
+    cdef readonly tuple cookie_names
+    cdef readonly tuple cookie_paths
     cdef readonly bint cookie_secure
     cdef readonly object cookie_domain
     cdef readonly object cookie_samesite
     cdef readonly bint session_cookie
-    cdef tuple json_keys
+    cdef readonly tuple json_keys
     cdef readonly bint csrf_protect
     cdef readonly frozenset csrf_request_methods
     cdef readonly bint csrf_in_cookies
-    cdef tuple csrf_header_names
-    cdef tuple csrf_cookie_names
-    cdef tuple csrf_cookie_paths
+    cdef readonly tuple csrf_header_names
+    cdef readonly tuple csrf_cookie_names
+    cdef readonly tuple csrf_cookie_paths
     cdef readonly bint csrf_check_form
-    cdef tuple csrf_field_names
-    cdef tuple lifetimes
+    cdef readonly tuple csrf_field_names
+    cdef readonly tuple lifetimes
     cdef readonly str algorithm
     cdef readonly tuple decode_algorithms
     cdef frozenset allowed_algorithms
@@ -510,8 +513,8 @@ cdef class _Settings:
         header_type = values["JWT_HEADER_TYPE"]
         if header_type is None:
             header_type = ""
-        if not isinstance(header_type, str) or (header_type and not _TOKEN_RE.fullmatch(header_type)):
-            raise _wrong_option("JWT_HEADER_TYPE", 'an authentication scheme such as "Bearer", or ""')
+        if not isinstance(header_type, str) or not _TOKEN_RE.fullmatch(header_type or "none"):
+            raise _wrong_option("JWT_HEADER_TYPE", 'a scheme such as "Bearer", or ""')
         self.header_type = str(header_type)
         self.bearer_prefix = f"{self.header_type.lower()} " if header_type else ""
         self.query_string_name = _read_text(values, "JWT_QUERY_STRING_NAME")
@@ -598,7 +601,7 @@ cdef class _Settings:
             raise _wrong_option(
                 "JWT_IDENTITY_CLAIM", f"none of {', '.join(sorted(_RESERVED_CLAIMS))}"
             )
-        if self.user_claims_key in _RESERVED_CLAIMS or self.user_claims_key == self.identity_claim_key:
+        if self.user_claims_key in (*_RESERVED_CLAIMS, self.identity_claim_key):
             raise _wrong_option(
                 "JWT_USER_CLAIMS",
                 f"none of {', '.join(sorted(_RESERVED_CLAIMS))}, and not JWT_IDENTITY_CLAIM's name",
@@ -829,8 +832,8 @@ cdef bytes _base64url_decode(const char* source, Py_ssize_t size, str segment):
     return decoded
 
 
-# json.loads spends most of its time before and after this scanner, which is C (2.6 us against 1.0 us
-# for ordinary claims).
+# json.loads spends most of its time before and after this scanner, which is C (2.6 us against
+# 1.0 us for ordinary claims).
 cdef object _json_decoder = _json.JSONDecoder()
 cdef object _scan_json = _json_decoder.scan_once
 
@@ -839,7 +842,6 @@ cdef dict _load_object(bytes raw, str segment):
     """Parse the JSON object in a segment (RFC 7159; RFC 7515, section 4 on duplicate names)."""
     cdef const char* data = PyBytes_AS_STRING(raw)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(raw)
-    cdef Py_ssize_t end
     try:
         text = PyUnicode_DecodeUTF8(data, size, NULL)
         value = _scan_object(text) if size and data[0] == c"{" else _ABSENT
@@ -958,7 +960,7 @@ cdef class _Token:
     cdef dict claims
 
     cdef dict read_claims(self):
-        """The claims, parsed once. They are unverified until :func:`_verify_signature` was passed."""
+        """The claims, parsed once; unverified until :func:`_verify_signature` was passed."""
         if self.claims is None:
             self.claims = _load_object(self.payload, "payload")
         return self.claims
@@ -1022,7 +1024,7 @@ cdef object _token_too_long(Py_ssize_t max_size):
 
 
 cdef int _verify_header(dict header) except -1:
-    """Check ``kid`` and ``crit`` (RFC 7515, sections 4.1.4 and 4.1.11) and refuse ``b64: false``."""
+    """Check ``kid`` and ``crit`` (RFC 7515, section 4.1) and refuse ``b64: false`` (RFC 7797)."""
     if "kid" in header and not isinstance(header["kid"], str):
         raise _jwt.InvalidTokenError("Key ID header parameter must be a string")
     critical = header.get("crit", ())
@@ -1124,8 +1126,7 @@ cdef _PreparedKey _prepare_key(object key, str name, bint signing, Py_ssize_t ca
     algorithm = _ALGORITHMS[name]
     try:
         material = algorithm.prepare_key(key)
-        if algorithm.check_key_length is not None:
-            weakness = algorithm.check_key_length(material)
+        weakness = algorithm.check_key_length(material)
     except _jwt.InvalidKeyError as error:
         raise _jwt.InvalidKeyError(str(error)) from None
     except (TypeError, ValueError, AttributeError, _UnsupportedAlgorithm) as error:
@@ -1218,7 +1219,8 @@ cdef _PreparedKey _configured_verifying_key(_AppState state, _Settings settings,
 
     :raises jwt.InvalidAlgorithmError: the token chose an allowed algorithm that no configured key
         can serve, while another one can.
-    :raises RuntimeError: no allowed algorithm has a usable key, or the app's own algorithm has none.
+    :raises RuntimeError: no allowed algorithm has a usable key, or the key of the app's own
+        algorithm is unusable.
     """
     prepared = settings.verifying_keys.get(name)
     if prepared is not None:
@@ -1263,7 +1265,8 @@ cdef _PreparedKey _chosen_verifying_key(
     if isinstance(key, _jwt.PyJWK):
         if key.algorithm_name != name:
             raise _jwt.InvalidAlgorithmError(
-                f"Token algorithm '{name}' does not match the key's algorithm '{key.algorithm_name}'"
+                f"Token algorithm '{name}' does not match the key's algorithm "
+                f"'{key.algorithm_name}'"
             )
         key = key.key
     try:
@@ -1416,8 +1419,8 @@ cdef dict _verify_token(
     """Verify a parsed token under a key, and return its claims.
 
     An ExpiredSignatureError leaves with the claims as ``jwt_data`` and the header as
-    ``jwt_header``, for the expired_token callback. The CSRF value is compared first, as in 0.1.0, so
-    that no forged request reaches the callback.
+    ``jwt_header``, for the expired_token callback. The CSRF value is compared first, as in 0.1.0,
+    so that no forged request reaches the callback.
     """
     cdef object expired = None
     _verify_signature(token, key, state.headers)
@@ -2121,7 +2124,10 @@ class JWTManager:
                 "unverified headers; the form of one argument is deprecated",
                 DeprecationWarning,
             )
-            adapted = lambda claims, headers: callback(claims)
+
+            def adapted(claims, headers):
+                return callback(claims)
+
         _verify_callback(adapted, "decode_key_loader", 2)
         (<_Callbacks>self._callbacks).decode_key = adapted
         return callback
@@ -2215,7 +2221,10 @@ class JWTManager:
                 "the form without an argument is deprecated",
                 DeprecationWarning,
             )
-            adapted = lambda expired_token: callback()
+
+            def adapted(expired_token):
+                return callback()
+
         _verify_callback(adapted, "expired_token_loader", 1)
         (<_Callbacks>self._callbacks).expired_token = adapted
         return callback
@@ -2430,7 +2439,8 @@ cdef class _Creation:
         ):
             raise TypeError(
                 "The identity must be a string while JWT_IDENTITY_CLAIM is \"sub\" (RFC 7519, "
-                "section 4.1.2): return one from user_identity_loader, or set JWT_VERIFY_SUB to False"
+                "section 4.1.2): return one from user_identity_loader, or set JWT_VERIFY_SUB to "
+                "False"
             )
         if self.fresh is not None and not isinstance(self.fresh, (bool, _datetime.timedelta)):
             raise TypeError("fresh must be a bool or a timedelta")
@@ -2944,6 +2954,10 @@ cdef object _attribute(str name, str doc):
     return _config_property(lambda settings: getattr(settings, name), doc)
 
 
+cdef object _by_type(str name, int kind, str doc):
+    return _config_property(lambda settings: getattr(settings, name)[kind], doc)
+
+
 cdef object _as_configured(str name):
     def read(self):
         state = _current_state()
@@ -2992,65 +3006,36 @@ class _Config:
     header_name = _attribute("header_name", "JWT_HEADER_NAME")
     header_type = _attribute("header_type", "JWT_HEADER_TYPE")
     query_string_name = _attribute("query_string_name", "JWT_QUERY_STRING_NAME")
-    access_cookie_name = _config_property(
-        lambda _Settings settings: settings.cookie_names[_ACCESS], "JWT_ACCESS_COOKIE_NAME"
-    )
-    refresh_cookie_name = _config_property(
-        lambda _Settings settings: settings.cookie_names[_REFRESH], "JWT_REFRESH_COOKIE_NAME"
-    )
-    access_cookie_path = _config_property(
-        lambda _Settings settings: settings.cookie_paths[_ACCESS], "JWT_ACCESS_COOKIE_PATH"
-    )
-    refresh_cookie_path = _config_property(
-        lambda _Settings settings: settings.cookie_paths[_REFRESH], "JWT_REFRESH_COOKIE_PATH"
-    )
+    access_cookie_name = _by_type("cookie_names", _ACCESS, "JWT_ACCESS_COOKIE_NAME")
+    refresh_cookie_name = _by_type("cookie_names", _REFRESH, "JWT_REFRESH_COOKIE_NAME")
+    access_cookie_path = _by_type("cookie_paths", _ACCESS, "JWT_ACCESS_COOKIE_PATH")
+    refresh_cookie_path = _by_type("cookie_paths", _REFRESH, "JWT_REFRESH_COOKIE_PATH")
     cookie_secure = _attribute("cookie_secure", "JWT_COOKIE_SECURE")
     cookie_domain = _attribute("cookie_domain", "JWT_COOKIE_DOMAIN")
     session_cookie = _attribute("session_cookie", "JWT_SESSION_COOKIE")
     cookie_samesite = _attribute("cookie_samesite", "JWT_COOKIE_SAMESITE")
-    json_key = _config_property(
-        lambda _Settings settings: settings.json_keys[_ACCESS], "JWT_JSON_KEY"
-    )
-    refresh_json_key = _config_property(
-        lambda _Settings settings: settings.json_keys[_REFRESH], "JWT_REFRESH_JSON_KEY"
-    )
+    json_key = _by_type("json_keys", _ACCESS, "JWT_JSON_KEY")
+    refresh_json_key = _by_type("json_keys", _REFRESH, "JWT_REFRESH_JSON_KEY")
     csrf_protect = _attribute("csrf_protect", "Whether CSRF protection is in force.")
     csrf_request_methods = _as_configured("JWT_CSRF_METHODS")
     csrf_in_cookies = _attribute("csrf_in_cookies", "JWT_CSRF_IN_COOKIES")
-    access_csrf_cookie_name = _config_property(
-        lambda _Settings settings: settings.csrf_cookie_names[_ACCESS], "JWT_ACCESS_CSRF_COOKIE_NAME"
+    access_csrf_cookie_name = _by_type("csrf_cookie_names", _ACCESS, "JWT_ACCESS_CSRF_COOKIE_NAME")
+    refresh_csrf_cookie_name = _by_type(
+        "csrf_cookie_names", _REFRESH, "JWT_REFRESH_CSRF_COOKIE_NAME"
     )
-    refresh_csrf_cookie_name = _config_property(
-        lambda _Settings settings: settings.csrf_cookie_names[_REFRESH],
-        "JWT_REFRESH_CSRF_COOKIE_NAME",
+    access_csrf_cookie_path = _by_type("csrf_cookie_paths", _ACCESS, "JWT_ACCESS_CSRF_COOKIE_PATH")
+    refresh_csrf_cookie_path = _by_type(
+        "csrf_cookie_paths", _REFRESH, "JWT_REFRESH_CSRF_COOKIE_PATH"
     )
-    access_csrf_cookie_path = _config_property(
-        lambda _Settings settings: settings.csrf_cookie_paths[_ACCESS], "JWT_ACCESS_CSRF_COOKIE_PATH"
-    )
-    refresh_csrf_cookie_path = _config_property(
-        lambda _Settings settings: settings.csrf_cookie_paths[_REFRESH],
-        "JWT_REFRESH_CSRF_COOKIE_PATH",
-    )
-    access_csrf_header_name = _config_property(
-        lambda _Settings settings: settings.csrf_header_names[_ACCESS], "JWT_ACCESS_CSRF_HEADER_NAME"
-    )
-    refresh_csrf_header_name = _config_property(
-        lambda _Settings settings: settings.csrf_header_names[_REFRESH],
-        "JWT_REFRESH_CSRF_HEADER_NAME",
+    access_csrf_header_name = _by_type("csrf_header_names", _ACCESS, "JWT_ACCESS_CSRF_HEADER_NAME")
+    refresh_csrf_header_name = _by_type(
+        "csrf_header_names", _REFRESH, "JWT_REFRESH_CSRF_HEADER_NAME"
     )
     csrf_check_form = _attribute("csrf_check_form", "JWT_CSRF_CHECK_FORM")
-    access_csrf_field_name = _config_property(
-        lambda _Settings settings: settings.csrf_field_names[_ACCESS], "JWT_ACCESS_CSRF_FIELD_NAME"
-    )
-    refresh_csrf_field_name = _config_property(
-        lambda _Settings settings: settings.csrf_field_names[_REFRESH], "JWT_REFRESH_CSRF_FIELD_NAME"
-    )
-    access_expires = _config_property(
-        lambda _Settings settings: settings.lifetimes[_ACCESS], "JWT_ACCESS_TOKEN_EXPIRES"
-    )
-    refresh_expires = _config_property(
-        lambda _Settings settings: settings.lifetimes[_REFRESH], "JWT_REFRESH_TOKEN_EXPIRES"
-    )
+    access_csrf_field_name = _by_type("csrf_field_names", _ACCESS, "JWT_ACCESS_CSRF_FIELD_NAME")
+    refresh_csrf_field_name = _by_type("csrf_field_names", _REFRESH, "JWT_REFRESH_CSRF_FIELD_NAME")
+    access_expires = _by_type("lifetimes", _ACCESS, "JWT_ACCESS_TOKEN_EXPIRES")
+    refresh_expires = _by_type("lifetimes", _REFRESH, "JWT_REFRESH_TOKEN_EXPIRES")
     algorithm = _attribute("algorithm", "JWT_ALGORITHM")
     decode_algorithms = _config_property(
         lambda settings: list(settings.decode_algorithms), "The allowed algorithms, a new list."
@@ -3061,10 +3046,12 @@ class _Config:
         lambda settings: "access" in settings.blacklist_checks, "Whether access tokens are checked."
     )
     blacklist_refresh_tokens = _config_property(
-        lambda settings: "refresh" in settings.blacklist_checks, "Whether refresh tokens are checked."
+        lambda settings: "refresh" in settings.blacklist_checks,
+        "Whether refresh tokens are checked.",
     )
     cookie_max_age = _config_property(
-        lambda _Settings settings: settings.cookie_max_age(), "None, or seconds for lasting cookies."
+        lambda _Settings settings: settings.cookie_max_age(),
+        "None, or seconds for lasting cookies.",
     )
     identity_claim_key = _attribute("identity_claim_key", "JWT_IDENTITY_CLAIM")
     user_claims_key = _attribute("user_claims_key", "JWT_USER_CLAIMS")
@@ -3115,7 +3102,8 @@ def _verify_token_type(decoded_token, expected_type):
 
 def _verify_token_not_blacklisted(decoded_token, request_type):
     """Raise RevokedTokenError if the blacklist callback, which must not be async, says so."""
-    answer = _ask_blacklist(_current_state(), _current_state().settings(), decoded_token, request_type)
+    state = _current_state()
+    answer = _ask_blacklist(state, state.settings(), decoded_token, request_type)
     if _is_awaitable(answer):
         raise _needs_awaiting(answer, "verify_jwt_in_request")
     if answer:
@@ -3123,7 +3111,7 @@ def _verify_token_not_blacklisted(decoded_token, request_type):
 
 
 def _verify_token_claims(jwt_data):
-    """Raise UserClaimsVerificationError if the claims callback, which must not be async, refuses."""
+    """Raise UserClaimsVerificationError if the claims callback, not an async one, refuses."""
     state = _current_state()
     if state.callbacks.claims_verification is None:
         return

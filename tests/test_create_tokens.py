@@ -449,7 +449,7 @@ async def test_identity_loader_turns_an_object_into_the_identity(create: Creator
     [
         "alice",
         "",
-        "ünïcödé \N{GRINNING FACE} \x00 \" \\ \u2028",
+        'ünïcödé \N{GRINNING FACE} \x00 " \\ \u2028',
         0,
         -1,
         2**63,
@@ -633,9 +633,7 @@ async def test_token_outside_any_context_raises_runtime_error(create: Creator) -
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-async def test_new_token_opens_the_view_of_its_type(
-    app: Quart, create: Creator, path: str
-) -> None:
+async def test_new_token_opens_the_view_of_its_type(app: Quart, create: Creator, path: str) -> None:
     token = await new_token(app, create, "alice", user_claims={"role": "admin"})
     response = await app.test_client().get(path, headers={"Authorization": f"Bearer {token}"})
     assert response.status_code == 200

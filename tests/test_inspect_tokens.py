@@ -150,9 +150,7 @@ async def test_csrf_value_for_a_token_without_one_raises_decode_error(
 
 
 @decoders
-async def test_expired_token_raises_with_its_header_and_claims(
-    app: Quart, decode: Decoder
-) -> None:
+async def test_expired_token_raises_with_its_header_and_claims(app: Quart, decode: Decoder) -> None:
     claims = expired(user_claims={"role": "admin"})
     header = {"typ": "JWT", "alg": "HS256", "kid": "1"}
     with pytest.raises(jwt.ExpiredSignatureError, match="^Signature has expired$") as caught:
