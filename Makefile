@@ -31,7 +31,8 @@ demo: $(VENV)/module
 lint: $(VENV)/extra
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/cython-lint quart_jwt_extended.pyx
+	@# It runs pycodestyle by that name.
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cython-lint quart_jwt_extended.pyx
 
 typing: $(VENV)/extra
 	$(BIN)/pytest tests/test_stub.py tests/test_typing.py $(PYTEST_ARGS)

@@ -74,6 +74,7 @@ cdef extern from "Python.h":
     ctypedef struct _TypeObject "PyTypeObject":
         _AsyncMethods* tp_as_async
     _TypeObject* _type_of "Py_TYPE"(object value)
+    void _release "Py_DECREF"(PyObject* value)
 
 
 # -----------------------------------------------------------------------------
@@ -233,6 +234,9 @@ cdef Py_ssize_t _KEY_CACHE_SIZE = 1024
 
 # Header segments an app remembers: one per algorithm and key id in ordinary use.
 cdef int _HEADER_SLOTS = 8
+
+# Header segments longer than this are not remembered (bytes).
+cdef Py_ssize_t _HEADER_SLOT_SIZE = 512
 
 # Tokens longer than this are not worth remembering in a signature cache (bytes).
 cdef Py_ssize_t _SIGNATURE_CACHE_TOKEN_SIZE = 4096
@@ -479,8 +483,10 @@ cdef class _Settings:
     cdef readonly Py_ssize_t signature_cache_size
     # Prepared keys of the configuration by algorithm, filled on first use.
     cdef dict verifying_keys
-    cdef _PreparedKey signing_key
-    cdef str header_segment
+    # What the snapshot was made from: the values of _WATCHED, and copies of those that can change
+    # in place, by their index.
+    cdef list seen
+    cdef list copies
 
     def __cinit__(self, dict values):
         self._read_locations(values)
@@ -498,6 +504,12 @@ cdef class _Settings:
         self.max_token_size = _read_size(values, "JWT_MAX_TOKEN_SIZE", 1)
         self.signature_cache_size = _read_size(values, "JWT_SIGNATURE_CACHE_SIZE", 0)
         self.verifying_keys = {}
+        self.seen = [values[name] for name in _WATCHED]
+        self.copies = [
+            (index, value.copy())
+            for index, value in enumerate(self.seen)
+            if isinstance(value, (list, set))
+        ]
 
     cdef int _read_locations(self, dict values) except -1:
         self.token_location = _read_choices(values, "JWT_TOKEN_LOCATION", _LOCATIONS)
@@ -510,13 +522,11 @@ cdef class _Settings:
             self.locations[index] = _LOCATIONS.index(location)
         self.location_count = len(self.token_location)
         self.header_name = _read_token(values, "JWT_HEADER_NAME")
-        header_type = values["JWT_HEADER_TYPE"]
-        if header_type is None:
-            header_type = ""
-        if not isinstance(header_type, str) or not _TOKEN_RE.fullmatch(header_type or "none"):
-            raise _wrong_option("JWT_HEADER_TYPE", 'a scheme such as "Bearer", or ""')
-        self.header_type = str(header_type)
-        self.bearer_prefix = f"{self.header_type.lower()} " if header_type else ""
+        self.header_type = ""
+        self.bearer_prefix = ""
+        if values["JWT_HEADER_TYPE"] not in ("", None):
+            self.header_type = _read_token(values, "JWT_HEADER_TYPE")
+            self.bearer_prefix = f"{self.header_type.lower()} "
         self.query_string_name = _read_text(values, "JWT_QUERY_STRING_NAME")
         self.json_keys = (
             _read_text(values, "JWT_JSON_KEY"), _read_text(values, "JWT_REFRESH_JSON_KEY")
@@ -618,6 +628,24 @@ cdef class _Settings:
         families = {_is_symmetric(name) for name in self.decode_algorithms}
         return len(families) == 2
 
+    cdef bint matches(self, config) except -1:
+        """Whether the options are still those that this snapshot was made from."""
+        cdef Py_ssize_t index
+        cdef PyObject* value
+        for index in range(len(_WATCHED)):
+            value = PyDict_GetItemWithError(config, _WATCHED[index])
+            if value == NULL:
+                # An option that was deleted is one with its default.
+                value = PyDict_GetItemWithError(DEFAULTS, _WATCHED[index])
+            if value == NULL:
+                value = <PyObject*>None
+            if value != <PyObject*>self.seen[index]:
+                return False
+        for index, copy in self.copies:
+            if self.seen[index] != copy:
+                return False
+        return True
+
     cdef object cookie_max_age(self):
         return None if self.session_cookie else _PERSISTENT_COOKIE_MAX_AGE
 
@@ -634,8 +662,6 @@ cdef class _AppState:
     cdef _KeyCache keys
     cdef _HeaderMemo headers
     cdef _Settings current
-    cdef list seen
-    cdef list mutable
     cdef object encoder
 
     def __cinit__(self, app, manager):
@@ -655,44 +681,12 @@ cdef class _AppState:
         if type(config).__getitem__ is not _DICT_GETITEM:
             # A Config class that computes its values, secrets fetched on demand for example.
             config = {name: config[name] for name in _WATCHED if name in config}
-        if self.current is None or not self._is_current(config):
-            self._rebuild(config)
-        return self.current
-
-    cdef bint _is_current(self, config) except -1:
-        cdef Py_ssize_t index
-        cdef PyObject* value
-        cdef list seen = self.seen
-        for index in range(len(_WATCHED)):
-            value = PyDict_GetItemWithError(config, _WATCHED[index])
-            if value == NULL:
-                # An option that was deleted is one with its default.
-                value = PyDict_GetItemWithError(DEFAULTS, _WATCHED[index])
-            if value == NULL:
-                value = <PyObject*>None
-            if value != <PyObject*>seen[index]:
-                return False
-        for index, copy in self.mutable:
-            if seen[index] != copy:
-                return False
-        return True
-
-    cdef int _rebuild(self, config) except -1:
-        values = {}
-        seen = []
-        mutable = []
-        for index, name in enumerate(_WATCHED):
-            value = config.get(name, DEFAULTS.get(name))
-            seen.append(value)
-            if isinstance(value, (list, set)):
-                mutable.append((index, value.copy()))
-            values[name] = value
-        self.current = None
-        current = _Settings(values)
-        self.seen = seen
-        self.mutable = mutable
-        self.current = current
-        return 0
+        # One read of the attribute: another thread may put a newer snapshot there meanwhile.
+        current = self.current
+        if current is None or not current.matches(config):
+            current = _Settings({name: config.get(name, DEFAULTS.get(name)) for name in _WATCHED})
+            self.current = current
+        return current
 
     cdef object json_encoder(self):
         """The encoder of tokens: what the app's JSON provider does for foreign types."""
@@ -710,12 +704,9 @@ cdef object _get_context(object variable):
         return None
     # PyContextVar_Get gives a new reference, and so does the cast.
     result = <object>value
-    Py_DECREF(value)
+    _release(value)
     return result
 
-
-cdef extern from "Python.h":
-    void Py_DECREF(PyObject* value)
 
 _CV_APP = _quart_globals._cv_app
 # Quart 0.20 to 0.22 keep the request in a context of its own, 0.23 in the app context.
@@ -910,40 +901,37 @@ cdef class _HeaderMemo:
     protects from the callbacks that see it.
     """
 
-    cdef list segments
-    cdef list headers
+    # Pairs of a segment and its header: a slot changes in one step, for threads that read it.
+    cdef list slots
     cdef int next_slot
 
     def __cinit__(self):
-        self.segments = []
-        self.headers = []
+        self.slots = []
 
     cdef dict find(self, const char* segment, Py_ssize_t size):
-        cdef Py_ssize_t slot
         cdef bytes known
-        for slot in range(len(self.segments)):
-            known = <bytes>self.segments[slot]
+        cdef tuple slot
+        for slot in self.slots:
+            known = <bytes>slot[0]
             if (
                 PyBytes_GET_SIZE(known) == size
                 and memcmp(PyBytes_AS_STRING(known), segment, size) == 0
             ):
-                return <dict>self.headers[slot]
+                return <dict>slot[1]
         return None
 
     cdef int remember(self, bytes segment, dict header) except -1:
-        if len(segment) > 512 or "crit" in header or "b64" in header:
+        if len(segment) > _HEADER_SLOT_SIZE or "crit" in header or "b64" in header:
             return 0
         for value in header.values():
             if type(value) is not str:
                 return 0
         if self.find(PyBytes_AS_STRING(segment), PyBytes_GET_SIZE(segment)) is not None:
             return 0
-        if len(self.segments) < _HEADER_SLOTS:
-            self.headers.append(header)
-            self.segments.append(segment)
+        if len(self.slots) < _HEADER_SLOTS:
+            self.slots.append((segment, header))
         else:
-            self.headers[self.next_slot] = header
-            self.segments[self.next_slot] = segment
+            self.slots[self.next_slot] = (segment, header)
             self.next_slot = (self.next_slot + 1) % _HEADER_SLOTS
         return 0
 
@@ -1176,6 +1164,10 @@ cdef class _KeyCache:
         self.keys = {}
 
     cdef _PreparedKey get(self, object key, str name, bint signing, Py_ssize_t cache_size):
+        if _is_symmetric(name):
+            # A secret signs and verifies alike, and no signature of it is worth remembering.
+            signing = False
+            cache_size = 0
         value = key if isinstance(key, (str, bytes)) else id(key)
         cache_key = (type(key), value, name, signing, cache_size)
         found = self.keys.get(cache_key)
