@@ -89,6 +89,32 @@ async def guard() -> None:
     # reveals: None
 
 
+async def waits(number: int, *, verbose: bool = False) -> str:
+    return str(number) * verbose
+
+
+def waits_not(number: int, *, verbose: bool = False) -> str:
+    return str(number) * verbose
+
+
+reveal_type(jwt_required(waits))
+# reveals: (number: int, *, verbose: bool = ...) -> Coroutine[Any, Any, str]
+reveal_type(jwt_required(waits_not))
+# reveals: (number: int, *, verbose: bool = ...) -> Coroutine[Any, Any, str]
+reveal_type(jwt_optional(waits))
+# reveals: (number: int, *, verbose: bool = ...) -> Coroutine[Any, Any, str]
+reveal_type(jwt_optional(waits_not))
+# reveals: (number: int, *, verbose: bool = ...) -> Coroutine[Any, Any, str]
+reveal_type(fresh_jwt_required(waits))
+# reveals: (number: int, *, verbose: bool = ...) -> Coroutine[Any, Any, str]
+reveal_type(fresh_jwt_required(waits_not))
+# reveals: (number: int, *, verbose: bool = ...) -> Coroutine[Any, Any, str]
+reveal_type(jwt_refresh_token_required(waits))
+# reveals: (number: int, *, verbose: bool = ...) -> Coroutine[Any, Any, str]
+reveal_type(jwt_refresh_token_required(waits_not))
+# reveals: (number: int, *, verbose: bool = ...) -> Coroutine[Any, Any, str]
+
+
 class Library:
     @jwt_required
     async def book(self, number: int) -> str:
