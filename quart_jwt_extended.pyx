@@ -657,17 +657,15 @@ cdef class _AppState:
     """What one app has of us: the snapshot of its options, its prepared keys, its header memo."""
 
     cdef object app
-    cdef object manager
     cdef _Callbacks callbacks
     cdef _KeyCache keys
     cdef _HeaderMemo headers
     cdef _Settings current
     cdef object encoder
 
-    def __cinit__(self, app, manager):
+    def __cinit__(self, app, _Callbacks callbacks):
         self.app = app
-        self.manager = manager
-        self.callbacks = manager._callbacks
+        self.callbacks = callbacks
         self.keys = _KeyCache()
         self.headers = _HeaderMemo()
 
@@ -691,7 +689,7 @@ cdef class _AppState:
     cdef object json_encoder(self):
         """The encoder of tokens: what the app's JSON provider does for foreign types."""
         default = getattr(self.app.json, "default", None) or _DefaultJSONProvider.default
-        if self.encoder is None or self.encoder.default is not default:
+        if self.encoder is None or self.encoder.default != default:
             self.encoder = _json.JSONEncoder(separators=(",", ":"), default=default)
         return self.encoder
 
@@ -730,12 +728,17 @@ cdef _AppState _current_state():
 
 
 cdef object _current_request():
-    """The current request, or None outside of one."""
+    """The current request, or None outside of one.
+
+    A request of one app is not current in the app context of another that its view may enter.
+    """
+    app_context = _get_context(_CV_APP)
+    if app_context is None:
+        return None
     if _CV_REQUEST is None:
-        context = _get_context(_CV_APP)
-        return None if context is None or not context.has_request else context.request
+        return app_context.request if app_context.has_request else None
     context = _get_context(_CV_REQUEST)
-    return None if context is None else context.request
+    return context.request if context is not None and context.app is app_context.app else None
 
 
 # -----------------------------------------------------------------------------
@@ -1997,7 +2000,7 @@ class JWTManager:
         :param app: the Quart app.
         """
         app.extensions[_EXTENSION] = self
-        app.extensions[_STATE] = _AppState(app, self)
+        app.extensions[_STATE] = _AppState(app, self._callbacks)
         for name, value in DEFAULTS.items():
             # A list is copied, since applications append to theirs.
             app.config.setdefault(name, value.copy() if isinstance(value, list) else value)
@@ -3158,7 +3161,7 @@ def _decode_jwt(
     audience=None, leeway=0, allow_expired=False, issuer=None
 ):
     """Verify a token with explicit settings, without an app (0.1.0's ``tokens`` module)."""
-    cdef _AppState state = _AppState(None, JWTManager())
+    cdef _AppState state = _AppState(None, _Callbacks())
     cdef _Settings settings = _Settings({
         **DEFAULTS,
         "SECRET_KEY": None,

@@ -439,3 +439,20 @@ async def test_revocation_check_reads_no_identity_yet() -> None:
     response = await app.test_client().get("/protected", headers=bearer(TOKEN))
     assert response.status_code == 200
     assert noted == [("alice", None)]
+
+
+async def test_request_of_one_app_is_not_current_in_the_context_of_another() -> None:
+    """A view may enter the app context of another app, whose identity this is not."""
+    app, other = make_app(), make_app()
+
+    @app.get("/across")
+    @qje.jwt_required
+    async def across() -> dict[str, Any]:
+        async with other.app_context():
+            within = (qje.get_jwt_identity(), qje.get_raw_jwt())
+            with pytest.raises(RuntimeError, match="Not within a request"):
+                await qje.verify_jwt_in_request()
+        return {"within": within, "after": qje.get_jwt_identity()}
+
+    response = await app.test_client().get("/across", headers=bearer(hs_token(access_claims())))
+    assert await response.get_json() == {"within": [None, {}], "after": "alice"}

@@ -1,13 +1,16 @@
-"""The stub says what the module says: names, signatures, docstrings, sections.
+"""The stubs say what the module says: names, signatures, docstrings, sections.
 
 An editor shows the ``.pyi``, ``help()`` shows the module; nobody may read two different things.
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
+import importlib
 import inspect
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,11 @@ import pytest
 import quart_jwt_extended as qje
 
 ROOT = Path(__file__).parent.parent
-STUB = (ROOT / "quart_jwt_extended.pyi").read_text(encoding="utf-8")
-TREE = ast.parse(STUB)
+STUB = ast.parse((ROOT / "quart_jwt_extended.pyi").read_text(encoding="utf-8"))
+SUBMODULES = {
+    name: ast.parse(text)
+    for name, text in runpy.run_path(str(ROOT / "setup.py"))["SUBMODULE_STUBS"].items()
+}
 
 # The banner of a section, and the smaller one of a part of it.
 BANNERS = {
@@ -26,34 +32,49 @@ BANNERS = {
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-Parameter = tuple[str, str, Any]
 
 
 def is_public(name: str) -> bool:
     return not name.startswith("_") or name == "__init__"
 
 
-def public_names() -> set[str]:
-    """Public names that the stub defines; imports are not among them."""
-    variables = {ast.unparse(n.target) for n in TREE.body if isinstance(n, ast.AnnAssign)}
-    return {*classes(), *(name for name in functions() if "." not in name)} | {
-        name for name in variables if is_public(name)
-    }
-
-
 def classes() -> dict[str, ast.ClassDef]:
-    return {n.name: n for n in TREE.body if isinstance(n, ast.ClassDef) and is_public(n.name)}
+    return {n.name: n for n in STUB.body if isinstance(n, ast.ClassDef) and is_public(n.name)}
+
+
+def functions_in(body: list[ast.stmt]) -> dict[str, list[Function]]:
+    """Public functions by name; the overloads of one stay together."""
+    found: dict[str, list[Function]] = {}
+    for node in body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and is_public(node.name):
+            found.setdefault(node.name, []).append(node)
+    return found
 
 
 def functions() -> dict[str, list[Function]]:
-    """Public functions and methods by dotted name; the overloads of one stay together."""
-    found: dict[str, list[Function]] = {}
-    scopes = [("", TREE.body), *((f"{name}.", node.body) for name, node in classes().items())]
-    for prefix, body in scopes:
-        for node in body:
-            if isinstance(node, Function.__args__) and is_public(node.name):
-                found.setdefault(prefix + node.name, []).append(node)
+    """Public functions and methods of the main stub by dotted name."""
+    found = functions_in(STUB.body)
+    for class_name, node in classes().items():
+        for name, overloads in functions_in(node.body).items():
+            found[f"{class_name}.{name}"] = overloads
     return found
+
+
+def variables(tree: ast.Module) -> set[str]:
+    """Public names that have a type and no definition."""
+    names = {ast.unparse(node.target) for node in tree.body if isinstance(node, ast.AnnAssign)}
+    return {name for name in names if is_public(name)}
+
+
+def reexports(tree: ast.Module) -> dict[str, str]:
+    """Names taken over from the main module, with the name that they have there."""
+    return {
+        alias.asname: alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module == "quart_jwt_extended"
+        for alias in node.names
+        if alias.asname
+    }
 
 
 def runtime(dotted: str) -> Any:
@@ -64,43 +85,19 @@ def runtime(dotted: str) -> Any:
     return value
 
 
-def stub_parameters(node: Function) -> list[Parameter]:
-    """Name, kind and default of each parameter in the stub."""
-    given = node.args
-    positional = [*given.posonlyargs, *given.args]
-    missing = [inspect.Parameter.empty] * (len(positional) - len(given.defaults))
-    defaults = [*missing, *(value_of(default) for default in given.defaults)]
-    kinds = ["positional-only"] * len(given.posonlyargs) + ["positional or keyword"] * len(
-        given.args
-    )
-    found = [
-        (arg.arg, kind, default)
-        for arg, kind, default in zip(positional, kinds, defaults, strict=True)
-    ]
-    if given.vararg:
-        found.append((given.vararg.arg, "variadic positional", inspect.Parameter.empty))
-    found += [
-        (arg.arg, "keyword-only", inspect.Parameter.empty if value is None else value_of(value))
-        for arg, value in zip(given.kwonlyargs, given.kw_defaults, strict=True)
-    ]
-    if given.kwarg:
-        found.append((given.kwarg.arg, "variadic keyword", inspect.Parameter.empty))
-    return found
+def stub_parameters(node: Function) -> list[inspect.Parameter]:
+    """Names, kinds and defaults in the stub: the definition runs, its annotations do not."""
+    definition = type(node)(**{**vars(node), "decorator_list": []})
+    future = __future__.annotations.compiler_flag
+    namespace: dict[str, Any] = {}
+    exec(compile(ast.Module([definition], []), "stub", "exec", flags=future), namespace)
+    return runtime_parameters(namespace[node.name])
 
 
-def value_of(default: ast.expr) -> Any:
-    """The value of a default in the stub, which must be a literal."""
-    value = ast.literal_eval(default)
-    assert value is not ..., "the stub must show the default itself"
-    return value
-
-
-def runtime_parameters(function: Any) -> list[Parameter]:
-    """Name, kind and default of each parameter in the module."""
-    return [
-        (parameter.name, parameter.kind.description, parameter.default)
-        for parameter in inspect.signature(function).parameters.values()
-    ]
+def runtime_parameters(function: Any) -> list[inspect.Parameter]:
+    """Names, kinds and defaults; the annotations are for the type checkers to compare."""
+    given = inspect.signature(function).parameters.values()
+    return [parameter.replace(annotation=inspect.Parameter.empty) for parameter in given]
 
 
 def sections(suffix: str, banner: str) -> list[str]:
@@ -112,7 +109,7 @@ def sections(suffix: str, banner: str) -> list[str]:
 def test_stub_and_module_export_the_same_names() -> None:
     (exported,) = (
         ast.literal_eval(n.value)
-        for n in TREE.body
+        for n in STUB.body
         if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__all__"
     )
     assert exported == qje.__all__
@@ -122,7 +119,7 @@ def test_stub_and_module_define_the_same_public_names() -> None:
     in_module = {
         name for name, value in vars(qje).items() if is_public(name) and not inspect.ismodule(value)
     }
-    assert public_names() == in_module
+    assert {*classes(), *functions_in(STUB.body), *variables(STUB)} == in_module
     assert in_module >= set(qje.__all__)
 
 
@@ -136,9 +133,8 @@ def test_class_has_equal_bases_and_docstring(name: str) -> None:
 
 @pytest.mark.parametrize("name", classes())
 def test_class_has_the_same_public_attributes(name: str) -> None:
-    in_stub = {dotted.partition(".")[2] for dotted in functions() if dotted.startswith(f"{name}.")}
     in_module = {key for key in vars(getattr(qje, name)) if is_public(key)}
-    assert in_stub == in_module
+    assert set(functions_in(classes()[name].body)) == in_module
 
 
 @pytest.mark.parametrize("name", functions())
@@ -159,6 +155,36 @@ def test_function_is_a_coroutine_function_in_both_or_neither(name: str) -> None:
     for node in functions()[name]:
         in_stub = isinstance(node, ast.AsyncFunctionDef)
         assert in_stub == inspect.iscoroutinefunction(runtime(name))
+
+
+@pytest.mark.parametrize("name", SUBMODULES)
+def test_submodule_defines_the_names_of_its_stub(name: str) -> None:
+    tree, module = SUBMODULES[name], importlib.import_module(f"quart_jwt_extended.{name}")
+    in_stub = {*reexports(tree), *functions_in(tree.body), *variables(tree)}
+    assert in_stub == {key for key in vars(module) if is_public(key)}
+
+
+@pytest.mark.parametrize("name", [name for name, tree in SUBMODULES.items() if reexports(tree)])
+def test_submodule_takes_over_objects_of_the_main_module(name: str) -> None:
+    module = importlib.import_module(f"quart_jwt_extended.{name}")
+    for here, there in reexports(SUBMODULES[name]).items():
+        assert getattr(module, here) is getattr(qje, there)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, tree in SUBMODULES.items() if functions_in(tree.body)]
+)
+def test_submodule_function_has_the_parameters_of_its_stub(name: str) -> None:
+    module = importlib.import_module(f"quart_jwt_extended.{name}")
+    for function, (node,) in functions_in(SUBMODULES[name].body).items():
+        assert stub_parameters(node) == runtime_parameters(getattr(module, function))
+
+
+def test_config_has_the_properties_of_its_stub() -> None:
+    (node,) = (node for node in SUBMODULES["config"].body if isinstance(node, ast.ClassDef))
+    config = type(importlib.import_module("quart_jwt_extended.config").config)
+    in_module = {key for key, value in vars(config).items() if isinstance(value, property)}
+    assert set(functions_in(node.body)) == in_module
 
 
 @pytest.mark.parametrize("banner", BANNERS.values(), ids=BANNERS)
