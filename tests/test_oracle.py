@@ -623,8 +623,15 @@ def judge_theirs(entry: Row, token: Any) -> Verdict:
     return Verdict(claims)
 
 
+# The rules are those of PyJWT 2.15. Its release before lets more foreign exceptions out, and is
+# already as strict as we are about padding.
+OLDER_PYJWT = tuple(map(int, jwt.__version__.split(".")[:2])) < (2, 15)
+
+
 def same_refusal(ours: Exception, theirs: Exception, *, same_text: bool) -> bool:
     """Whether the class is the same or a subclass, and the text the same."""
+    if OLDER_PYJWT and not isinstance(theirs, jwt.PyJWTError):
+        return isinstance(ours, jwt.InvalidTokenError)
     if not isinstance(ours, type(theirs)):
         return False
     if same_text:
@@ -672,7 +679,7 @@ async def test_deviation_is_a_refusal_for_the_reason_given(name: str) -> None:
     assert isinstance(ours.error, deviation.error), ours
     assert isinstance(ours.error, (jwt.InvalidTokenError, qje.JWTDecodeError)), "not a 422"
     assert re.search(deviation.text, str(ours.error))
-    if theirs.error is not None:
+    if theirs.error is not None and not OLDER_PYJWT:
         assert not same_refusal(ours.error, theirs.error, same_text=True), "deviates no more"
 
 
