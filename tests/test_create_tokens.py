@@ -639,3 +639,32 @@ async def test_new_token_opens_the_view_of_its_type(app: Quart, create: Creator,
     assert response.status_code == 200
     body = await response.get_json()
     assert (body["identity"], body["user_claims"]) == ("alice", {"role": "admin"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({"headers": ["kid"]}, TypeError, "headers must be a dict or None"),
+        ({"headers": {"kid": 5}}, TypeError, '"kid"'),
+        ({"headers": {"alg": "none"}}, ValueError, '"alg"'),
+        ({"headers": {"alg": "XS256"}}, ValueError, "HS256"),
+        ({"headers": {"b64": False}}, ValueError, '"b64" and "crit"'),
+        ({"headers": {"crit": ["exp"]}}, ValueError, '"b64" and "crit"'),
+        ({"fresh": "yes"}, TypeError, "fresh must be a bool or a timedelta"),
+        ({"fresh": 1.5}, TypeError, "fresh must be a bool or a timedelta"),
+        ({"expires_delta": True}, TypeError, "expires_delta"),
+    ],
+)
+async def test_wrong_argument_is_refused_by_name(
+    app: Quart, arguments: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    async with app.app_context():
+        with pytest.raises(error, match=text):
+            qje.create_access_token("alice", **arguments)
+
+
+async def test_header_without_a_type_leaves_typ_out(app: Quart) -> None:
+    async with app.app_context():
+        token = qje.create_access_token("alice", headers={"typ": "", "alg": "HS512"})
+    assert jwt.get_unverified_header(token) == {"alg": "HS512"}
+    assert jwt.decode(token, SECRET, algorithms=["HS512"])["identity"] == "alice"

@@ -764,3 +764,29 @@ class TestShortKeys:
         async with app.app_context():
             assert self.recorded(lambda: qje.decode_token(token)) == []
             assert self.recorded(lambda: qje.create_access_token("alice")) == []
+
+
+class TestJWK:
+    """A PyJWK from a loader, which is what ``jwt.PyJWKClient`` gives."""
+
+    async def test_jwk_verifies_tokens_of_its_own_algorithm_only(self) -> None:
+        jwk = jwt.PyJWK.from_dict({"kty": "oct", "k": "c2VjcmV0" * 12, "alg": "HS512"})
+        app = make_app(JWT_DECODE_ALGORITHMS=["HS256", "HS512"])
+        manager_of(app).decode_key_loader(lambda claims, headers: jwk)
+        await accepted(app, hs_token(access_claims(), secret=b"secret" * 12, alg="HS512"))
+        await refused(
+            app,
+            hs_token(access_claims(), secret=b"secret" * 12),
+            "Token algorithm 'HS256' does not match the key's algorithm 'HS512'",
+        )
+
+    async def test_more_keys_than_the_cache_holds_still_verify(self) -> None:
+        """The first ones leave the cache and are prepared again."""
+        app = make_app()
+        manager_of(app).decode_key_loader(
+            lambda claims, headers: f"{claims['identity']:04d}" + SECRET
+        )
+        async with app.app_context():
+            for number in [*range(1100), 0, 1]:
+                token = hs_token(access_claims(identity=number), secret=f"{number:04d}" + SECRET)
+                assert qje.decode_token(token)["identity"] == number

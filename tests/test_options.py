@@ -1160,3 +1160,31 @@ async def test_config_follows_the_current_app() -> None:
         async with second.app_context():
             assert config.header_name == "X-Second"
         assert config.header_name == "X-First"
+
+
+@pytest.mark.parametrize("claim", ["type", "fresh", "csrf", "exp", "nbf", "iat"])
+@pytest.mark.parametrize("option", ["JWT_IDENTITY_CLAIM", "JWT_USER_CLAIMS"])
+async def test_claim_name_that_the_extension_uses_itself_is_refused(
+    option: str, claim: str
+) -> None:
+    async with make_app(**{option: claim}).app_context():
+        with pytest.raises(RuntimeError, match=option):
+            qje.create_access_token("alice")
+
+
+async def test_one_name_for_two_claims_is_refused() -> None:
+    async with make_app(JWT_IDENTITY_CLAIM="who", JWT_USER_CLAIMS="who").app_context():
+        with pytest.raises(RuntimeError, match="JWT_USER_CLAIMS"):
+            qje.create_access_token("alice")
+
+
+async def test_option_that_was_deleted_counts_as_its_default() -> None:
+    app = make_app(JWT_IDENTITY_CLAIM="who")
+    async with app.app_context():
+        before = qje.create_access_token("alice")
+        del app.config["JWT_IDENTITY_CLAIM"], app.config["JWT_DECODE_LEEWAY"]
+        app.config.pop("SECRET_KEY", None)
+        after = [qje.create_access_token("alice") for _ in range(2)]
+    names = [jwt.decode(token, SECRET, algorithms=["HS256"]) for token in (before, *after)]
+    assert ["who" in claims for claims in names] == [True, False, False]
+    assert ["identity" in claims for claims in names] == [False, True, True]
