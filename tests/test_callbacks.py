@@ -638,7 +638,7 @@ async def test_cancelled_callback_cancels_the_request_under_jwt_optional(app: Qu
             await qje.verify_jwt_in_request_optional()
 
     task = asyncio.ensure_future(verify())
-    await started.wait()
+    await asyncio.wait_for(started.wait(), 10)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
