@@ -79,6 +79,7 @@ from jwt.exceptions import InvalidSubjectError as _InvalidSubjectError
 from jwt.warnings import InsecureKeyLengthWarning as _InsecureKeyLengthWarning
 from quart import Request as _Request
 from quart import globals as _quart_globals
+from quart import json as _quart_json
 from quart.config import Config as _QuartConfig
 from quart.json.provider import DefaultJSONProvider as _DefaultJSONProvider
 from werkzeug.datastructures import Headers as _Headers
@@ -733,8 +734,6 @@ cdef class _AppState:
     cdef _HeaderMemo headers
     cdef _Settings current
     cdef object encoder
-    # The request class that was seen last, with whether it is plain.
-    cdef tuple request_class
 
     def __cinit__(self, app, _Callbacks callbacks):
         self.app = app
@@ -754,12 +753,6 @@ cdef class _AppState:
             current = _Settings({name: config.get(name, DEFAULTS.get(name)) for name in _WATCHED})
             self.current = current
         return current
-
-    cdef bint is_plain_class(self, request_class) except -1:
-        known = self.request_class
-        if known is None or known[0] is not request_class:
-            self.request_class = known = (request_class, _is_plain_class(request_class))
-        return known[1]
 
     cdef object json_encoder(self):
         """The encoder of tokens: what the app's JSON provider does for foreign types."""
@@ -2151,33 +2144,29 @@ async def _token_with_form_csrf(_Attempt attempt, token):
 # own headers, cookies, args and get_json() would give, which it asks itself wherever the input is
 # out of the ordinary, or the app's request class has an opinion of its own.
 
-# What a request class may override that the fast paths below stand in for.
-cdef tuple _REQUEST_PARTS = (
-    "__getattribute__", "args", "body_class", "cookies", "dict_storage_class", "get_data",
-    "get_json", "is_json", "mimetype", "on_json_loading_failed", "parameter_storage_class",
-    "_parse_content_type",
-)
+cdef tuple _parts(tuple names):
+    return tuple([(name, getattr(_Request, name, None)) for name in names])
 
 
-cdef bint _is_plain_class(object request_class) except -1:
-    """Whether a request class gives cookies, query and body just as Quart's own does."""
-    for name in _REQUEST_PARTS:
-        if getattr(request_class, name, None) is not getattr(_Request, name, None):
+# What a fast path stands in for, as Quart defines it.
+cdef tuple _COOKIE_PARTS = _parts(("__getattribute__", "cookies", "dict_storage_class"))
+cdef tuple _QUERY_PARTS = _parts(("__getattribute__", "args", "parameter_storage_class"))
+cdef tuple _MIMETYPE_PARTS = _parts(("__getattribute__", "mimetype", "_parsed_content_type"))
+cdef tuple _JSON_PARTS = _parts(("__getattribute__", "get_data", "get_json", "is_json", "mimetype"))
+
+
+cdef bint _is_plain(object request, tuple parts) except -1:
+    """Whether what a request was made from tells what these parts of it would give.
+
+    Its class may override them; a hook may have replaced them on the object, where a property that
+    was read before keeps its value, too.
+    """
+    request_class = type(request)
+    own = request.__dict__
+    for name, original in parts:
+        if getattr(request_class, name, None) is not original or name in own:
             return False
     return True
-
-
-cdef bint _is_plain(_Attempt attempt) except -1:
-    request_class = type(attempt.request)
-    return request_class is _Request or attempt.state.is_plain_class(request_class)
-
-
-cdef bint _is_unread(_Attempt attempt, str name) except -1:
-    """Whether what the request was made from tells what its property would give.
-
-    A property that was read before keeps its value, whatever the request was changed to since.
-    """
-    return _is_plain(attempt) and name not in attempt.request.__dict__
 
 
 cdef bint _is_named(object name, str lower) except -1:
@@ -2257,7 +2246,7 @@ cdef object _token_from_cookies(_Attempt attempt):
     request = attempt.request
     name = settings.cookie_names[attempt.kind]
     token = _UNUSUAL
-    if _is_unread(attempt, "cookies"):
+    if _is_plain(request, _COOKIE_PARTS):
         token = _cookie_of(request.headers, name)
     if token is _UNUSUAL:
         token = request.cookies.get(name)
@@ -2339,7 +2328,7 @@ cdef object _token_from_query_string(_Attempt attempt):
     cdef _Settings settings = attempt.settings
     request = attempt.request
     token = _UNUSUAL
-    if settings.plain_query_name is not None and _is_unread(attempt, "args"):
+    if settings.plain_query_name is not None and _is_plain(request, _QUERY_PARTS):
         token = _parameter_of(request.query_string, settings.plain_query_name)
     if token is _UNUSUAL:
         try:
@@ -2389,7 +2378,7 @@ cdef object _parameter_of(object query, bytes name):
 cdef object _token_from_json(_Attempt attempt):
     cdef str content_type
     request = attempt.request
-    if not _is_unread(attempt, "_parsed_content_type"):
+    if not _is_plain(request, _MIMETYPE_PARTS):
         mimetype = request.mimetype
     else:
         content_type = _header_of(request.headers, "Content-Type", "content-type")
@@ -2408,6 +2397,18 @@ cdef object _missing_key_in_json(_Attempt attempt, str name):
     return attempt.miss(f'Missing "{name}" key in json data.')
 
 
+cdef object _quart_json_loads = _quart_json.loads
+
+
+cdef bint _has_default_json(_Attempt attempt) except -1:
+    """Whether get_json() would parse with the json module, through Quart's default provider."""
+    loads = attempt.request.json_module.loads
+    if loads is _quart_json_loads:
+        # The requests of Quart 0.23 go through this function, which asks the current app.
+        loads = attempt.state.app.json.loads
+    return getattr(loads, "__func__", None) is _DefaultJSONProvider.loads
+
+
 # The answer while a body has not arrived yet.
 cdef object _COMING = object()
 
@@ -2421,12 +2422,11 @@ cdef object _token_from_whole_body(_Attempt attempt, str name):
     coroutines and timer cost 15 us for the smallest body.
     """
     request = attempt.request
-    if not _is_plain(attempt):
+    if not _is_plain(request, _JSON_PARTS):
         return _UNUSUAL
     timeout = request.body_timeout
-    loads = getattr(request.json_module, "loads", None)
     if (
-        getattr(loads, "__func__", None) is not _DefaultJSONProvider.loads
+        not _has_default_json(attempt)
         # Where get_json(silent=True) keeps its result.
         or getattr(request, "_cached_json", None) != _NO_JSON_YET
         or (timeout is not None and timeout <= 0)
