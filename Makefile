@@ -1,9 +1,11 @@
-# make test       build, install into .venv, run the suite
-# make demo       build, install into .venv, serve examples/quickstart.py
-# make lint       ruff and cython-lint
-# make typing     mypy, pyright and stubtest on the installed stubs
-# make coverage   the suite with line tracing in the .pyx, in an environment of its own
-# make clean      remove all that the above made
+# make test         build, install into .venv, run the suite
+# make demo         build, install into .venv, serve examples/quickstart.py
+# make lint         ruff and cython-lint
+# make typing       mypy, pyright and stubtest on the installed stubs
+# make coverage     the suite with line tracing in the .pyx, in an environment of its own
+# make bench        measure this library beside others: tables and a chart in benchmarks/results
+# make bench-quick  the same without servers, refusals and growth, in two minutes
+# make clean        remove all that the above made, but for the results of make bench
 #
 # PYTHON=... picks the interpreter, PYTEST_ARGS=... is handed to pytest.
 
@@ -20,7 +22,7 @@ ifeq ($(INTERPRETER),)
 $(error $(PYTHON) does not run; name a Python of 3.10 or later with PYTHON=...)
 endif
 
-.PHONY: test demo lint typing coverage clean FORCE
+.PHONY: test demo lint typing coverage bench bench-quick clean FORCE
 
 test: $(VENV)/extra
 	$(BIN)/pytest $(PYTEST_ARGS)
@@ -45,10 +47,17 @@ coverage:
 	@# A build without line tracing has no row, and no row has no share to fall short.
 	.venv-coverage/bin/coverage report | grep -q '^quart_jwt_extended\.pyx '
 
+# It makes environments of its own, .venv-bench-*, and builds the module into one of them.
+bench:
+	$(PYTHON) benchmarks/run.py
+
+bench-quick:
+	$(PYTHON) benchmarks/run.py --quick
+
 clean:
 	rm -rf .venv .venv-* build dist *.egg-info quart_jwt_extended-stubs
 	rm -rf .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	rm -f quart_jwt_extended.c quart_jwt_extended.*.so
+	rm -f quart_jwt_extended.c quart_jwt_extended.*.so benchmarks/results/*-part.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Written anew, and the environment with it, only when PYTHON names another interpreter than last time.
