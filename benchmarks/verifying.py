@@ -129,6 +129,9 @@ async def add_refusing(cases: Cases) -> None:
     """Group E, with HS256."""
     app = make_app()
     good = await access_token(app)
+    # As in a service that is in use: it has seen a good token before.
+    async with app.app_context():
+        qje.decode_token(good)
     signing_input, _, signature = good.rpartition(".")
     changed = ("B" if signature[0] == "A" else "A") + signature[1:]
     past = int(time.time()) - 3600
