@@ -50,8 +50,8 @@ from libc.math cimport floor, isfinite
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
-# What a request looks at is kept in C variables: from CPython 3.12 on, a global name is looked up in
-# the module's dict each time.
+# What a request looks at is kept in C variables: from CPython 3.12 on, a global name is looked up
+# in the module's dict each time.
 cdef object _asyncio, _jwt, _DefaultJSONProvider, _Headers, _HTTPException, _QuartConfig, _Request
 
 import asyncio as _asyncio
