@@ -80,6 +80,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA as _ECDSA
 from cryptography.hazmat.primitives.hmac import HMAC as _HMAC
 from jwt.algorithms import ECAlgorithm as _ECAlgorithm
 from jwt.algorithms import HMACAlgorithm as _HMACAlgorithm
+from jwt.algorithms import OKPAlgorithm as _OKPAlgorithm
 from jwt.algorithms import RSAAlgorithm as _RSAAlgorithm
 from jwt.algorithms import RSAPSSAlgorithm as _RSAPSSAlgorithm
 from jwt.algorithms import get_default_algorithms as _get_default_algorithms
@@ -133,6 +134,7 @@ cdef extern from *:
     #endif
     """
     uint64_t _dict_version "qje_dict_version"(object mapping)
+    # Cython's own, since CPython's changed its place and its guards from version to version.
     dict _new_dict "__Pyx_PyDict_NewPresized"(Py_ssize_t size)
 
 
@@ -905,7 +907,9 @@ cdef class _AppState:
         # One read of the attribute: another thread may put a newer snapshot there meanwhile.
         current = self.current
         if current is None or not current.is_current(config):
-            current = _Settings({name: config.get(name, DEFAULTS.get(name)) for name in _WATCHED})
+            current = _Settings({
+                name: config[name] if name in config else DEFAULTS.get(name) for name in _WATCHED
+            })
             self.current = current
         return current
 
@@ -1114,7 +1118,7 @@ cdef int _NOTED_BY_SLOT[128]
 
 
 cdef inline int _common_slot(const char* text, Py_ssize_t size) noexcept:
-    # No two of them share a slot with these factors.
+    # With these factors no two share a slot; of later algorithms of PyJWT one may, and go without.
     return <int>(size + text[0] * 3 + text[size - 1] * 2) & 127
 
 
@@ -1134,8 +1138,11 @@ cdef int _fill_common_texts() except -1:
         slot = _common_slot(PyBytes_AS_STRING(text), len(text))
         if _COMMON_TEXTS[slot] is None:
             _COMMON_TEXTS[slot] = _sys.intern(name)
-            if number < _NOTED_SIZE:
-                _NOTED_BY_SLOT[slot] = number
+        elif number < _NOTED_SIZE:
+            # It would never be noted, and never be checked.
+            raise AssertionError(f"the claim {name} shares its slot")
+        if number < _NOTED_SIZE:
+            _NOTED_BY_SLOT[slot] = number
     return 0
 
 _fill_common_texts()
@@ -1749,14 +1756,16 @@ cdef class _Writer:
         return True
 
     cdef bint add_int(self, object value) except -1:
-        """Add an int; False for one that fits no C double exactly, of which there are few."""
+        """Add an int; False for one that fits no C long long."""
         cdef char digits[20]
         cdef int first = 20
-        cdef long long number
-        cdef unsigned long long rest
-        if not _is_exact_in_double(value, &number):
+        cdef int overflow = 0
+        cdef long long number = _to_long_long(value, &overflow)
+        cdef unsigned long long rest = number
+        if overflow:
             return False
-        rest = -number if number < 0 else number
+        if number < 0:
+            rest = 0 - rest
         while True:
             first -= 1
             digits[first] = <char>(c"0" + rest % 10)
@@ -1816,10 +1825,15 @@ cdef class _Writer:
         return True
 
 
+cdef object _PlainEncoder = _json.JSONEncoder
+
+
 cdef bytes _dump_claims(dict claims, object encoder):
     """Claims as JSON: ordinary ones in 0.3 us, where a JSONEncoder sets itself up for 2 us."""
     cdef _Writer writer = _Writer.__new__(_Writer)
-    if writer.add_members(claims, 0):
+    # An encoder class of the application's own may do anything with ordinary claims, too.
+    is_ordinary_encoder = type(encoder) is _AppState or type(encoder) is _PlainEncoder
+    if is_ordinary_encoder and writer.add_members(claims, 0):
         return PyBytes_FromStringAndSize(writer.text, writer.size)
     return encoder.encode(claims).encode()
 
@@ -1888,6 +1902,7 @@ cdef class _PreparedKey:
     cdef object digest
     # ECDSA only: bytes of each half of a signature (RFC 7518, section 3.4).
     cdef Py_ssize_t half
+    cdef bint is_edwards
     # The signature cache: signing inputs that verified under this key, with their signatures.
     cdef dict verified
     cdef Py_ssize_t verified_size
@@ -1912,7 +1927,7 @@ cdef class _PreparedKey:
             return True
         if not self.is_asymmetric_signature(message, signature):
             return False
-        if len(message) + 1 + (len(signature) * 4 + 2) // 3 <= _SIGNATURE_CACHE_TOKEN_SIZE:
+        if len(message) + 1 + _base64url_size(len(signature)) <= _SIGNATURE_CACHE_TOKEN_SIZE:
             if len(self.verified) >= self.verified_size:
                 self.verified.pop(next(iter(self.verified)), None)
             self.verified[message] = signature
@@ -1926,24 +1941,30 @@ cdef class _PreparedKey:
                 self.key.verify(_der_signature(signature), message, self.digest)
             elif self.padding is not None:
                 self.key.verify(signature, message, self.padding, self.digest)
-            else:
+            elif self.is_edwards:
                 self.key.verify(signature, message)
+            else:
+                # An algorithm that PyJWT did not have when this was written.
+                return self.algorithm.verify(message, self.key, signature)
         except _InvalidSignature:
             return False
         return True
 
     cdef int prepare_verifying(self) except -1:
         """Make what verifying takes, as PyJWT's algorithm of the same name does."""
-        if isinstance(self.algorithm, _ECAlgorithm):
+        kind = type(self.algorithm)
+        if kind is _ECAlgorithm:
             self.half = (self.key.curve.key_size + 7) // 8
             self.digest = _ECDSA(self.algorithm.hash_alg())
-        elif isinstance(self.algorithm, _RSAAlgorithm):
+        elif kind is _RSAAlgorithm:
             self.digest = self.algorithm.hash_alg()
             self.padding = _padding.PKCS1v15()
-            if isinstance(self.algorithm, _RSAPSSAlgorithm):
-                self.padding = _padding.PSS(
-                    mgf=_padding.MGF1(self.digest), salt_length=self.digest.digest_size
-                )
+        elif kind is _RSAPSSAlgorithm:
+            self.digest = self.algorithm.hash_alg()
+            self.padding = _padding.PSS(
+                mgf=_padding.MGF1(self.digest), salt_length=self.digest.digest_size
+            )
+        self.is_edwards = kind is _OKPAlgorithm
         return 0
 
 
@@ -2545,8 +2566,9 @@ cdef object _token_from_cookies(_Attempt attempt):
 cdef object _cookie_of(object headers, str name):
     """The first cookie of a name (RFC 6265, section 5.4) in the Cookie fields; None without one.
 
-    _UNUSUAL where a quote comes before it, since quoted values may hold semicolons, and in a field
-    that is not ASCII. Werkzeug's dict of all cookies takes 10 us, this a tenth of one.
+    _UNUSUAL is what Werkzeug's versions read differently, or what must be decoded: a quote before
+    the end of it, white space in the value, control characters, a field that is not ASCII.
+    Werkzeug's dict of all cookies takes 10 us, this a tenth of one.
     """
     cdef const char* at
     cdef const char* end
@@ -2560,6 +2582,8 @@ cdef object _cookie_of(object headers, str name):
             return _UNUSUAL
         at = _ascii_bytes(value)
         end = at + _text_size(value)
+        if _has_controls(at, end):
+            return _UNUSUAL
         while at < end:
             stop = <const char*>memchr(at, c";", end - at)
             if stop == NULL:
@@ -2573,8 +2597,17 @@ cdef object _cookie_of(object headers, str name):
     return None
 
 
-cdef str _cookie_value(const char* at, const char* end, str name):
-    """The value of one ``name=value`` pair without quotes, if the pair is of that name."""
+cdef bint _has_controls(const char* at, const char* end) noexcept:
+    """Whether there are control characters, a tab apart, which some versions take for space."""
+    cdef unsigned char found = 0
+    while at < end:
+        found |= (at[0] < c" ") & (at[0] != c"\t")
+        at += 1
+    return found
+
+
+cdef object _cookie_value(const char* at, const char* end, str name):
+    """The value of one ``name=value`` pair without quotes, None if the pair is of another name."""
     cdef Py_ssize_t size = _text_size(name)
     cdef const char* start
     while at < end and (at[0] == c" " or at[0] == c"\t"):
@@ -2594,9 +2627,9 @@ cdef str _cookie_value(const char* at, const char* end, str name):
         at += 1
     start = at
     while at < end:
-        # Werkzeug drops a pair whose value has white space in it.
+        # Werkzeug drops such a pair since 3.1.9, and took it before.
         if at[0] == c" " or at[0] == c"\t":
-            return None
+            return _UNUSUAL
         at += 1
     return PyUnicode_FromStringAndSize(start, end - start)
 
@@ -2652,16 +2685,22 @@ cdef object _parameter_of(object query, bytes name):
     return None
 
 
-cdef object _token_from_json(_Attempt attempt):
+cdef bint _is_json(object request) except -1:
+    """Whether the media type is application/json; parsing its parameters takes Werkzeug 4 us."""
     cdef str content_type
-    request = attempt.request
-    if not _is_plain(request, _MIMETYPE_PARTS):
-        mimetype = request.mimetype
-    else:
+    if _is_plain(request, _MIMETYPE_PARTS):
         content_type = _header_of(request.headers, "Content-Type", "content-type")
-        # What follows a semicolon does not count; the rest is compared without its case.
-        mimetype = (content_type or "").partition(";")[0].strip(" \t").lower()
-    if mimetype != "application/json":
+        if not content_type:
+            return False
+        if content_type.partition(";")[0].strip(" \t").lower() == "application/json":
+            return True
+    # What is no match may still be one to a version of Werkzeug that strips more.
+    return request.mimetype == "application/json"
+
+
+cdef object _token_from_json(_Attempt attempt):
+    request = attempt.request
+    if not _is_json(request):
         return attempt.miss("Invalid content-type. Must be application/json.")
     name = attempt.settings.json_keys[attempt.kind]
     found = _token_from_whole_body(attempt, name)
@@ -2689,6 +2728,9 @@ cdef bint _has_default_json(_Attempt attempt) except -1:
 # The answer while a body has not arrived yet.
 cdef object _COMING = object()
 
+# Only of Quart's own body it is known that waiting for it may be broken off and begun again.
+cdef object _Body = _Request.body_class
+
 cdef dict _NO_JSON_YET = {False: Ellipsis, True: Ellipsis}
 
 
@@ -2704,6 +2746,7 @@ cdef object _token_from_whole_body(_Attempt attempt, str name):
     timeout = request.body_timeout
     if (
         not _has_default_json(attempt)
+        or type(request.body) is not _Body
         # Where get_json(silent=True) keeps its result.
         or getattr(request, "_cached_json", None) != _NO_JSON_YET
         or (timeout is not None and timeout <= 0)
@@ -4676,6 +4719,7 @@ cdef object _guard(fn, _Rules rules):
     async def wrapper(*args, **kwargs):
         cdef _Attempt attempt = _new_attempt(rules)
         if attempt is not None:
+            # As _verify does, whose coroutine most requests would make for nothing.
             pending = attempt.advance()
             while pending is not None:
                 pending = attempt.resume(await pending)
@@ -5199,8 +5243,15 @@ cdef _Explicit _last_explicit = None
 
 
 cdef object _own_copy(object value):
-    """A copy of an argument that its owner may change."""
-    return value.copy() if isinstance(value, (list, set)) else value
+    """A copy of an argument that its owner may change.
+
+    Of a subclass, whose copy may be anything, nothing is kept that another value could equal.
+    """
+    if type(value) is list:
+        return list(value)
+    if type(value) is set:
+        return set(value)
+    return object() if isinstance(value, (list, set)) else value
 
 
 cdef bint _is_same(object known, object value) except -1:

@@ -442,3 +442,37 @@ def test_thousands_of_secrets_do_not_stay_in_memory() -> None:
         tracemalloc.stop()
     # 2500 secrets of 8 KB are 20 MB.
     assert growth < 15_000_000
+
+
+# --- Which algorithms --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithms", [[], (), set(), None, ""])
+def test_no_algorithms_raise_what_pyjwt_raises(algorithms: Any) -> None:
+    with pytest.raises(jwt.DecodeError) as expected:
+        jwt.decode(BARE_256, SECRET, algorithms=algorithms)
+    with pytest.raises(jwt.DecodeError) as raised:
+        decode_jwt(BARE_256, SECRET, algorithms, "identity", "user_claims")
+    assert str(raised.value) == str(expected.value)
+
+
+def test_algorithm_may_be_given_as_a_string() -> None:
+    assert decode_jwt(BARE_256, SECRET, "HS256", "identity", "user_claims") == FILLED
+    with pytest.raises(jwt.InvalidAlgorithmError):
+        decode_jwt(PLAIN_512, SECRET, "HS256", "identity", "user_claims")
+
+
+class Selfish(set):  # type: ignore[type-arg]
+    """A set that calls itself its copy."""
+
+    def copy(self) -> Any:
+        return self
+
+
+def test_set_of_a_subclass_is_read_anew_each_time() -> None:
+    algorithms = Selfish({"HS256"})
+    assert decode_jwt(BARE_256, SECRET, algorithms, "identity", "user_claims") == FILLED
+    algorithms.clear()
+    algorithms.add("HS512")
+    with pytest.raises(jwt.InvalidAlgorithmError):
+        decode_jwt(BARE_256, SECRET, algorithms, "identity", "user_claims")

@@ -17,6 +17,7 @@ from quart import Quart, Request
 from quart.json.provider import DefaultJSONProvider, JSONProvider
 from quart.wrappers.request import Body
 from raw_requests import ANN, BOB, CID, Probe, Raw, json_request
+from support import SECRET, access_claims, hs_token
 from werkzeug.datastructures import (
     CombinedMultiDict,
     EnvironHeaders,
@@ -25,6 +26,8 @@ from werkzeug.datastructures import (
     MultiDict,
     iter_multi_items,
 )
+
+import quart_jwt_extended as qje
 
 A, B, C = ANN.encode(), BOB.encode(), CID.encode()
 
@@ -786,3 +789,56 @@ async def test_non_latin_header_name_of_a_hook_is_found_as_werkzeug_finds_it() -
     probe = Probe("headers", prepare=change, JWT_HEADER_NAME="X-Key", JWT_HEADER_TYPE="")
     assert await probe.check(Raw()) == "ann"
     assert await probe.check(Raw(headers=[(b"x-key", B)])) == "bob"
+
+
+# --- Bodies of the application's own --------------------------------------------
+
+
+class CountingBody(Body):
+    """A body that counts how often it was begun to be waited for."""
+
+    begun = 0
+
+    def __await__(self) -> Any:
+        type(self).begun += 1
+        return super().__await__()
+
+
+class Steps:
+    """An iterator without the methods of a generator."""
+
+    def __init__(self, steps: Any) -> None:
+        self.steps = steps
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self.steps)
+
+
+class SteppingBody(Body):
+    """A body whose awaiting cannot be closed."""
+
+    def __await__(self) -> Any:
+        return Steps(super().__await__())
+
+
+@pytest.mark.parametrize("body_class", [CountingBody, SteppingBody])
+async def test_own_body_class_is_awaited_by_get_json_only(body_class: Any) -> None:
+    request_class = type("Own", (Request,), {"body_class": body_class})
+    app = Quart("body")
+    app.request_class = request_class
+    app.config.update(JWT_SECRET_KEY=SECRET, JWT_TOKEN_LOCATION="json")
+    qje.JWTManager(app)
+
+    @app.post("/")
+    @qje.jwt_required
+    async def view() -> str:
+        return qje.get_jwt_identity()
+
+    CountingBody.begun = 0
+    body = {"access_token": hs_token(access_claims())}
+    response = await app.test_client().post("/", json=body)
+    assert (response.status_code, await response.get_data()) == (200, b"alice")
+    assert CountingBody.begun == (1 if body_class is CountingBody else 0)

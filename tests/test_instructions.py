@@ -17,9 +17,9 @@ from support import SECRET, access_claims, hs_token
 
 pytestmark = pytest.mark.packaging
 
-# Instructions of one decode_token of an HS256 token with ordinary claims, in an app context. Half of
-# them are the HMAC of OpenSSL. Measured on x86-64 with Python 3.11.7, cryptography 50.0.2 and gcc 12:
-# 34,100; the budget is twice that.
+# Instructions of one decode_token of an HS256 token with ordinary claims, in an app context. Half
+# of them are the HMAC of OpenSSL. Measured on x86-64 with Python 3.11.7, cryptography 50.0.2 and
+# gcc 12: 34,100; the budget is twice that.
 BUDGET = 68_200
 CALLS = 500
 
