@@ -50,12 +50,13 @@ from libc.math cimport floor, isfinite
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
-# What a request looks at is kept in C variables: from CPython 3.12 on, a global name is looked up in
-# the module's dict each time.
+# What a request looks at is kept in C variables: from CPython 3.12 on, a global name is looked up
+# in the module's dict each time.
 cdef object _asyncio, _jwt, _DefaultJSONProvider, _Headers, _HTTPException, _QuartConfig
 cdef object _Request, _Websocket
 
 import asyncio as _asyncio
+import calendar as _calendar
 import datetime as _datetime
 import functools as _functools
 import hmac as _hmac
@@ -204,7 +205,7 @@ DEFAULTS = {
     # Headers. The type is the scheme of RFC 9110, section 11.1; "" takes the bare token.
     "JWT_HEADER_NAME": "Authorization",
     "JWT_HEADER_TYPE": "Bearer",
-    # Query string. The prefix is what stands before the token in the value, "Bearer " for example.
+    # Query string. The prefix stands in front of the token in the value, "Bearer " for example.
     "JWT_QUERY_STRING_NAME": "jwt",
     "JWT_QUERY_STRING_VALUE_PREFIX": "",
     # Cookies, by the type of the token they hold.
@@ -220,7 +221,7 @@ DEFAULTS = {
     # JSON body.
     "JWT_JSON_KEY": "access_token",
     "JWT_REFRESH_JSON_KEY": "refresh_token",
-    # WebSockets. Browsers can set no header but the subprotocols: this one, and behind it the token.
+    # WebSockets. Browsers can set just one header, the subprotocols: this one, and then the token.
     "JWT_WEBSOCKET_PROTOCOL": "bearer",
     # Origins beside the app's own whose pages may open a WebSocket with a token in a cookie.
     "JWT_WEBSOCKET_ORIGINS": (),
@@ -683,7 +684,8 @@ cdef class _Settings:
         self.query_string_name = _read_text(values, "JWT_QUERY_STRING_NAME")
         if _PLAIN_NAME_RE.fullmatch(self.query_string_name):
             self.plain_query_name = self.query_string_name.encode()
-        self.query_string_prefix = _read_optional_text(values, "JWT_QUERY_STRING_VALUE_PREFIX") or ""
+        prefix = _read_optional_text(values, "JWT_QUERY_STRING_VALUE_PREFIX")
+        self.query_string_prefix = prefix or ""
         self.websocket_protocol = _read_token(values, "JWT_WEBSOCKET_PROTOCOL")
         self.websocket_origins = _read_origins(values)
         self.json_keys = (
@@ -707,17 +709,19 @@ cdef class _Settings:
         self.cookie_partitioned = _read_flag(values, "JWT_COOKIE_PARTITIONED")
         if self.cookie_partitioned and not _CAN_PARTITION:
             raise RuntimeError("JWT_COOKIE_PARTITIONED needs Werkzeug 3.1 or later")
-        for name in ("JWT_COOKIE_SAMESITE", "JWT_COOKIE_PARTITIONED"):
-            if values[name] and str(values[name]).title() in ("None", "True", "1"):
-                if not self.cookie_secure:
+        if not self.cookie_secure:
+            for option, is_demanding in (
+                ('JWT_COOKIE_SAMESITE = "None"', self.cookie_samesite == "None"),
+                ("JWT_COOKIE_PARTITIONED = True", self.cookie_partitioned),
+            ):
+                if is_demanding:
                     raise RuntimeError(
-                        f"{name} = {values[name]!r} needs JWT_COOKIE_SECURE = True: browsers refuse "
-                        "the cookie otherwise"
+                        f"{option} needs JWT_COOKIE_SECURE = True: browsers refuse the cookie else"
                     )
         return 0
 
     cdef int _verify_cookie_names(self) except -1:
-        """Check the rules of the name prefixes (RFC 6265bis, section 4.1.3), which browsers enforce."""
+        """Check the rules of the name prefixes (RFC 6265bis, section 4.1.3) as browsers do."""
         cookies = (
             ("JWT_ACCESS_COOKIE", self.cookie_names[_ACCESS], self.cookie_paths[_ACCESS]),
             ("JWT_REFRESH_COOKIE", self.cookie_names[_REFRESH], self.cookie_paths[_REFRESH]),
@@ -2813,7 +2817,7 @@ cdef int _answer_subprotocol(object websocket, str name) except -1:
 
 
 cdef int _verify_origin(object websocket, _Settings settings) except -1:
-    """Refuse the cookies of a socket that a page of a foreign origin opened (RFC 6455, section 10.2).
+    """Refuse cookies of a socket that a page of a foreign origin opened (RFC 6455, section 10.2).
 
     CORS does not cover WebSockets, and they send no CSRF value. Only browsers send an Origin, and
     each of them does.
@@ -2830,9 +2834,9 @@ cdef int _verify_origin(object websocket, _Settings settings) except -1:
         # Behind a proxy that ends TLS the socket looks unencrypted; the reverse does not occur.
         if scheme == "http://" and websocket.scheme == "wss":
             continue
-        if host and origin == scheme + host or (
-            origin.startswith(scheme)
-            and host
+        if (
+            host
+            and origin.startswith(scheme)
             and origin[len(scheme):].removesuffix(port) == host.removesuffix(port)
         ):
             return 0
@@ -2891,6 +2895,10 @@ cdef _Verified _current_token():
     return getattr(request, _VERIFIED, None)
 
 
+# A scope-token (RFC 6749, section 3.3).
+cdef object _SCOPE_RE = _re.compile(r"[!#-\[\]-~]+")
+
+
 @_cython.final
 cdef class _Rules:
     """What a route asks of a token, checked once, where the route is decorated."""
@@ -2927,10 +2935,13 @@ cdef class _Rules:
                 raise ValueError("locations must not name a location twice")
             self.locations = _numbered_locations(self.location_names)
         if scopes is not None:
-            self.scopes = _read_rule_names("scopes", scopes, "names without white space")
+            self.scopes = _read_rule_names("scopes", scopes, "scope names")
             for name in self.scopes:
-                if not name or " " in name:
-                    raise ValueError("scopes must be one or several names without white space")
+                if _SCOPE_RE.fullmatch(name) is None:
+                    raise ValueError(
+                        "scopes must be one or several names of printable ASCII, without white "
+                        'space, " and \\'
+                    )
 
     def __repr__(self):
         """How a route is protected, for a person: ``fresh access token, scopes: read``."""
@@ -2957,16 +2968,15 @@ cdef bint _read_rule(str argument, object value) except -1:
 
 
 cdef tuple _read_rule_names(str argument, object value, str accepts):
+    """One or several names, in an order that does not change from run to run."""
     if isinstance(value, str):
         return (str(value),)
-    if not isinstance(value, (list, tuple, set, frozenset)) or not value:
-        raise TypeError(f"{argument} must be a string, or a sequence or a set of strings: {accepts}")
-    for name in value:
-        if not isinstance(name, str):
-            raise TypeError(
-                f"{argument} must be a string, or a sequence or a set of strings: {accepts}"
-            )
-    return tuple(sorted(value) if isinstance(value, (set, frozenset)) else value)
+    names = list(value) if isinstance(value, (list, tuple, set, frozenset)) else [None]
+    if not names or not all([isinstance(name, str) for name in names]):
+        raise TypeError(
+            f"{argument} must be a string, or a sequence or a set of strings: {accepts}"
+        )
+    return tuple(sorted(names) if isinstance(value, (set, frozenset)) else names)
 
 
 cdef enum:
@@ -3582,8 +3592,8 @@ class JWTManager:
 
         As in Flask-JWT-Extended, and beside the user claims, which are one claim that holds a dict.
 
-        :param callback: takes the object passed to the creating function, returns a dict of claims;
-            a function or a coroutine function.
+        :param callback: takes the object passed to the creating function, returns a dict of claims
+            or None; a function or a coroutine function.
         :return: the callback.
         :raises TypeError: it cannot be called with one argument.
         """
@@ -3755,7 +3765,8 @@ class JWTManager:
     def unauthorized_loader(self, callback):
         """Register the callback that answers a request without a token, or with a wrong CSRF value.
 
-        The default answers 401 and ``{"msg": "<error description>"}``.
+        It also answers a WebSocket of a foreign origin. The default answers 401, or 403 to that,
+        and ``{"msg": "<error description>"}``.
 
         :param callback: takes the reason (a str), returns a response; a function or a coroutine
             function.
@@ -4100,9 +4111,9 @@ cdef class _Creation:
             settings.encode_issuer, settings.encode_audience, settings.encode_nbf,
         )
         if self.loaded_claims is not None:
-            claims.update(self.loaded_claims)
+            _add_claims(claims, self.loaded_claims)
         if self.additional_claims is not None:
-            claims.update(self.additional_claims)
+            _add_claims(claims, self.additional_claims)
         name = settings.algorithm
         if self.headers and self.headers.get("alg"):
             name = self.headers["alg"]
@@ -4127,9 +4138,13 @@ cdef class _Creation:
             raise TypeError("expires_delta must be a timedelta, an int (seconds), False or None")
         _verify_new_headers(self.headers)
         if self.loaded_claims is not None:
-            _verify_additional_claims("additional_claims_loader", self.loaded_claims)
+            _verify_additional_claims(
+                "additional_claims_loader", self.loaded_claims, self.settings.identity_claim_key
+            )
         if self.additional_claims is not None:
-            _verify_additional_claims("additional_claims", self.additional_claims)
+            _verify_additional_claims(
+                "additional_claims", self.additional_claims, self.settings.identity_claim_key
+            )
         return 0
 
 
@@ -4139,12 +4154,27 @@ cdef int _verify_dict(str argument, object value) except -1:
     return 0
 
 
-cdef int _verify_additional_claims(str origin, object claims) except -1:
+cdef int _verify_additional_claims(
+    str origin, object claims, str identity_claim_key
+) except -1:
     """Refuse claims that an argument of its own, or nothing but the extension, may set."""
     _verify_dict(origin, claims)
-    for name in ("type", "fresh", "csrf"):
+    for name in ("type", "fresh", "csrf", identity_claim_key):
         if name in claims:
             raise ValueError(f'{origin} must not hold "{name}", which the extension sets')
+    for name in ("exp", "nbf", "iat"):
+        if name in claims and not isinstance(claims[name], _datetime.datetime):
+            if not _is_number(claims[name]):
+                raise TypeError(f'{origin}: "{name}" must be a number or a datetime')
+    return 0
+
+
+cdef int _add_claims(dict claims, dict additional) except -1:
+    """Put additional claims into those of a new token; times become numbers, as in PyJWT."""
+    for name, value in additional.items():
+        if name in ("exp", "nbf", "iat") and isinstance(value, _datetime.datetime):
+            value = _calendar.timegm(value.utctimetuple())
+        claims[name] = value
     return 0
 
 
@@ -4460,8 +4490,8 @@ def get_jwt_claims():
 def get_current_user():
     """Return the user of the current request.
 
-    :return: what the user_loader_callback_loader's callback returned, None without one or if no
-        token was verified.
+    :return: what the callback of user_loader_callback_loader or user_lookup_loader returned, None
+        without one or if no token was verified.
     :raises RuntimeError: there is no app context.
     """
     token = _current_token()
@@ -4504,7 +4534,7 @@ cdef int _set_cookie(
     if settings.cookie_partitioned:
         attributes["partitioned"] = True
     if domain is not None and name.lower().startswith("__host-"):
-        raise ValueError(f"The cookie {name!r} must have no domain, as its name begins with __Host-")
+        raise ValueError(f"The cookie {name!r} must have no domain: its name begins with __Host-")
     size = len(_dump_cookie(name, **attributes, max_size=0))
     if size > _COOKIE_SIZE:
         raise ValueError(
@@ -4662,9 +4692,15 @@ async def verify_jwt_in_request(
         type, revocation, freshness, scope, user claims, user.
     :raises RuntimeError: there is no request, or an option or a key is wrong.
     """
-    rules = _Rules(
-        optional, fresh, refresh, locations, verify_type, skip_revocation_check, scopes
+    cdef _Rules rules = _DEFAULT_RULES
+    is_default = (
+        optional is False and fresh is False and refresh is False and locations is None
+        and verify_type is True and skip_revocation_check is False and scopes is None
     )
+    if not is_default:
+        rules = _Rules(
+            optional, fresh, refresh, locations, verify_type, skip_revocation_check, scopes
+        )
     return await _verify(_new_attempt(rules))
 
 
@@ -4696,6 +4732,7 @@ async def verify_jwt_refresh_token_in_request():
 
 
 # The rules of the shorthands.
+cdef _Rules _DEFAULT_RULES = _Rules()
 cdef _Rules _OPTIONAL_RULES = _Rules(optional=True)
 cdef _Rules _FRESH_RULES = _Rules(fresh=True)
 cdef _Rules _REFRESH_RULES = _Rules(refresh=True)
@@ -4805,7 +4842,12 @@ def jwt_exempt(fn):
 
     :param fn: the view.
     :return: the view.
+    :raises TypeError: it is no view, or protected by a decorator of its own.
     """
+    if not callable(fn):
+        raise TypeError(f"jwt_exempt decorates a view, not {type(fn).__name__}")
+    if getattr(fn, _VIEW_RULES, None) is not None:
+        raise TypeError("jwt_exempt cannot open a view that has jwt_required, or one like it")
     setattr(fn, _VIEW_RULES, None)
     return fn
 
@@ -4826,8 +4868,8 @@ def protect(
     :func:`jwt_exempt` is open. A route that does not exist stays 404, and OPTIONS is exempt.
 
     :param app_or_blueprint: the Quart app or the blueprint, before it is registered.
-    :param exempt: endpoint names that stay open, for example ``("static",)``; inside a blueprint
-        without its name.
+    :param exempt: endpoint names that stay open, for example ``("static",)``; for a blueprint,
+        without its name in front.
     :param optional: as for :func:`jwt_required`, like the parameters that follow.
     :raises TypeError: an argument has a wrong type.
     :raises ValueError: as :func:`jwt_required`.
@@ -4835,24 +4877,23 @@ def protect(
     rules = _Rules(
         optional, fresh, refresh, locations, verify_type, skip_revocation_check, scopes
     )
-    names = () if exempt == () else _read_rule_names("exempt", exempt, "endpoint names")
+    names = _read_rule_names("exempt", exempt, "endpoint names") if len(exempt) else ()
     if not isinstance(app_or_blueprint, (_Quart, _Blueprint)):
         raise TypeError(
             f"protect takes a Quart app or a blueprint, not {type(app_or_blueprint).__name__}"
         )
-    # An app has no name in front of its endpoints.
-    is_blueprint = not isinstance(app_or_blueprint, _Quart)
 
     async def guard():
+        app = _get_context(_CV_APP).app
         request = _current_request()
         endpoint = request.endpoint
         if endpoint is None or request.routing_exception is not None:
             return
-        if (endpoint.rpartition(".")[2] if is_blueprint else endpoint) in names:
-            return
-        if _rules_of_view(_get_context(_CV_APP).app, endpoint, request.method) is not _ABSENT:
-            return
-        await _verify(_new_attempt(rules))
+        for scaffold, name in _scaffolds_of(app, endpoint):
+            if scaffold is app_or_blueprint and name in names:
+                return
+        if _rules_of_view(app, endpoint, request.method) is _ABSENT:
+            await _verify(_new_attempt(rules))
 
     setattr(app_or_blueprint, _GUARDS, (*getattr(app_or_blueprint, _GUARDS, ()), (rules, names)))
     app_or_blueprint.before_request(guard)
@@ -4866,8 +4907,21 @@ cdef object _rules_of_view(object app, str endpoint, str method):
     if rules is _ABSENT:
         # A method of a class-based view may be decorated by itself.
         view_class = getattr(view, "view_class", None)
+        if method == "HEAD" and not hasattr(view_class, "head"):
+            method = "GET"
         rules = getattr(getattr(view_class, method.lower(), None), _VIEW_RULES, _ABSENT)
     return rules
+
+
+cdef list _scaffolds_of(object app, str endpoint):
+    """The app and the blueprints around an endpoint, with the name that it has in each."""
+    found = [(app, endpoint)]
+    parts = endpoint.split(".")
+    for size in range(1, len(parts)):
+        blueprint = app.blueprints.get(".".join(parts[:size]))
+        if blueprint is not None:
+            found.append((blueprint, ".".join(parts[size:])))
+    return found
 
 
 # --- Command line ----------------------------------------------------------------
@@ -4920,17 +4974,6 @@ cdef str _protection(object app, str endpoint, str method):
             if name not in exempt:
                 guards.append(repr(rules))
     return " + ".join(guards) or "open"
-
-
-cdef list _scaffolds_of(object app, str endpoint):
-    """The app and the blueprints around an endpoint, with the name that it has in each."""
-    found = [(app, endpoint)]
-    parts = endpoint.split(".")
-    for size in range(1, len(parts)):
-        blueprint = app.blueprints.get(".".join(parts[:size]))
-        if blueprint is not None:
-            found.append((blueprint, parts[-1]))
-    return found
 
 
 current_user = _LocalProxy(get_current_user)
