@@ -354,6 +354,8 @@ class JWTDecodeError(JWTExtendedException):
 class InvalidHeaderError(JWTExtendedException):
     """The header that should carry the token is malformed, or carries another scheme."""
 
+    _has_other_scheme = False
+
 
 class NoAuthorizationError(JWTExtendedException):
     """No token was found in any of the configured locations."""
@@ -547,7 +549,14 @@ cdef frozenset _read_origins(dict values):
     for name in names:
         if _ORIGIN_RE.fullmatch(name) is None:
             raise _wrong_option("JWT_WEBSOCKET_ORIGINS", accepts)
-    return frozenset([name.lower() for name in names])
+    return frozenset([_without_default_port(name.lower()) for name in names])
+
+
+cdef str _without_default_port(str origin):
+    """An origin as browsers write it, without a port that its scheme implies."""
+    if origin.startswith("https://"):
+        return origin.removesuffix(":443")
+    return origin.removesuffix(":80") if origin.startswith("http://") else origin
 
 
 cdef _Locations _numbered_locations(tuple names):
@@ -2534,6 +2543,7 @@ cdef object _token_from_header_fields(_Attempt attempt, str value):
         return fields[0][0]
     ours = [field for field in fields if scheme and field and field[0].lower() == scheme]
     if not ours:
+        fault._has_other_scheme = True
         attempt.foreign_header = fault
         return attempt.miss(str(fault))
     if len(ours[0]) != 2 or [] in fields:
@@ -2553,8 +2563,9 @@ cdef object _token_from_cookies(_Attempt attempt):
     if not token:
         return attempt.miss(f'Missing cookie "{name}"')
     if attempt.is_websocket:
+        # In place of the double-submit check, for which a browser could send no value here.
         _verify_origin(request, settings)
-    if settings.csrf_configured and request.method in settings.csrf_request_methods:
+    elif settings.csrf_configured and request.method in settings.csrf_request_methods:
         attempt.csrf_value = _header_of(
             request.headers,
             settings.csrf_header_names[attempt.kind],
@@ -3372,6 +3383,9 @@ cdef tuple _describe(str name, error):
         code, title = "csrf_mismatch", "CSRF value wrong"
         if str(error) == _MISSING_CSRF:
             code, title = "csrf_missing", "CSRF value missing"
+    elif isinstance(error, InvalidHeaderError) and error._has_other_scheme:
+        # Credentials of another scheme are no token; 0.1.0 answers 422 to them all the same.
+        code, title = "token_missing", "Token missing"
     elif isinstance(error, WrongTokenError):
         code, title = "wrong_token_type", "Wrong type of token"
     if name == "user_loader_error":
