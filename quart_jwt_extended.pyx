@@ -4549,13 +4549,15 @@ cdef int _set_cookie(
         attributes["partitioned"] = True
     if domain is not None and name.lower().startswith("__host-"):
         raise ValueError(f"The cookie {name!r} must have no domain: its name begins with __Host-")
-    size = len(_dump_cookie(name, **attributes, max_size=0))
+    # Not set_cookie, which would dump it again, and warn three bytes before browsers drop it.
+    cookie = _dump_cookie(name, **attributes, max_size=0)
+    size = len(cookie)
     if size > _COOKIE_SIZE:
         raise ValueError(
             f"The cookie {name!r} would take {size} bytes; browsers drop cookies of more than "
             f"{_COOKIE_SIZE}, name and attributes included: put fewer claims into the token"
         )
-    response.set_cookie(name, **attributes)
+    response.headers.add("Set-Cookie", cookie)
     return 0
 
 
@@ -4891,7 +4893,9 @@ def protect(
     rules = _Rules(
         optional, fresh, refresh, locations, verify_type, skip_revocation_check, scopes
     )
-    names = _read_rule_names("exempt", exempt, "endpoint names") if len(exempt) else ()
+    names = ()
+    if exempt not in ((), [], set(), frozenset()):
+        names = _read_rule_names("exempt", exempt, "endpoint names")
     if not isinstance(app_or_blueprint, (_Quart, _Blueprint)):
         raise TypeError(
             f"protect takes a Quart app or a blueprint, not {type(app_or_blueprint).__name__}"
