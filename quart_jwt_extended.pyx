@@ -3177,8 +3177,7 @@ cdef class _Attempt:
         setattr(self.request, _VERIFIED, self.verified)
         if self.location == _WEBSOCKET_PROTOCOL:
             _answer_subprotocol(self.request, self.settings.websocket_protocol)
-        # Only access tokens have the claim; no other one is fresh.
-        if self.rules.fresh and not _is_fresh(self.token.claims.get("fresh", False)):
+        if self.rules.fresh and not _is_fresh(self.token.claims):
             raise FreshTokenRequired("Fresh token required")
         if self.rules.scopes is not None:
             _verify_scopes(self.token.claims, self.settings, self.rules.scopes)
@@ -3225,11 +3224,12 @@ cdef int _verify_scopes(dict claims, _Settings settings, tuple required) except 
     return 0
 
 
-cdef bint _is_fresh(object fresh) except -1:
-    """Whether a ``fresh`` claim, a bool or the POSIX time of its end, holds now."""
-    if type(fresh) is bool:
-        return fresh
-    return fresh >= floor(_now())
+cdef bint _is_fresh(dict claims) except -1:
+    """Whether an access token is fresh now: its claim is a bool or the POSIX time of the end."""
+    fresh = claims.get("fresh", False)
+    if claims["type"] != "access":
+        return False
+    return fresh if type(fresh) is bool else fresh >= floor(_now())
 
 
 cdef object _start_decoding(_Attempt attempt):
@@ -4272,7 +4272,7 @@ def create_access_token(
     :raises TypeError: an argument has a wrong type or is not JSON serialisable, or the identity is
         not a string while it goes into ``sub`` and JWT_VERIFY_SUB is True.
     :raises ValueError: a header is not supported, or ``additional_claims`` holds ``type``,
-        ``fresh`` or ``csrf``.
+        ``fresh``, ``csrf`` or the identity.
     :raises RuntimeError: there is no app context, an option or a key is wrong, or a callback is
         async; then use :func:`create_access_token_async`.
     """
@@ -4700,8 +4700,8 @@ async def verify_jwt_in_request(
     :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
     :return: the header and the claims (dicts), None if there was no token, or the method is exempt.
     :raises TypeError: an argument has a wrong type.
-    :raises ValueError: a location is unknown, a scope has white space, or ``fresh`` and ``refresh``
-        are both True.
+    :raises ValueError: a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
+        ``fresh`` and ``refresh`` are both True.
     :raises NoAuthorizationError: there is no token.
     :raises jwt.InvalidTokenError: it is invalid; the exceptions are those of :func:`decode_token`.
     :raises JWTExtendedException: its subclasses say what else is wrong: header, CSRF value, origin,
@@ -4806,8 +4806,8 @@ def jwt_required(
     :return: a coroutine function with the name and the signature of the view; a decorator if there
         is no ``fn``.
     :raises TypeError: an argument has a wrong type.
-    :raises ValueError: a location is unknown, a scope has white space, or ``fresh`` and ``refresh``
-        are both True.
+    :raises ValueError: a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
+        ``fresh`` and ``refresh`` are both True.
     """
     rules = _Rules(
         optional, fresh, refresh, locations, verify_type, skip_revocation_check, scopes
