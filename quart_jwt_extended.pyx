@@ -96,6 +96,7 @@ from quart import globals as _quart_globals
 from quart import json as _quart_json
 from quart.config import Config as _QuartConfig
 from quart.json.provider import DefaultJSONProvider as _DefaultJSONProvider
+from quart.views import MethodView as _MethodView
 from werkzeug.datastructures import Headers as _Headers
 from werkzeug.exceptions import HTTPException as _HTTPException
 from werkzeug.http import dump_cookie as _dump_cookie
@@ -3072,10 +3073,13 @@ cdef class _Attempt:
     cdef object ask_about_claims(self):
         cdef _Callbacks callbacks = self.state.callbacks
         claims = self.token.claims
-        if callbacks.claims_verification is None or claims["type"] != "access":
+        if callbacks.claims_verification is None:
             return True
+        # Flask-JWT-Extended asks about tokens of both types, 0.1.0 about access tokens.
         if callbacks.claims_verification_form == _WITH_HEADER:
             return callbacks.claims_verification(dict(self.token.header.parameters), claims)
+        if claims["type"] != "access":
+            return True
         return callbacks.claims_verification(claims[self.settings.user_claims_key])
 
     cdef object ask_for_user(self):
@@ -3731,9 +3735,10 @@ class JWTManager:
         return callback
 
     def token_verification_loader(self, callback):
-        """Register the callback that accepts or refuses an access token, as Flask-JWT-Extended.
+        """Register the callback that accepts or refuses a token, as Flask-JWT-Extended.
 
-        It takes the place of that of :meth:`claims_verification_loader`.
+        It takes the place of that of :meth:`claims_verification_loader`, and is asked about refresh
+        tokens, too.
 
         :param callback: takes the header and the claims of the token (dicts), returns True if they
             are good; a function or a coroutine function.
@@ -4860,8 +4865,8 @@ def jwt_exempt(fn):
     :return: the view.
     :raises TypeError: it is no view, or protected by a decorator of its own.
     """
-    if not callable(fn):
-        raise TypeError(f"jwt_exempt decorates a view, not {type(fn).__name__}")
+    if not callable(fn) or not hasattr(fn, "__dict__") or _inspect.ismethod(fn):
+        raise TypeError(f"jwt_exempt decorates a view function, not {type(fn).__name__}")
     if getattr(fn, _VIEW_RULES, None) is not None:
         raise TypeError("jwt_exempt cannot open a view that has jwt_required, or one like it")
     setattr(fn, _VIEW_RULES, None)
@@ -4913,22 +4918,25 @@ def protect(
         if _rules_of_view(app, endpoint, request.method) is _ABSENT:
             await _verify(_new_attempt(rules))
 
-    setattr(app_or_blueprint, _GUARDS, (*getattr(app_or_blueprint, _GUARDS, ()), (rules, names)))
     app_or_blueprint.before_request(guard)
     app_or_blueprint.before_websocket(guard)
+    setattr(app_or_blueprint, _GUARDS, (*getattr(app_or_blueprint, _GUARDS, ()), (rules, names)))
 
 
 cdef object _rules_of_view(object app, str endpoint, str method):
     """The rules that a view has of its own, None if it is exempt, _ABSENT if it has none."""
     view = app.view_functions.get(endpoint)
     rules = getattr(view, _VIEW_RULES, _ABSENT)
-    if rules is _ABSENT:
-        # A method of a class-based view may be decorated by itself.
-        view_class = getattr(view, "view_class", None)
+    view_class = getattr(view, "view_class", None)
+    if rules is not _ABSENT or view_class is None:
+        return rules
+    # What runs of a class-based view may be decorated by itself.
+    runs = view_class.dispatch_request
+    if runs is _MethodView.dispatch_request:
         if method == "HEAD" and not hasattr(view_class, "head"):
             method = "GET"
-        rules = getattr(getattr(view_class, method.lower(), None), _VIEW_RULES, _ABSENT)
-    return rules
+        runs = getattr(view_class, method.lower(), None)
+    return getattr(runs, _VIEW_RULES, _ABSENT)
 
 
 cdef list _scaffolds_of(object app, str endpoint):
@@ -4969,7 +4977,7 @@ cdef list _route_rows(object app):
         if rule.websocket:
             methods = ("WEBSOCKET",)
         else:
-            methods = sorted(rule.methods - {"HEAD", "OPTIONS"})
+            methods = sorted(rule.methods - {"HEAD", "OPTIONS"}) or sorted(rule.methods)
         by_method = {}
         for method in methods:
             words = _protection(app, rule.endpoint, method)
@@ -4981,6 +4989,8 @@ cdef list _route_rows(object app):
 
 
 cdef str _protection(object app, str endpoint, str method):
+    if method == "OPTIONS":
+        return "open"
     rules = _rules_of_view(app, endpoint, "get" if method == "WEBSOCKET" else method)
     if rules is None:
         return "exempt"
