@@ -29,7 +29,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import quart_jwt_extended as qje
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "websockets.py"
+EXAMPLE = Path(__file__).parent.parent / "examples" / "websocket.py"
 
 # Seconds that a single message may take, ample for a slow machine.
 LIMIT = 20

@@ -1,6 +1,6 @@
 """A WebSocket for people who are logged in, in one file.
 
-Run it with ``python examples/websockets.py`` where the package is installed. It serves
+Run it with ``python examples/websocket.py`` where the package is installed. It serves
 http://127.0.0.1:5000 and prints lines to try. Two environment variables configure it: ``PORT``, and
 ``JWT_SECRET_KEY``, without which every start makes a new key.
 
