@@ -16,16 +16,31 @@ from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey, Ed4
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from jwt import PyJWK
-from quart import Quart, Response
+from quart import Blueprint, Quart, Response
 from quart.typing import ResponseReturnValue
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_View = TypeVar("_View", bound=Callable[..., Any])
 
 class _AddsToDatetime(Protocol):
     def __radd__(self, other: datetime, /) -> datetime: ...
 
+class _ViewDecorator(Protocol):
+    @overload
+    def __call__(
+        self, view: Callable[_P, Awaitable[_R]], /
+    ) -> Callable[_P, Coroutine[Any, Any, _R]]: ...
+    @overload
+    def __call__(self, view: Callable[_P, _R], /) -> Callable[_P, Coroutine[Any, Any, _R]]: ...
+
+_Location: TypeAlias = Literal["headers", "cookies", "query_string", "json", "websocket_protocol"]
+_Locations: TypeAlias = (
+    _Location | list[_Location] | tuple[_Location, ...] | set[_Location] | frozenset[_Location]
+)
+_Names: TypeAlias = str | list[str] | tuple[str, ...] | set[str] | frozenset[str]
+_HeaderParameters: TypeAlias = dict[str, Any]
 _Claims: TypeAlias = dict[str, Any]
 _Lifetime: TypeAlias = timedelta | int | _AddsToDatetime | Literal[False]
 _AnyResponse: TypeAlias = Response | WerkzeugResponse
@@ -37,35 +52,38 @@ _VerifyingKey: TypeAlias = (
 )
 
 _FromSubject = TypeVar("_FromSubject", bound=Callable[[Any], Any])
-_Headers = TypeVar(
-    "_Headers",
+_Additions = TypeVar(
+    "_Additions",
     bound=Callable[[Any], dict[str, Any] | None | Awaitable[dict[str, Any] | None]],
 )
 _EncodeKey = TypeVar("_EncodeKey", bound=Callable[[Any], _SigningKey | Awaitable[_SigningKey]])
 _DecodeKey = TypeVar(
     "_DecodeKey",
     bound=Callable[
-        [_Claims, dict[str, Any]], _VerifyingKey | None | Awaitable[_VerifyingKey | None]
+        [_Claims, _HeaderParameters], _VerifyingKey | None | Awaitable[_VerifyingKey | None]
     ],
 )
 _ClaimsCheck = TypeVar("_ClaimsCheck", bound=Callable[[_Claims], bool | Awaitable[bool]])
+_TokenCheck = TypeVar(
+    "_TokenCheck", bound=Callable[[_HeaderParameters, _Claims], bool | Awaitable[bool]]
+)
 _UserLoader = TypeVar("_UserLoader", bound=Callable[[Any], Any])
-_AnswerToNothing = TypeVar(
-    "_AnswerToNothing",
-    bound=Callable[[], ResponseReturnValue | Awaitable[ResponseReturnValue]],
+_UserLookup = TypeVar("_UserLookup", bound=Callable[[_HeaderParameters, _Claims], Any])
+
+_Answer: TypeAlias = ResponseReturnValue | Awaitable[ResponseReturnValue]
+_AnswerToNothing = TypeVar("_AnswerToNothing", bound=Callable[[], _Answer])
+_AnswerToNothingOrToken = TypeVar(
+    "_AnswerToNothingOrToken",
+    bound=Callable[[], _Answer] | Callable[[_HeaderParameters, _Claims], _Answer],
 )
-_AnswerToReason = TypeVar(
-    "_AnswerToReason",
-    bound=Callable[[str], ResponseReturnValue | Awaitable[ResponseReturnValue]],
+_AnswerToReason = TypeVar("_AnswerToReason", bound=Callable[[str], _Answer])
+_AnswerToClaimsOrToken = TypeVar(
+    "_AnswerToClaimsOrToken",
+    bound=Callable[[_Claims], _Answer] | Callable[[_HeaderParameters, _Claims], _Answer],
 )
-_AnswerToClaims = TypeVar(
-    "_AnswerToClaims",
-    bound=Callable[[_Claims], ResponseReturnValue | Awaitable[ResponseReturnValue]],
-)
-_AnswerToIdentity = TypeVar(
-    "_AnswerToIdentity",
-    bound=Callable[[Any], ResponseReturnValue | Awaitable[ResponseReturnValue]],
-)
+_AnswerToToken = TypeVar("_AnswerToToken", bound=Callable[[_HeaderParameters, _Claims], _Answer])
+_AnswerToIdentity = TypeVar("_AnswerToIdentity", bound=Callable[[Any], _Answer])
+_AnswerToScopes = TypeVar("_AnswerToScopes", bound=Callable[[tuple[str, ...], _Claims], _Answer])
 
 # -----------------------------------------------------------------------------
 # 2. Public names
@@ -76,6 +94,7 @@ __version__: str
 __all__ = [
     "CSRFError",
     "FreshTokenRequired",
+    "InsufficientScopeError",
     "InvalidHeaderError",
     "JWTDecodeError",
     "JWTExtendedException",
@@ -84,6 +103,7 @@ __all__ = [
     "RevokedTokenError",
     "UserClaimsVerificationError",
     "UserLoadError",
+    "WebSocketOriginError",
     "WrongTokenError",
     "create_access_token",
     "create_access_token_async",
@@ -96,14 +116,19 @@ __all__ = [
     "get_csrf_token",
     "get_current_user",
     "get_jti",
+    "get_jwt",
     "get_jwt_claims",
+    "get_jwt_header",
     "get_jwt_identity",
+    "get_jwt_request_location",
     "get_raw_jwt",
     "get_raw_jwt_header",
     "get_unverified_jwt_headers",
+    "jwt_exempt",
     "jwt_optional",
     "jwt_refresh_token_required",
     "jwt_required",
+    "protect",
     "set_access_cookies",
     "set_refresh_cookies",
     "unset_access_cookies",
@@ -140,6 +165,9 @@ class NoAuthorizationError(JWTExtendedException):
 class CSRFError(JWTExtendedException):
     """The CSRF double-submit value is absent or differs from the one in the token."""
 
+class WebSocketOriginError(CSRFError):
+    """A page of a foreign origin opened a WebSocket, and the browser sent its cookies along."""
+
 class WrongTokenError(JWTExtendedException):
     """A refresh token was sent where an access token is expected, or the reverse."""
 
@@ -155,6 +183,14 @@ class UserLoadError(JWTExtendedException):
 class UserClaimsVerificationError(JWTExtendedException):
     """The claims verification callback refused the user claims of the token."""
 
+class InsufficientScopeError(JWTExtendedException):
+    """The token is valid, and lacks a scope that the endpoint asks for (RFC 6750, section 3.1).
+
+    ``required`` is the tuple of scopes that the endpoint asks for.
+    """
+
+    required: tuple[str, ...]
+
 # -----------------------------------------------------------------------------
 # 13. JWTManager
 # -----------------------------------------------------------------------------
@@ -164,16 +200,19 @@ class JWTManager:
 
     :param app: the app to bind to at once; None to call :meth:`init_app` later, as an application
         factory does.
+    :param add_context_processor: whether templates get ``current_user``.
     """
 
-    def __init__(self, app: Quart | None = None) -> None: ...
-    def init_app(self, app: Quart) -> None:
+    def __init__(self, app: Quart | None = None, add_context_processor: bool = False) -> None: ...
+    def init_app(self, app: Quart, add_context_processor: bool = False) -> None:
         """Bind this manager to an app: set the defaults of the options, register error handlers.
 
         A manager can be bound to several apps; each has its own options and keys. Binding another
-        manager to the same app replaces this one, as in 0.1.0.
+        manager to the same app replaces this one, as in 0.1.0. The command ``quart jwt routes``
+        lists the routes of the app with how they are protected.
 
         :param app: the Quart app.
+        :param add_context_processor: whether templates get ``current_user``.
         """
 
     # --- Loaders: what goes into a token --------------------------------------
@@ -183,6 +222,17 @@ class JWTManager:
 
         :param callback: takes the object passed to :func:`create_access_token`, returns a JSON
             serialisable value, usually a dict; a function or a coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with one argument.
+        """
+
+    def additional_claims_loader(self, callback: _Additions) -> _Additions:
+        """Register the callback that adds claims to the top level of a new token.
+
+        As in Flask-JWT-Extended, and beside the user claims, which are one claim that holds a dict.
+
+        :param callback: takes the object passed to the creating function, returns a dict of claims
+            or None; a function or a coroutine function.
         :return: the callback.
         :raises TypeError: it cannot be called with one argument.
         """
@@ -197,7 +247,7 @@ class JWTManager:
         :raises TypeError: it cannot be called with one argument.
         """
 
-    def additional_headers_loader(self, callback: _Headers) -> _Headers:
+    def additional_headers_loader(self, callback: _Additions) -> _Additions:
         """Register the callback that adds headers to a new token, such as ``kid``.
 
         :param callback: takes the object passed to the creating function, returns a dict of header
@@ -245,6 +295,19 @@ class JWTManager:
         :raises TypeError: it cannot be called with one argument.
         """
 
+    def token_in_blocklist_loader(self, callback: _TokenCheck) -> _TokenCheck:
+        """Register the callback that says whether a token has been revoked, as Flask-JWT-Extended.
+
+        It takes the place of that of :meth:`token_in_blacklist_loader`, and is asked whatever
+        JWT_BLACKLIST_ENABLED says, for the types of token that are named in
+        JWT_BLACKLIST_TOKEN_CHECKS.
+
+        :param callback: takes the header and the claims of the token (dicts), returns True if it is
+            revoked; a function or a coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with two arguments.
+        """
+
     def claims_verification_loader(self, callback: _ClaimsCheck) -> _ClaimsCheck:
         """Register the callback that accepts or refuses the user claims of an access token.
 
@@ -252,6 +315,18 @@ class JWTManager:
             coroutine function.
         :return: the callback.
         :raises TypeError: it cannot be called with one argument.
+        """
+
+    def token_verification_loader(self, callback: _TokenCheck) -> _TokenCheck:
+        """Register the callback that accepts or refuses a token, as Flask-JWT-Extended.
+
+        It takes the place of that of :meth:`claims_verification_loader`, and is asked about refresh
+        tokens, too.
+
+        :param callback: takes the header and the claims of the token (dicts), returns True if they
+            are good; a function or a coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with two arguments.
         """
 
     def user_loader_callback_loader(self, callback: _UserLoader) -> _UserLoader:
@@ -264,12 +339,24 @@ class JWTManager:
         :raises TypeError: it cannot be called with one argument.
         """
 
+    def user_lookup_loader(self, callback: _UserLookup) -> _UserLookup:
+        """Register the callback that loads the user of a protected request, as Flask-JWT-Extended.
+
+        It takes the place of that of :meth:`user_loader_callback_loader`.
+
+        :param callback: takes the header and the claims of the token (dicts), returns the user, or
+            None if there is no such user; a function or a coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with two arguments.
+        """
+
     # --- Loaders: answers -----------------------------------------------------
 
     def unauthorized_loader(self, callback: _AnswerToReason) -> _AnswerToReason:
         """Register the callback that answers a request without a token, or with a wrong CSRF value.
 
-        The default answers 401 and ``{"msg": "<error description>"}``.
+        It also answers a WebSocket of a foreign origin. The default answers 401, or 403 to that,
+        and ``{"msg": "<error description>"}``.
 
         :param callback: takes the reason (a str), returns a response; a function or a coroutine
             function.
@@ -288,35 +375,40 @@ class JWTManager:
         :raises TypeError: it cannot be called with one argument.
         """
 
-    def expired_token_loader(self, callback: _AnswerToClaims) -> _AnswerToClaims:
+    def expired_token_loader(self, callback: _AnswerToClaimsOrToken) -> _AnswerToClaimsOrToken:
         """Register the callback that answers an expired token.
 
         The default answers 401 and ``{"msg": "Token has expired"}``.
 
-        :param callback: takes the claims of the token (a dict), returns a response; a function or a
-            coroutine function. The form without an argument is deprecated.
+        :param callback: takes the claims of the token (a dict), or its header and its claims as in
+            Flask-JWT-Extended, returns a response; a function or a coroutine function. The form
+            without an argument is deprecated.
         :return: the callback.
-        :raises TypeError: it cannot be called with one argument or none.
+        :raises TypeError: it cannot be called with two arguments, one or none.
         """
 
-    def needs_fresh_token_loader(self, callback: _AnswerToNothing) -> _AnswerToNothing:
+    def needs_fresh_token_loader(
+        self, callback: _AnswerToNothingOrToken
+    ) -> _AnswerToNothingOrToken:
         """Register the callback that answers a token that is not fresh where a fresh one is needed.
 
         The default answers 401 and ``{"msg": "Fresh token required"}``.
 
-        :param callback: takes no arguments, returns a response; a function or a coroutine function.
+        :param callback: takes no arguments, or the header and the claims of the token (dicts) as in
+            Flask-JWT-Extended, returns a response; a function or a coroutine function.
         :return: the callback.
-        :raises TypeError: it cannot be called without arguments.
+        :raises TypeError: it cannot be called without arguments, nor with two.
         """
 
-    def revoked_token_loader(self, callback: _AnswerToNothing) -> _AnswerToNothing:
+    def revoked_token_loader(self, callback: _AnswerToNothingOrToken) -> _AnswerToNothingOrToken:
         """Register the callback that answers a revoked token.
 
         The default answers 401 and ``{"msg": "Token has been revoked"}``.
 
-        :param callback: takes no arguments, returns a response; a function or a coroutine function.
+        :param callback: takes no arguments, or the header and the claims of the token (dicts) as in
+            Flask-JWT-Extended, returns a response; a function or a coroutine function.
         :return: the callback.
-        :raises TypeError: it cannot be called without arguments.
+        :raises TypeError: it cannot be called without arguments, nor with two.
         """
 
     def user_loader_error_loader(self, callback: _AnswerToIdentity) -> _AnswerToIdentity:
@@ -329,6 +421,17 @@ class JWTManager:
         :raises TypeError: it cannot be called with one argument.
         """
 
+    def user_lookup_error_loader(self, callback: _AnswerToToken) -> _AnswerToToken:
+        """Register the callback that answers when the user was not found, as Flask-JWT-Extended.
+
+        It takes the place of that of :meth:`user_loader_error_loader`.
+
+        :param callback: takes the header and the claims of the token (dicts), returns a response; a
+            function or a coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with two arguments.
+        """
+
     def claims_verification_failed_loader(self, callback: _AnswerToNothing) -> _AnswerToNothing:
         """Register the callback that answers when the user claims were refused.
 
@@ -337,6 +440,28 @@ class JWTManager:
         :param callback: takes no arguments, returns a response; a function or a coroutine function.
         :return: the callback.
         :raises TypeError: it cannot be called without arguments.
+        """
+
+    def token_verification_failed_loader(self, callback: _AnswerToToken) -> _AnswerToToken:
+        """Register the callback that answers when the token was refused, as Flask-JWT-Extended.
+
+        It takes the place of that of :meth:`claims_verification_failed_loader`.
+
+        :param callback: takes the header and the claims of the token (dicts), returns a response; a
+            function or a coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with two arguments.
+        """
+
+    def insufficient_scope_loader(self, callback: _AnswerToScopes) -> _AnswerToScopes:
+        """Register the callback that answers a token that lacks a scope the endpoint asks for.
+
+        The default answers 403 and ``{"msg": "Insufficient scope"}``.
+
+        :param callback: takes the tuple of scopes that the endpoint asks for and the claims of the
+            token (a dict), returns a response; a function or a coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with two arguments.
         """
 
 # -----------------------------------------------------------------------------
@@ -351,6 +476,8 @@ def create_access_token(
     expires_delta: _Lifetime | None = None,
     user_claims: Any = None,
     headers: dict[str, Any] | None = None,
+    additional_claims: dict[str, Any] | None = None,
+    additional_headers: dict[str, Any] | None = None,
 ) -> str:
     """Create an access token.
 
@@ -361,9 +488,15 @@ def create_access_token(
         adds to a datetime, or False for ever. None takes JWT_ACCESS_TOKEN_EXPIRES.
     :param user_claims: JSON serialisable claims, in place of those of the user_claims_loader.
     :param headers: dict of header parameters, in place of those of the additional_headers_loader.
+    :param additional_claims: dict of claims for the top level of the token, over those of the
+        additional_claims_loader.
+    :param additional_headers: dict of header parameters, over ``headers`` or those of the
+        additional_headers_loader.
     :return: the encoded token.
     :raises TypeError: an argument has a wrong type or is not JSON serialisable, or the identity is
         not a string while it goes into ``sub`` and JWT_VERIFY_SUB is True.
+    :raises ValueError: a header is not supported, or ``additional_claims`` holds ``type``,
+        ``fresh``, ``csrf`` or the identity.
     :raises RuntimeError: there is no app context, an option or a key is wrong, or a callback is
         async; then use :func:`create_access_token_async`.
     """
@@ -374,6 +507,8 @@ async def create_access_token_async(
     expires_delta: _Lifetime | None = None,
     user_claims: Any = None,
     headers: dict[str, Any] | None = None,
+    additional_claims: dict[str, Any] | None = None,
+    additional_headers: dict[str, Any] | None = None,
 ) -> str:
     """Create an access token, awaiting the callbacks that are async.
 
@@ -385,6 +520,8 @@ def create_refresh_token(
     expires_delta: _Lifetime | None = None,
     user_claims: Any = None,
     headers: dict[str, Any] | None = None,
+    additional_claims: dict[str, Any] | None = None,
+    additional_headers: dict[str, Any] | None = None,
 ) -> str:
     """Create a refresh token.
 
@@ -394,8 +531,11 @@ def create_refresh_token(
     :param user_claims: JSON serialisable claims. None takes those of the user_claims_loader if
         JWT_CLAIMS_IN_REFRESH_TOKEN is True, else none.
     :param headers: dict of header parameters, in place of those of the additional_headers_loader.
+    :param additional_claims: as for :func:`create_access_token`.
+    :param additional_headers: as for :func:`create_access_token`.
     :return: the encoded token.
     :raises TypeError: as :func:`create_access_token`.
+    :raises ValueError: as :func:`create_access_token`.
     :raises RuntimeError: as :func:`create_access_token`; the awaitable twin is
         :func:`create_refresh_token_async`.
     """
@@ -405,6 +545,8 @@ async def create_refresh_token_async(
     expires_delta: _Lifetime | None = None,
     user_claims: Any = None,
     headers: dict[str, Any] | None = None,
+    additional_claims: dict[str, Any] | None = None,
+    additional_headers: dict[str, Any] | None = None,
 ) -> str:
     """Create a refresh token, awaiting the callbacks that are async.
 
@@ -483,6 +625,28 @@ def get_raw_jwt_header() -> dict[str, Any]:
     :raises RuntimeError: there is no app context.
     """
 
+def get_jwt() -> dict[str, Any]:
+    """Return all claims of the token of the current request, as Flask-JWT-Extended.
+
+    :return: the dict of claims, {} if the request was let in without a token.
+    :raises RuntimeError: the request was not verified, or there is no app context.
+    """
+
+def get_jwt_header() -> dict[str, Any]:
+    """Return the header of the token of the current request, as Flask-JWT-Extended.
+
+    :return: a dict of header parameters, {} if the request was let in without a token.
+    :raises RuntimeError: the request was not verified, or there is no app context.
+    """
+
+def get_jwt_request_location() -> _Location | None:
+    """Return where the token of the current request was found.
+
+    :return: one of the names that JWT_TOKEN_LOCATION takes, None if the request was let in without
+        a token, or not verified.
+    :raises RuntimeError: there is no app context.
+    """
+
 def get_jwt_identity() -> Any:
     """Return the identity of the token of the current request.
 
@@ -500,15 +664,18 @@ def get_jwt_claims() -> dict[str, Any]:
 def get_current_user() -> Any:
     """Return the user of the current request.
 
-    :return: what the user_loader_callback_loader's callback returned, None without one or if no
-        token was verified.
+    :return: what the callback of user_loader_callback_loader or user_lookup_loader returned, None
+        without one or if no token was verified.
     :raises RuntimeError: there is no app context.
     """
 
 # --- Cookies ------------------------------------------------------------------
 
 def set_access_cookies(
-    response: _AnyResponse, encoded_access_token: str, max_age: int | None = None
+    response: _AnyResponse,
+    encoded_access_token: str,
+    max_age: int | None = None,
+    domain: str | None = None,
 ) -> None:
     """Put an access token, and its CSRF value if protection is on, into cookies of a response.
 
@@ -518,41 +685,51 @@ def set_access_cookies(
     :param response: the Quart response.
     :param encoded_access_token: the token from :func:`create_access_token`.
     :param max_age: how long the cookies last, in seconds; None follows JWT_SESSION_COOKIE.
+    :param domain: the domain of the cookies; None takes JWT_COOKIE_DOMAIN.
     :raises RuntimeWarning: cookies are not in JWT_TOKEN_LOCATION.
     :raises JWTDecodeError: CSRF protection is on and the token carries no CSRF value.
+    :raises ValueError: a cookie would be larger than the 4096 bytes that browsers keep, or may have
+        no domain.
     :raises RuntimeError: there is no app context, or an option is wrong.
     """
 
 def set_refresh_cookies(
-    response: _AnyResponse, encoded_refresh_token: str, max_age: int | None = None
+    response: _AnyResponse,
+    encoded_refresh_token: str,
+    max_age: int | None = None,
+    domain: str | None = None,
 ) -> None:
     """Put a refresh token, and its CSRF value if protection is on, into cookies of a response.
 
     :param response: the Quart response.
     :param encoded_refresh_token: the token from :func:`create_refresh_token`.
     :param max_age: how long the cookies last, in seconds; None follows JWT_SESSION_COOKIE.
+    :param domain: the domain of the cookies; None takes JWT_COOKIE_DOMAIN.
     :raises: as :func:`set_access_cookies`.
     """
 
-def unset_jwt_cookies(response: _AnyResponse) -> None:
+def unset_jwt_cookies(response: _AnyResponse, domain: str | None = None) -> None:
     """Remove the cookies of both tokens, and their CSRF cookies, in a response.
 
     :param response: the Quart response.
+    :param domain: the domain that the cookies were set with; None takes JWT_COOKIE_DOMAIN.
     :raises RuntimeWarning: cookies are not in JWT_TOKEN_LOCATION.
     :raises RuntimeError: there is no app context, or an option is wrong.
     """
 
-def unset_access_cookies(response: _AnyResponse) -> None:
+def unset_access_cookies(response: _AnyResponse, domain: str | None = None) -> None:
     """Remove the cookie of the access token, and its CSRF cookie, in a response.
 
     :param response: the Quart response.
+    :param domain: as for :func:`unset_jwt_cookies`.
     :raises: as :func:`unset_jwt_cookies`.
     """
 
-def unset_refresh_cookies(response: _AnyResponse) -> None:
+def unset_refresh_cookies(response: _AnyResponse, domain: str | None = None) -> None:
     """Remove the cookie of the refresh token, and its CSRF cookie, in a response.
 
     :param response: the Quart response.
+    :param domain: as for :func:`unset_jwt_cookies`.
     :raises: as :func:`unset_jwt_cookies`.
     """
 
@@ -562,13 +739,32 @@ def unset_refresh_cookies(response: _AnyResponse) -> None:
 
 # --- Verify functions ---------------------------------------------------------
 
-async def verify_jwt_in_request() -> None:
-    """Require a valid access token in the current request.
+async def verify_jwt_in_request(
+    optional: bool = False,
+    fresh: bool = False,
+    refresh: bool = False,
+    locations: _Locations | None = None,
+    verify_type: bool = True,
+    skip_revocation_check: bool = False,
+    scopes: _Names | None = None,
+) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Verify the token of the current request or WebSocket.
 
-    :raises NoAuthorizationError: there is none.
+    :param optional: let a request without a token, or with a malformed header, in as well.
+    :param fresh: require a fresh access token.
+    :param refresh: look for, and require, a refresh token instead of an access token.
+    :param locations: one or several of the names that JWT_TOKEN_LOCATION takes, in its place.
+    :param verify_type: False accepts access and refresh tokens.
+    :param skip_revocation_check: do not ask whether the token has been revoked.
+    :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
+    :return: the header and the claims (dicts), None if there was no token, or the method is exempt.
+    :raises TypeError: an argument has a wrong type.
+    :raises ValueError: a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
+        ``fresh`` and ``refresh`` are both True.
+    :raises NoAuthorizationError: there is no token.
     :raises jwt.InvalidTokenError: it is invalid; the exceptions are those of :func:`decode_token`.
-    :raises JWTExtendedException: its subclasses say what else is wrong: header, CSRF value, type,
-        revocation, user claims, user.
+    :raises JWTExtendedException: its subclasses say what else is wrong: header, CSRF value, origin,
+        type, revocation, freshness, scope, user claims, user.
     :raises RuntimeError: there is no request, or an option or a key is wrong.
     """
 
@@ -598,15 +794,58 @@ async def verify_jwt_refresh_token_in_request() -> None:
 @overload
 def jwt_required(
     fn: Callable[_P, Awaitable[_R]],
+    *,
+    optional: bool = False,
+    fresh: bool = False,
+    refresh: bool = False,
+    locations: _Locations | None = None,
+    verify_type: bool = True,
+    skip_revocation_check: bool = False,
+    scopes: _Names | None = None,
 ) -> Callable[_P, Coroutine[Any, Any, _R]]:
-    """Protect a view: a request needs a valid access token.
+    """Protect a view or a WebSocket: a request needs a valid access token, or what is asked for.
+
+    It works bare, ``@jwt_required``, and called, ``@jwt_required(fresh=True)``.
 
     :param fn: the view, a function or a coroutine function.
-    :return: a coroutine function with the name and the signature of the view.
+    :param optional: let a request without a token, or with a malformed header, in as well.
+    :param fresh: require a fresh access token.
+    :param refresh: look for, and require, a refresh token instead of an access token.
+    :param locations: one or several of the names that JWT_TOKEN_LOCATION takes, in its place.
+    :param verify_type: False accepts access and refresh tokens.
+    :param skip_revocation_check: do not ask whether the token has been revoked.
+    :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
+    :return: a coroutine function with the name and the signature of the view; a decorator if there
+        is no ``fn``.
+    :raises TypeError: an argument has a wrong type.
+    :raises ValueError: a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
+        ``fresh`` and ``refresh`` are both True.
     """
 
 @overload
-def jwt_required(fn: Callable[_P, _R]) -> Callable[_P, Coroutine[Any, Any, _R]]: ...
+def jwt_required(
+    fn: Callable[_P, _R],
+    *,
+    optional: bool = False,
+    fresh: bool = False,
+    refresh: bool = False,
+    locations: _Locations | None = None,
+    verify_type: bool = True,
+    skip_revocation_check: bool = False,
+    scopes: _Names | None = None,
+) -> Callable[_P, Coroutine[Any, Any, _R]]: ...
+@overload
+def jwt_required(
+    fn: None = None,
+    *,
+    optional: bool = False,
+    fresh: bool = False,
+    refresh: bool = False,
+    locations: _Locations | None = None,
+    verify_type: bool = True,
+    skip_revocation_check: bool = False,
+    scopes: _Names | None = None,
+) -> _ViewDecorator: ...
 @overload
 def jwt_optional(
     fn: Callable[_P, Awaitable[_R]],
@@ -646,5 +885,39 @@ def jwt_refresh_token_required(
 
 @overload
 def jwt_refresh_token_required(fn: Callable[_P, _R]) -> Callable[_P, Coroutine[Any, Any, _R]]: ...
+def jwt_exempt(fn: _View) -> _View:
+    """Leave a view open in an app or a blueprint that :func:`protect` guards.
+
+    :param fn: the view.
+    :return: the view.
+    :raises TypeError: it is no view, or protected by a decorator of its own.
+    """
+
+# --- Whole apps and blueprints --------------------------------------------------
+
+def protect(
+    app_or_blueprint: Quart | Blueprint,
+    *,
+    exempt: _Names = (),
+    optional: bool = False,
+    fresh: bool = False,
+    refresh: bool = False,
+    locations: _Locations | None = None,
+    verify_type: bool = True,
+    skip_revocation_check: bool = False,
+    scopes: _Names | None = None,
+) -> None:
+    """Guard every route and WebSocket of an app or a blueprint, those of nested blueprints too.
+
+    What a view asks for by a decorator of its own counts in place of this, and a view under
+    :func:`jwt_exempt` is open. A route that does not exist stays 404, and OPTIONS is exempt.
+
+    :param app_or_blueprint: the Quart app or the blueprint, before it is registered.
+    :param exempt: endpoint names that stay open, for example ``("static",)``; for a blueprint,
+        without its name in front.
+    :param optional: as for :func:`jwt_required`, like the parameters that follow.
+    :raises TypeError: an argument has a wrong type.
+    :raises ValueError: as :func:`jwt_required`.
+    """
 
 current_user: Any

@@ -12,12 +12,12 @@ Table of contents, in file order:
 7.  Keys: the prepared-key cache, sign, verify
 8.  Claims verification (RFC 7519, section 4.1)
 9.  CSRF: the double-submit check
-10. Token locations: headers, cookies, query string, JSON
+10. Token locations: headers, cookies, query string, JSON, WebSocket subprotocol
 11. The request pipeline
 12. Default callbacks
 13. JWTManager
 14. Public functions: create, inspect, current request, cookies
-15. Decorators and current_user
+15. Decorators and current_user; whole apps; the command ``jwt routes``
 16. Compatibility submodules of 0.1.0
 
 A protected request runs through the file like this. A decorator (15) starts an attempt (11), which
@@ -52,9 +52,11 @@ from libc.string cimport memchr, memcmp, memcpy, memset
 
 # What a request looks at is kept in C variables: from CPython 3.12 on, a global name is looked up
 # in the module's dict each time.
-cdef object _asyncio, _jwt, _DefaultJSONProvider, _Headers, _HTTPException, _QuartConfig, _Request
+cdef object _asyncio, _jwt, _DefaultJSONProvider, _Headers, _HTTPException, _QuartConfig
+cdef object _Request, _Websocket
 
 import asyncio as _asyncio
+import calendar as _calendar
 import datetime as _datetime
 import functools as _functools
 import hmac as _hmac
@@ -66,8 +68,10 @@ import sys as _sys
 import time as _time
 import types as _types
 import warnings as _warnings
+import weakref as _weakref
 from importlib.machinery import ModuleSpec as _ModuleSpec
 
+import click as _click
 import jwt as _jwt
 from cryptography.exceptions import InvalidSignature as _InvalidSignature
 from cryptography.exceptions import UnsupportedAlgorithm as _UnsupportedAlgorithm
@@ -84,13 +88,18 @@ from jwt.algorithms import get_default_algorithms as _get_default_algorithms
 from jwt.exceptions import InvalidJTIError as _InvalidJTIError
 from jwt.exceptions import InvalidSubjectError as _InvalidSubjectError
 from jwt.warnings import InsecureKeyLengthWarning as _InsecureKeyLengthWarning
+from quart import Blueprint as _Blueprint
+from quart import Quart as _Quart
 from quart import Request as _Request
+from quart import Websocket as _Websocket
 from quart import globals as _quart_globals
 from quart import json as _quart_json
 from quart.config import Config as _QuartConfig
 from quart.json.provider import DefaultJSONProvider as _DefaultJSONProvider
+from quart.views import MethodView as _MethodView
 from werkzeug.datastructures import Headers as _Headers
 from werkzeug.exceptions import HTTPException as _HTTPException
+from werkzeug.http import dump_cookie as _dump_cookie
 from werkzeug.local import LocalProxy as _LocalProxy
 
 cdef extern from "Python.h":
@@ -140,6 +149,7 @@ __version__ = "1.0.0"
 __all__ = [
     "CSRFError",
     "FreshTokenRequired",
+    "InsufficientScopeError",
     "InvalidHeaderError",
     "JWTDecodeError",
     "JWTExtendedException",
@@ -148,6 +158,7 @@ __all__ = [
     "RevokedTokenError",
     "UserClaimsVerificationError",
     "UserLoadError",
+    "WebSocketOriginError",
     "WrongTokenError",
     "create_access_token",
     "create_access_token_async",
@@ -160,14 +171,19 @@ __all__ = [
     "get_csrf_token",
     "get_current_user",
     "get_jti",
+    "get_jwt",
     "get_jwt_claims",
+    "get_jwt_header",
     "get_jwt_identity",
+    "get_jwt_request_location",
     "get_raw_jwt",
     "get_raw_jwt_header",
     "get_unverified_jwt_headers",
+    "jwt_exempt",
     "jwt_optional",
     "jwt_refresh_token_required",
     "jwt_required",
+    "protect",
     "set_access_cookies",
     "set_refresh_cookies",
     "unset_access_cookies",
@@ -190,8 +206,9 @@ DEFAULTS = {
     # Headers. The type is the scheme of RFC 9110, section 11.1; "" takes the bare token.
     "JWT_HEADER_NAME": "Authorization",
     "JWT_HEADER_TYPE": "Bearer",
-    # Query string.
+    # Query string. The prefix stands in front of the token in the value, "Bearer " for example.
     "JWT_QUERY_STRING_NAME": "jwt",
+    "JWT_QUERY_STRING_VALUE_PREFIX": "",
     # Cookies, by the type of the token they hold.
     "JWT_ACCESS_COOKIE_NAME": "access_token_cookie",
     "JWT_REFRESH_COOKIE_NAME": "refresh_token_cookie",
@@ -201,9 +218,14 @@ DEFAULTS = {
     "JWT_COOKIE_DOMAIN": None,
     "JWT_SESSION_COOKIE": True,
     "JWT_COOKIE_SAMESITE": None,
+    "JWT_COOKIE_PARTITIONED": False,
     # JSON body.
     "JWT_JSON_KEY": "access_token",
     "JWT_REFRESH_JSON_KEY": "refresh_token",
+    # WebSockets. Browsers can set just one header, the subprotocols: this one, and then the token.
+    "JWT_WEBSOCKET_PROTOCOL": "bearer",
+    # Origins beside the app's own whose pages may open a WebSocket with a token in a cookie.
+    "JWT_WEBSOCKET_ORIGINS": (),
     # Double-submit CSRF protection, in force when cookies are a location.
     "JWT_COOKIE_CSRF_PROTECT": True,
     "JWT_CSRF_METHODS": ["POST", "PUT", "PATCH", "DELETE"],
@@ -232,7 +254,10 @@ DEFAULTS = {
     "JWT_IDENTITY_CLAIM": "identity",
     "JWT_USER_CLAIMS": "user_claims",
     "JWT_CLAIMS_IN_REFRESH_TOKEN": False,
+    "JWT_SCOPE_CLAIM": "scope",
+    "JWT_ENCODE_AUDIENCE": None,
     "JWT_ENCODE_ISSUER": None,
+    "JWT_ENCODE_NBF": True,
     "JWT_DECODE_ISSUER": None,
     "JWT_DECODE_AUDIENCE": None,
     "JWT_DECODE_LEEWAY": 0,
@@ -242,6 +267,10 @@ DEFAULTS = {
     "JWT_BLACKLIST_TOKEN_CHECKS": ("access", "refresh"),
     # Errors.
     "JWT_ERROR_MESSAGE_KEY": "msg",
+    # "problem" answers with the problem details of RFC 9457.
+    "JWT_ERROR_FORMAT": "legacy",
+    # The challenge of RFC 6750, section 3, in 401 and 403 answers.
+    "JWT_WWW_AUTHENTICATE": True,
     # Limits. 16 KiB is what servers allow for a whole request head by default; a token beyond it
     # can only come in a JSON body, where nothing else would bound the work that it causes.
     "JWT_MAX_TOKEN_SIZE": 16384,
@@ -252,12 +281,19 @@ DEFAULTS = {
 # to.
 cdef tuple _WATCHED = (*DEFAULTS, "SECRET_KEY")
 
-cdef tuple _LOCATIONS = ("headers", "cookies", "query_string", "json")
+cdef tuple _LOCATIONS = ("headers", "cookies", "query_string", "json", "websocket_protocol")
 cdef enum:
     _HEADERS
     _COOKIES
     _QUERY_STRING
     _JSON
+    _WEBSOCKET_PROTOCOL
+    _LOCATION_COUNT
+
+cdef struct _Locations:
+    # Where to look, in the order of precedence.
+    int items[_LOCATION_COUNT]
+    int count
 
 # The two types of token; options that differ by type are kept as pairs in this order.
 cdef tuple _TYPES = ("access", "refresh")
@@ -319,6 +355,8 @@ class JWTDecodeError(JWTExtendedException):
 class InvalidHeaderError(JWTExtendedException):
     """The header that should carry the token is malformed, or carries another scheme."""
 
+    _has_other_scheme = False
+
 
 class NoAuthorizationError(JWTExtendedException):
     """No token was found in any of the configured locations."""
@@ -326,6 +364,10 @@ class NoAuthorizationError(JWTExtendedException):
 
 class CSRFError(JWTExtendedException):
     """The CSRF double-submit value is absent or differs from the one in the token."""
+
+
+class WebSocketOriginError(CSRFError):
+    """A page of a foreign origin opened a WebSocket, and the browser sent its cookies along."""
 
 
 class WrongTokenError(JWTExtendedException):
@@ -348,6 +390,15 @@ class UserClaimsVerificationError(JWTExtendedException):
     """The claims verification callback refused the user claims of the token."""
 
 
+class InsufficientScopeError(JWTExtendedException):
+    """The token is valid, and lacks a scope that the endpoint asks for (RFC 6750, section 3.1).
+
+    ``required`` is the tuple of scopes that the endpoint asks for.
+    """
+
+    required = ()
+
+
 class _UnusableKeyError(_jwt.InvalidTokenError, _jwt.InvalidKeyError):
     """A key chosen through the token cannot verify it.
 
@@ -365,6 +416,11 @@ cdef object _TOKEN_RE = _re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 # A query parameter whose name is sent as it is (RFC 3986, section 2.3), or with percent signs.
 cdef object _PLAIN_NAME_RE = _re.compile(r"[0-9A-Za-z._~-]+")
+
+cdef object _ORIGIN_RE = _re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#@\s]+")
+
+# Werkzeug, which writes Quart's cookies, knows the attribute since 3.1.
+cdef bint _CAN_PARTITION = "partitioned" in _inspect.signature(_dump_cookie).parameters
 
 
 cdef object _wrong_option(str name, str accepts):
@@ -487,6 +543,32 @@ cdef object _read_expected(dict values, str name):
     return names
 
 
+cdef frozenset _read_origins(dict values):
+    """Origins (RFC 6454, section 6.2) in lower case, as browsers send them."""
+    accepts = 'a string, a sequence or a set of origins such as "https://app.example.com"'
+    names = _read_names(values, "JWT_WEBSOCKET_ORIGINS", accepts)
+    for name in names:
+        if _ORIGIN_RE.fullmatch(name) is None:
+            raise _wrong_option("JWT_WEBSOCKET_ORIGINS", accepts)
+    return frozenset([_without_default_port(name.lower()) for name in names])
+
+
+cdef str _without_default_port(str origin):
+    """An origin as browsers write it, without a port that its scheme implies."""
+    if origin.startswith("https://"):
+        return origin.removesuffix(":443")
+    return origin.removesuffix(":80") if origin.startswith("http://") else origin
+
+
+cdef _Locations _numbered_locations(tuple names):
+    cdef _Locations locations
+    cdef int index
+    locations.count = len(names)
+    for index in range(locations.count):
+        locations.items[index] = _LOCATIONS.index(names[index])
+    return locations
+
+
 cdef str _known_algorithm(object name, str option):
     if not isinstance(name, str) or name not in _ALGORITHMS:
         raise _wrong_option(option, f"one of {', '.join(_ALGORITHMS)}")
@@ -506,8 +588,7 @@ cdef class _Settings:
     """
 
     cdef readonly tuple token_location
-    cdef int locations[4]
-    cdef int location_count
+    cdef _Locations locations
     cdef readonly str header_name
     cdef readonly str header_type
     cdef str header_lower
@@ -515,14 +596,21 @@ cdef class _Settings:
     cdef readonly str query_string_name
     # None if a query string could spell it in more ways than with percent signs.
     cdef bytes plain_query_name
+    cdef str query_string_prefix
+    cdef str websocket_protocol
+    cdef frozenset websocket_origins
     cdef readonly tuple cookie_names
     cdef readonly tuple cookie_paths
     cdef readonly bint cookie_secure
     cdef readonly object cookie_domain
     cdef readonly object cookie_samesite
+    cdef readonly bint cookie_partitioned
     cdef readonly bint session_cookie
     cdef readonly tuple json_keys
+    # In force when cookies are a location; ``csrf_configured`` is the option by itself, for a route
+    # that takes cookies where the app does not.
     cdef readonly bint csrf_protect
+    cdef bint csrf_configured
     cdef readonly frozenset csrf_request_methods
     cdef readonly bint csrf_in_cookies
     cdef readonly tuple csrf_header_names
@@ -541,7 +629,10 @@ cdef class _Settings:
     cdef readonly str identity_claim_key
     cdef readonly str user_claims_key
     cdef readonly bint user_claims_in_refresh_token
+    cdef str scope_claim
+    cdef readonly object encode_audience
     cdef readonly object encode_issuer
+    cdef bint encode_nbf
     cdef readonly tuple decode_issuer
     cdef readonly tuple audience
     cdef readonly double leeway
@@ -549,6 +640,8 @@ cdef class _Settings:
     cdef readonly bint blacklist_enabled
     cdef readonly tuple blacklist_checks
     cdef readonly str error_msg_key
+    cdef bint is_problem_format
+    cdef bint www_authenticate
     cdef readonly Py_ssize_t max_token_size
     cdef readonly Py_ssize_t signature_cache_size
     # Prepared keys of the configuration by algorithm, filled on first use.
@@ -564,6 +657,7 @@ cdef class _Settings:
         self._read_locations(values)
         self._read_cookies(values)
         self._read_csrf(values)
+        self._verify_cookie_names()
         self._read_keys(values)
         self._read_claims(values)
         self.lifetimes = (
@@ -572,7 +666,7 @@ cdef class _Settings:
         )
         self.blacklist_enabled = _read_flag(values, "JWT_BLACKLIST_ENABLED")
         self.blacklist_checks = _read_choices(values, "JWT_BLACKLIST_TOKEN_CHECKS", _TYPES)
-        self.error_msg_key = _read_text(values, "JWT_ERROR_MESSAGE_KEY")
+        self._read_errors(values)
         self.max_token_size = _read_size(values, "JWT_MAX_TOKEN_SIZE", 1)
         self.signature_cache_size = _read_size(values, "JWT_SIGNATURE_CACHE_SIZE", 0)
         self.verifying_keys = {}
@@ -585,12 +679,11 @@ cdef class _Settings:
         self.token_location = _read_choices(values, "JWT_TOKEN_LOCATION", _LOCATIONS)
         if not self.token_location or len(set(self.token_location)) != len(self.token_location):
             raise RuntimeError(
-                'JWT_TOKEN_LOCATION must contain at least one of "headers", "cookies", '
-                '"query_string" and "json", and none of them twice'
+                "JWT_TOKEN_LOCATION must contain at least one of "
+                + ", ".join([f'"{location}"' for location in _LOCATIONS])
+                + ", and none of them twice"
             )
-        for index, location in enumerate(self.token_location):
-            self.locations[index] = _LOCATIONS.index(location)
-        self.location_count = len(self.token_location)
+        self.locations = _numbered_locations(self.token_location)
         self.header_name = _read_token(values, "JWT_HEADER_NAME")
         self.header_lower = self.header_name.lower()
         self.header_type = ""
@@ -601,6 +694,10 @@ cdef class _Settings:
         self.query_string_name = _read_text(values, "JWT_QUERY_STRING_NAME")
         if _PLAIN_NAME_RE.fullmatch(self.query_string_name):
             self.plain_query_name = self.query_string_name.encode()
+        prefix = _read_optional_text(values, "JWT_QUERY_STRING_VALUE_PREFIX")
+        self.query_string_prefix = prefix or ""
+        self.websocket_protocol = _read_token(values, "JWT_WEBSOCKET_PROTOCOL")
+        self.websocket_origins = _read_origins(values)
         self.json_keys = (
             _read_text(values, "JWT_JSON_KEY"), _read_text(values, "JWT_REFRESH_JSON_KEY")
         )
@@ -619,10 +716,61 @@ cdef class _Settings:
         self.cookie_domain = _read_optional_text(values, "JWT_COOKIE_DOMAIN")
         self.cookie_samesite = _read_samesite(values)
         self.session_cookie = _read_flag(values, "JWT_SESSION_COOKIE")
+        self.cookie_partitioned = _read_flag(values, "JWT_COOKIE_PARTITIONED")
+        if self.cookie_partitioned and not _CAN_PARTITION:
+            raise RuntimeError("JWT_COOKIE_PARTITIONED needs Werkzeug 3.1 or later")
+        if not self.cookie_secure:
+            for option, is_demanding in (
+                ('JWT_COOKIE_SAMESITE = "None"', self.cookie_samesite == "None"),
+                ("JWT_COOKIE_PARTITIONED = True", self.cookie_partitioned),
+            ):
+                if is_demanding:
+                    raise RuntimeError(
+                        f"{option} needs JWT_COOKIE_SECURE = True: browsers refuse the cookie else"
+                    )
+        return 0
+
+    cdef int _verify_cookie_names(self) except -1:
+        """Check the rules of the name prefixes (RFC 6265bis, section 4.1.3) as browsers do."""
+        cookies = (
+            ("JWT_ACCESS_COOKIE", self.cookie_names[_ACCESS], self.cookie_paths[_ACCESS]),
+            ("JWT_REFRESH_COOKIE", self.cookie_names[_REFRESH], self.cookie_paths[_REFRESH]),
+            (
+                "JWT_ACCESS_CSRF_COOKIE",
+                self.csrf_cookie_names[_ACCESS],
+                self.csrf_cookie_paths[_ACCESS],
+            ),
+            (
+                "JWT_REFRESH_CSRF_COOKIE",
+                self.csrf_cookie_names[_REFRESH],
+                self.csrf_cookie_paths[_REFRESH],
+            ),
+        )
+        for option, name, path in cookies:
+            prefix = name.lower()
+            if not prefix.startswith(("__host-", "__secure-")):
+                continue
+            if not self.cookie_secure:
+                raise RuntimeError(f"{option}_NAME = {name!r} needs JWT_COOKIE_SECURE = True")
+            if prefix.startswith("__secure-"):
+                continue
+            if path != "/":
+                raise RuntimeError(f"{option}_NAME = {name!r} needs {option}_PATH = '/'")
+            if self.cookie_domain is not None:
+                raise RuntimeError(f"{option}_NAME = {name!r} needs JWT_COOKIE_DOMAIN = None")
+        return 0
+
+    cdef int _read_errors(self, dict values) except -1:
+        self.error_msg_key = _read_text(values, "JWT_ERROR_MESSAGE_KEY")
+        if values["JWT_ERROR_FORMAT"] not in ("legacy", "problem"):
+            raise _wrong_option("JWT_ERROR_FORMAT", '"legacy" or "problem"')
+        self.is_problem_format = values["JWT_ERROR_FORMAT"] == "problem"
+        self.www_authenticate = _read_flag(values, "JWT_WWW_AUTHENTICATE")
         return 0
 
     cdef int _read_csrf(self, dict values) except -1:
         protect = _read_flag(values, "JWT_COOKIE_CSRF_PROTECT")
+        self.csrf_configured = protect
         self.csrf_protect = protect and "cookies" in self.token_location
         methods = _read_names(values, "JWT_CSRF_METHODS", "a sequence or a set of HTTP methods")
         self.csrf_request_methods = frozenset([method.upper() for method in methods])
@@ -691,6 +839,11 @@ cdef class _Settings:
                 f"none of {', '.join(sorted(_RESERVED_CLAIMS))}, and not JWT_IDENTITY_CLAIM's name",
             )
         self.user_claims_in_refresh_token = _read_flag(values, "JWT_CLAIMS_IN_REFRESH_TOKEN")
+        self.scope_claim = _read_text(values, "JWT_SCOPE_CLAIM")
+        self.encode_audience = values["JWT_ENCODE_AUDIENCE"]
+        if self.encode_audience is not None and not isinstance(self.encode_audience, str):
+            self.encode_audience = list(_read_expected(values, "JWT_ENCODE_AUDIENCE"))
+        self.encode_nbf = _read_flag(values, "JWT_ENCODE_NBF")
         self.encode_issuer = _read_optional_text(values, "JWT_ENCODE_ISSUER")
         self.decode_issuer = _read_expected(values, "JWT_DECODE_ISSUER")
         self.audience = _read_expected(values, "JWT_DECODE_AUDIENCE")
@@ -799,8 +952,9 @@ cdef object _get_context(object variable):
 
 
 cdef object _CV_APP = _quart_globals._cv_app
-# Quart 0.20 to 0.22 keep the request in a context of its own, 0.23 in the app context.
+# Quart 0.20 to 0.22 keep request and websocket in contexts of their own, 0.23 in the app context.
 cdef object _CV_REQUEST = getattr(_quart_globals, "_cv_request", None)
+cdef object _CV_WEBSOCKET = getattr(_quart_globals, "_cv_websocket", None)
 
 
 cdef _AppState _state_in(object app_context):
@@ -824,20 +978,24 @@ cdef _AppState _current_state():
 
 
 cdef object _request_in(object app_context):
-    """The request that is current in an app context, or None.
+    """The request or the websocket that is current in an app context, or None.
 
     A request of one app is not current in the app context of another that its view may enter.
     """
     if _CV_REQUEST is None:
-        return app_context.request if app_context.has_request else None
+        if app_context.has_request:
+            return app_context.request
+        return app_context.websocket if app_context.has_websocket else None
     context = _get_context(_CV_REQUEST)
+    if context is None:
+        context = _get_context(_CV_WEBSOCKET)
     if context is None or context.app is not app_context.app:
         return None
     return context.request_websocket
 
 
 cdef object _current_request():
-    """The current request, or None outside of one."""
+    """The current request or websocket, or None outside of one."""
     app_context = _get_context(_CV_APP)
     return None if app_context is None else _request_in(app_context)
 
@@ -2250,6 +2408,9 @@ cdef int _attach_token(error, _Token token) except -1:
 # 9. CSRF (the double-submit check)
 # -----------------------------------------------------------------------------
 
+cdef str _MISSING_CSRF = "Missing CSRF token"
+
+
 cdef int _verify_csrf(dict claims, object value) except -1:
     """Compare the value that was sent with the one in the token, in constant time."""
     expected = _csrf_claim(claims).encode("utf-8", "surrogatepass")
@@ -2279,7 +2440,7 @@ async def _token_with_form_csrf(_Attempt attempt, token):
         if isinstance(error, _HTTPException) and error.code != 400:
             raise
     if not attempt.csrf_value:
-        raise CSRFError("Missing CSRF token")
+        raise CSRFError(_MISSING_CSRF)
     return token
 
 
@@ -2383,6 +2544,7 @@ cdef object _token_from_header_fields(_Attempt attempt, str value):
         return fields[0][0]
     ours = [field for field in fields if scheme and field and field[0].lower() == scheme]
     if not ours:
+        fault._has_other_scheme = True
         attempt.foreign_header = fault
         return attempt.miss(str(fault))
     if len(ours[0]) != 2 or [] in fields:
@@ -2401,7 +2563,10 @@ cdef object _token_from_cookies(_Attempt attempt):
         token = request.cookies.get(name)
     if not token:
         return attempt.miss(f'Missing cookie "{name}"')
-    if settings.csrf_protect and request.method in settings.csrf_request_methods:
+    if attempt.is_websocket:
+        # In place of the double-submit check, for which a browser could send no value here.
+        _verify_origin(request, settings)
+    elif settings.csrf_configured and request.method in settings.csrf_request_methods:
         attempt.csrf_value = _header_of(
             request.headers,
             settings.csrf_header_names[attempt.kind],
@@ -2410,7 +2575,7 @@ cdef object _token_from_cookies(_Attempt attempt):
         if not attempt.csrf_value:
             if settings.csrf_check_form:
                 return _token_with_form_csrf(attempt, token)
-            raise CSRFError("Missing CSRF token")
+            raise CSRFError(_MISSING_CSRF)
     return token
 
 
@@ -2496,9 +2661,9 @@ cdef object _token_from_query_string(_Attempt attempt):
             token = request.args.get(settings.query_string_name)
         except UnicodeDecodeError:
             token = None
-    if not token:
+    if not token or not token.startswith(settings.query_string_prefix):
         return attempt.miss(f'Missing "{settings.query_string_name}" query paramater')
-    return token
+    return token[len(settings.query_string_prefix):]
 
 
 cdef object _parameter_of(object query, bytes name):
@@ -2633,6 +2798,63 @@ async def _token_from_json_body(_Attempt attempt, str name, found):
     return _missing_key_in_json(attempt, name) if found is _ABSENT else found
 
 
+cdef object _token_from_websocket_protocol(_Attempt attempt):
+    """Take the subprotocol that the client offers behind JWT_WEBSOCKET_PROTOCOL."""
+    name = attempt.settings.websocket_protocol
+    offered = attempt.request.requested_subprotocols
+    if name in offered[:-1]:
+        return offered[offered.index(name) + 1]
+    return attempt.miss(f'Missing "{name}" WebSocket subprotocol')
+
+
+cdef int _answer_subprotocol(object websocket, str name) except -1:
+    """Let the acceptance of a websocket, whoever makes it, name the protocol before the token.
+
+    A browser drops a socket that answers none of the subprotocols it offered, and the token must
+    not be echoed. The websocket is referred to weakly, so that no cycle keeps it alive.
+    """
+    accept = websocket.__dict__.get("accept")
+    if accept is None:
+        accept = _functools.partial(type(websocket).accept, _weakref.proxy(websocket))
+    offered = websocket.requested_subprotocols
+    cdef Py_ssize_t place = offered.index(name) + 1
+
+    async def accept_with_protocol(headers=None, subprotocol=None):
+        if subprotocol is None or subprotocol == offered[place]:
+            subprotocol = name
+        await accept(headers, subprotocol)
+
+    websocket.accept = accept_with_protocol
+    return 0
+
+
+cdef int _verify_origin(object websocket, _Settings settings) except -1:
+    """Refuse cookies of a socket that a page of a foreign origin opened (RFC 6455, section 10.2).
+
+    CORS does not cover WebSockets, and they send no CSRF value. Only browsers send an Origin, and
+    each of them does.
+    """
+    cdef str origin = _header_of(websocket.headers, "Origin", "origin")
+    cdef str host
+    if origin is None:
+        return 0
+    origin = origin.lower()
+    if origin in settings.websocket_origins:
+        return 0
+    host = (_header_of(websocket.headers, "Host", "host") or "").lower()
+    for scheme, port in (("https://", ":443"), ("http://", ":80")):
+        # Behind a proxy that ends TLS the socket looks unencrypted; the reverse does not occur.
+        if scheme == "http://" and websocket.scheme == "wss":
+            continue
+        if (
+            host
+            and origin.startswith(scheme)
+            and origin[len(scheme):].removesuffix(port) == host.removesuffix(port)
+        ):
+            return 0
+    raise WebSocketOriginError("The origin of the page may not open this WebSocket")
+
+
 # -----------------------------------------------------------------------------
 # 11. The request pipeline
 # -----------------------------------------------------------------------------
@@ -2653,16 +2875,27 @@ cdef class _Verified:
     """What a request keeps of its token, as an attribute of the request object.
 
     Not ``g``: under Quart 0.20 to 0.22 requests inside an outer app context share it, and an
-    identity must never reach another request.
+    identity must never reach another request. A request that was let in without a token has one
+    too, with no claims.
     """
 
     cdef dict header
     cdef dict claims
     cdef object user
     cdef _Settings settings
+    # The location of the token, None without one.
+    cdef str location
 
 
 cdef str _VERIFIED = "_jwt_extended"
+
+
+cdef _Verified _new_verified(dict header, dict claims, _Settings settings):
+    cdef _Verified verified = _Verified.__new__(_Verified)
+    verified.header = header
+    verified.claims = claims
+    verified.settings = settings
+    return verified
 
 
 cdef _Verified _current_token():
@@ -2672,6 +2905,90 @@ cdef _Verified _current_token():
         _current_state()
         return None
     return getattr(request, _VERIFIED, None)
+
+
+# A scope-token (RFC 6749, section 3.3).
+cdef object _SCOPE_RE = _re.compile(r"[!#-\[\]-~]+")
+
+
+@_cython.final
+cdef class _Rules:
+    """What a route asks of a token, checked once, where the route is decorated."""
+
+    # By which type of token it is located, and which type it must be unless any will do.
+    cdef int kind
+    cdef bint any_type
+    cdef bint optional
+    cdef bint fresh
+    cdef bint skip_revocation
+    # None are set: those of the app.
+    cdef _Locations locations
+    cdef tuple location_names
+    cdef tuple scopes
+
+    def __cinit__(
+        self, optional=False, fresh=False, refresh=False, locations=None, verify_type=True,
+        skip_revocation_check=False, scopes=None
+    ):
+        self.optional = _read_rule("optional", optional)
+        self.fresh = _read_rule("fresh", fresh)
+        self.kind = _REFRESH if _read_rule("refresh", refresh) else _ACCESS
+        self.any_type = not _read_rule("verify_type", verify_type)
+        self.skip_revocation = _read_rule("skip_revocation_check", skip_revocation_check)
+        if self.fresh and self.kind == _REFRESH:
+            raise ValueError("fresh and refresh exclude each other: refresh tokens are never fresh")
+        if locations is not None:
+            accepts = ", ".join([f'"{name}"' for name in _LOCATIONS])
+            self.location_names = _read_rule_names("locations", locations, accepts)
+            for name in self.location_names:
+                if name not in _LOCATIONS:
+                    raise ValueError(f"locations must be one or several of {accepts}")
+            if len(set(self.location_names)) != len(self.location_names):
+                raise ValueError("locations must not name a location twice")
+            self.locations = _numbered_locations(self.location_names)
+        if scopes is not None:
+            self.scopes = _read_rule_names("scopes", scopes, "scope names")
+            for name in self.scopes:
+                if _SCOPE_RE.fullmatch(name) is None:
+                    raise ValueError(
+                        "scopes must be one or several names of printable ASCII, without white "
+                        'space, " and \\'
+                    )
+
+    def __repr__(self):
+        """How a route is protected, for a person: ``fresh access token, scopes: read``."""
+        words = "refresh token" if self.kind == _REFRESH else "access token"
+        if self.any_type:
+            words = "access or refresh token"
+        if self.fresh:
+            words = f"fresh {words}"
+        if self.optional:
+            words = f"optional {words}"
+        if self.location_names is not None:
+            words += f", in {' or '.join(self.location_names)}"
+        if self.scopes is not None:
+            words += f", scopes: {' '.join(self.scopes)}"
+        if self.skip_revocation:
+            words += ", not checked for revocation"
+        return words
+
+
+cdef bint _read_rule(str argument, object value) except -1:
+    if type(value) is not bool:
+        raise TypeError(f"{argument} must be True or False, not {value!r}")
+    return value
+
+
+cdef tuple _read_rule_names(str argument, object value, str accepts):
+    """One or several names, in an order that does not change from run to run."""
+    if isinstance(value, str):
+        return (str(value),)
+    names = list(value) if isinstance(value, (list, tuple, set, frozenset)) else [None]
+    if not names or not all([isinstance(name, str) for name in names]):
+        raise TypeError(
+            f"{argument} must be a string, or a sequence or a set of strings: {accepts}"
+        )
+    return tuple(sorted(names) if isinstance(value, (set, frozenset)) else names)
 
 
 cdef enum:
@@ -2699,12 +3016,15 @@ cdef class _Attempt:
     cdef _AppState state
     cdef _Settings settings
     cdef object request
+    cdef bint is_websocket
+    cdef _Rules rules
     cdef int kind
-    cdef bint optional
-    cdef bint fresh
+    cdef _Locations locations
+    cdef int location
     cdef int stage
     cdef int next_location
-    # Why the locations that were asked had no token; None while none was without.
+    # The names of the locations that had no token, and why; None while none was without.
+    cdef list asked
     cdef list missing
     cdef object foreign_header
     cdef object csrf_value
@@ -2715,7 +3035,9 @@ cdef class _Attempt:
     cdef object miss(self, str reason):
         """Note why a location has no token."""
         if self.missing is None:
+            self.asked = []
             self.missing = []
+        self.asked.append(_LOCATIONS[self.location])
         self.missing.append(reason)
         return _ABSENT
 
@@ -2737,18 +3059,37 @@ cdef class _Attempt:
             return self.locate()
         if self.stage == _DECODE:
             return _start_decoding(self)
-        callbacks = self.state.callbacks
         if self.stage == _REVOCATION:
+            if self.rules.skip_revocation:
+                return False
             return _ask_blacklist(
-                self.state, self.settings, self.token.claims, _TYPES[self.kind]
+                self.state, self.settings, self.token.header.parameters, self.token.claims,
+                self.token.claims["type"],
             )
         if self.stage == _CLAIMS:
-            if self.kind != _ACCESS or callbacks.claims_verification is None:
-                return True
-            return callbacks.claims_verification(self.token.claims[self.settings.user_claims_key])
+            return self.ask_about_claims()
+        return self.ask_for_user()
+
+    cdef object ask_about_claims(self):
+        cdef _Callbacks callbacks = self.state.callbacks
+        claims = self.token.claims
+        if callbacks.claims_verification is None:
+            return True
+        # Flask-JWT-Extended asks about tokens of both types, 0.1.0 about access tokens.
+        if callbacks.claims_verification_form == _WITH_HEADER:
+            return callbacks.claims_verification(dict(self.token.header.parameters), claims)
+        if claims["type"] != "access":
+            return True
+        return callbacks.claims_verification(claims[self.settings.user_claims_key])
+
+    cdef object ask_for_user(self):
+        cdef _Callbacks callbacks = self.state.callbacks
+        claims = self.token.claims
         if callbacks.user_loader is None:
             return True
-        return callbacks.user_loader(self.token.claims[self.settings.identity_claim_key])
+        if callbacks.user_loader_form == _WITH_HEADER:
+            return callbacks.user_loader(dict(self.token.header.parameters), claims)
+        return callbacks.user_loader(claims[self.settings.identity_claim_key])
 
     cdef int finish(self, value) except -1:
         if value is _ABSENT:
@@ -2775,39 +3116,52 @@ cdef class _Attempt:
 
     cdef object locate(self):
         """Ask the locations that are left, in their order; the first token found is final."""
-        cdef int location
-        while self.next_location < self.settings.location_count:
-            location = self.settings.locations[self.next_location]
+        while self.next_location < self.locations.count:
+            self.location = self.locations.items[self.next_location]
             self.next_location += 1
+            if self.location == (_JSON if self.is_websocket else _WEBSOCKET_PROTOCOL):
+                # A handshake has no body, and another request no subprotocols.
+                continue
             try:
-                if location == _HEADERS:
-                    found = _token_from_headers(self)
-                elif location == _COOKIES:
-                    found = _token_from_cookies(self)
-                elif location == _QUERY_STRING:
-                    found = _token_from_query_string(self)
-                else:
-                    found = _token_from_json(self)
+                found = self.look()
             except InvalidHeaderError:
-                if not self.optional:
+                if not self.rules.optional:
                     raise
-                self.stage = _DONE
-                return _ABSENT
+                return self.go_without()
             if found is not _ABSENT:
                 return found
-        if not self.optional:
+        if not self.rules.optional:
             raise self.nothing_found()
+        return self.go_without()
+
+    cdef object look(self):
+        if self.location == _HEADERS:
+            return _token_from_headers(self)
+        if self.location == _COOKIES:
+            return _token_from_cookies(self)
+        if self.location == _QUERY_STRING:
+            return _token_from_query_string(self)
+        if self.location == _JSON:
+            return _token_from_json(self)
+        return _token_from_websocket_protocol(self)
+
+    cdef object go_without(self):
+        """End the attempt: the request is let in without a token."""
+        setattr(self.request, _VERIFIED, _new_verified({}, {}, self.settings))
         self.stage = _DONE
         return _ABSENT
 
     cdef object nothing_found(self):
         if self.foreign_header is not None:
             return self.foreign_header
+        if self.missing is None:
+            # For example a WebSocket where only JSON bodies are looked into.
+            return NoAuthorizationError("Missing JWT: none of the locations applies here")
         if len(self.missing) == 1:
             return NoAuthorizationError(self.missing[0])
-        names = self.settings.token_location
         return NoAuthorizationError(
-            f"Missing JWT in {', '.join(names[:-1])} or {names[-1]} ({'; '.join(self.missing)})"
+            f"Missing JWT in {', '.join(self.asked[:-1])} or {self.asked[-1]} "
+            f"({'; '.join(self.missing)})"
         )
 
     cdef int finish_decoding(self, key) except -1:
@@ -2815,18 +3169,22 @@ cdef class _Attempt:
         claims = _verify_token(
             self.token, prepared, self.state, self.settings, self.csrf_value, False
         )
-        if claims["type"] != _TYPES[self.kind]:
+        if claims["type"] != _TYPES[self.kind] and not self.rules.any_type:
             raise self.refusal(WrongTokenError(f"Only {_TYPES[self.kind]} tokens are allowed"))
         return 0
 
     cdef int store(self) except -1:
-        self.verified = _Verified.__new__(_Verified)
-        self.verified.header = self.token.header.parameters
-        self.verified.claims = self.token.claims
-        self.verified.settings = self.settings
+        self.verified = _new_verified(
+            self.token.header.parameters, self.token.claims, self.settings
+        )
+        self.verified.location = _LOCATIONS[self.location]
         setattr(self.request, _VERIFIED, self.verified)
-        if self.fresh and not _is_fresh(self.token.claims["fresh"]):
+        if self.location == _WEBSOCKET_PROTOCOL:
+            _answer_subprotocol(self.request, self.settings.websocket_protocol)
+        if self.rules.fresh and not _is_fresh(self.token.claims):
             raise FreshTokenRequired("Fresh token required")
+        if self.rules.scopes is not None:
+            _verify_scopes(self.token.claims, self.settings, self.rules.scopes)
         return 0
 
     cdef object refusal(self, error):
@@ -2835,24 +3193,47 @@ cdef class _Attempt:
         return error
 
 
-cdef object _ask_blacklist(_AppState state, _Settings settings, dict claims, str token_type):
-    if not settings.blacklist_enabled:
+cdef object _ask_blacklist(
+    _AppState state, _Settings settings, dict header, dict claims, str token_type
+):
+    cdef _Callbacks callbacks = state.callbacks
+    cdef bint always = callbacks.blacklist_form == _WITH_HEADER
+    # token_in_blocklist_loader is Flask-JWT-Extended's, where registering is all it takes: a
+    # revoked token must not get in for want of an option that is not known there.
+    if not settings.blacklist_enabled and not always:
         return False
-    callback = state.callbacks.token_in_blacklist
-    if callback is None:
+    if callbacks.token_in_blacklist is None:
         raise RuntimeError(
             "JWT_BLACKLIST_ENABLED needs a callback: register one with token_in_blacklist_loader"
         )
     if token_type not in settings.blacklist_checks:
         return False
-    return callback(claims)
+    if always:
+        return callbacks.token_in_blacklist(dict(header), claims)
+    return callbacks.token_in_blacklist(claims)
 
 
-cdef bint _is_fresh(object fresh) except -1:
-    """Whether a ``fresh`` claim, a bool or the POSIX time of its end, holds now."""
-    if type(fresh) is bool:
-        return fresh
-    return fresh >= floor(_now())
+cdef int _verify_scopes(dict claims, _Settings settings, tuple required) except -1:
+    """Check that a token grants every scope (RFC 8693, section 4.2; RFC 9068, section 2.2.3)."""
+    granted = claims.get(settings.scope_claim, ())
+    if isinstance(granted, str):
+        granted = granted.split(" ")
+    elif not isinstance(granted, (list, tuple)):
+        raise JWTDecodeError(f"Missing or invalid claim: {settings.scope_claim}")
+    for name in required:
+        if name not in granted:
+            error = InsufficientScopeError("Insufficient scope")
+            error.required = required
+            raise error
+    return 0
+
+
+cdef bint _is_fresh(dict claims) except -1:
+    """Whether an access token is fresh now: its claim is a bool or the POSIX time of the end."""
+    fresh = claims.get("fresh", False)
+    if claims["type"] != "access":
+        return False
+    return fresh if type(fresh) is bool else fresh >= floor(_now())
 
 
 cdef object _start_decoding(_Attempt attempt):
@@ -2880,7 +3261,7 @@ cdef _PreparedKey _take_key(_AppState state, _Settings settings, _Token token, o
     return _chosen_verifying_key(state, settings, key, token.header.algorithm)
 
 
-cdef _Attempt _new_attempt(int kind, bint optional, bint fresh):
+cdef _Attempt _new_attempt(_Rules rules):
     """Begin to verify the current request; None if its method is exempt (CORS preflight)."""
     cdef _Attempt attempt
     app_context = _get_context(_CV_APP)
@@ -2893,9 +3274,10 @@ cdef _Attempt _new_attempt(int kind, bint optional, bint fresh):
     attempt.state = _state_in(app_context)
     attempt.settings = attempt.state.settings()
     attempt.request = request
-    attempt.kind = kind
-    attempt.optional = optional
-    attempt.fresh = fresh
+    attempt.is_websocket = type(request) is not _Request and isinstance(request, _Websocket)
+    attempt.rules = rules
+    attempt.kind = rules.kind
+    attempt.locations = rules.locations if rules.locations.count else attempt.settings.locations
     return attempt
 
 
@@ -2968,38 +3350,151 @@ def _default_encode_key_callback(identity):
     return _config.encode_key
 
 
+# --- Answers to refused requests -----------------------------------------------
+
+# By callback: what 0.1.0 answers, status and message, where None is the text of the exception; and
+# the code and the title of the problem details (RFC 9457), where None depends on the exception.
+cdef dict _ANSWERS = {
+    "unauthorized": (401, None, "token_missing", "Token missing"),
+    "invalid_token": (422, None, "token_invalid", "Token invalid"),
+    "expired_token": (401, "Token has expired", "token_expired", "Token expired"),
+    "revoked_token": (401, "Token has been revoked", "token_revoked", "Token revoked"),
+    "needs_fresh_token": (401, "Fresh token required", "token_not_fresh", "Token not fresh"),
+    "user_loader_error": (401, None, "user_not_found", "User not found"),
+    "verify_claims_failed": (
+        400, "User claims verification failed", "claims_refused", "Claims refused"
+    ),
+    "insufficient_scope": (403, "Insufficient scope", "insufficient_scope", "Insufficient scope"),
+}
+
+# The error codes of RFC 6750, section 3.1, for the codes of ours that are not its invalid_token. A
+# request without credentials gets a challenge without an error.
+cdef dict _CHALLENGE_ERRORS = {
+    "token_missing": None,
+    "csrf_missing": "invalid_request",
+    "csrf_mismatch": "invalid_request",
+    "origin_refused": "invalid_request",
+    "insufficient_scope": "insufficient_scope",
+}
+
+
+cdef tuple _describe(str name, error):
+    """Status and message of 0.1.0, code and title of a problem, for an error and its callback."""
+    status, message, code, title = _ANSWERS[name]
+    if isinstance(error, WebSocketOriginError):
+        status, code, title = 403, "origin_refused", "Origin refused"
+    elif isinstance(error, CSRFError):
+        code, title = "csrf_mismatch", "CSRF value wrong"
+        if str(error) == _MISSING_CSRF:
+            code, title = "csrf_missing", "CSRF value missing"
+    elif isinstance(error, InvalidHeaderError) and error._has_other_scheme:
+        # Credentials of another scheme are no token; 0.1.0 answers 422 to them all the same.
+        code, title = "token_missing", "Token missing"
+    elif isinstance(error, WrongTokenError):
+        code, title = "wrong_token_type", "Wrong type of token"
+    if name == "user_loader_error":
+        message = f"Error loading the user {get_jwt_identity()}"
+    return status, str(error) if message is None else message, code, title
+
+
+cdef object _default_answer(_AppState state, _Settings settings, str name, error):
+    """The body and the status that a refused request gets without a callback of the app."""
+    status, message, code, title = _describe(name, error)
+    if not settings.is_problem_format:
+        return {settings.error_msg_key: message}, status
+    if status == 422:
+        # RFC 6750, section 3.1, answers an invalid token with 401.
+        status = 401
+    problem = {
+        "type": f"urn:quart-jwt-extended:{code}",
+        "title": title,
+        "status": status,
+        "detail": message,
+        "code": code,
+    }
+    response = state.app.response_class(
+        state.app.json.dumps(problem), status=status, content_type="application/problem+json"
+    )
+    return response
+
+
+cdef int _add_challenge(object response, _Settings settings, str name, error) except -1:
+    """Add the WWW-Authenticate header (RFC 6750, section 3) that 401 and 403 must have."""
+    code = _describe(name, error)[2]
+    reason = _CHALLENGE_ERRORS.get(code, "invalid_token")
+    challenge = settings.header_type or "Bearer"
+    if reason is not None:
+        challenge += f' error="{reason}"'
+    if isinstance(error, InsufficientScopeError) and error.required:
+        challenge += f', scope="{" ".join(error.required)}"'
+    response.headers["WWW-Authenticate"] = challenge
+    return 0
+
+
+async def _answer(str name, error):
+    """Answer an error, with the refused token as the current one while a callback runs."""
+    cdef _AppState state = _current_state()
+    cdef _Settings settings = state.settings()
+    cdef _Verified before
+    request = _current_request()
+    callback = state.callbacks.answers.get(name)
+    claims = getattr(error, "jwt_data", None)
+    shown = request is not None and claims is not None
+    if shown:
+        before = getattr(request, _VERIFIED, None)
+        setattr(request, _VERIFIED, _new_verified(error.jwt_header, claims, settings))
+    try:
+        if callback is None:
+            result = _default_answer(state, settings, name, error)
+        else:
+            result = callback(error, get_raw_jwt_header(), get_raw_jwt())
+            if _is_awaitable(result):
+                result = await result
+        if not settings.www_authenticate:
+            return result
+        response = await state.app.make_response(result)
+        if response.status_code in (401, 403) and "WWW-Authenticate" not in response.headers:
+            _add_challenge(response, settings, name, error)
+        return response
+    finally:
+        if shown:
+            setattr(request, _VERIFIED, before)
+
+
 # -----------------------------------------------------------------------------
 # 13. JWTManager
 # -----------------------------------------------------------------------------
 
 @_cython.final
 cdef class _Callbacks:
-    """The callbacks of one manager. None stands for a default that costs nothing to skip."""
+    """The callbacks of one manager. None stands for a default that costs nothing to skip.
+
+    Some come in two forms: that of 0.1.0, and that of Flask-JWT-Extended, which takes the header
+    and the claims of the token.
+    """
 
     cdef object user_claims
+    cdef object additional_claims
     cdef object user_identity
     cdef object jwt_headers
     cdef object encode_key
     cdef object decode_key
     cdef object token_in_blacklist
+    cdef int blacklist_form
     cdef object claims_verification
+    cdef int claims_verification_form
     cdef object user_loader
-    cdef object expired_token
-    cdef object invalid_token
-    cdef object unauthorized
-    cdef object needs_fresh_token
-    cdef object revoked_token
-    cdef object user_loader_error
-    cdef object verify_claims_failed
+    cdef int user_loader_form
+    # By the names of _ANSWERS; each takes the error, and the header and the claims of the token.
+    cdef dict answers
 
     def __cinit__(self):
-        self.expired_token = _default_expired_token_callback
-        self.invalid_token = _default_invalid_token_callback
-        self.unauthorized = _default_unauthorized_callback
-        self.needs_fresh_token = _default_needs_fresh_token_callback
-        self.revoked_token = _default_revoked_token_callback
-        self.user_loader_error = _default_user_loader_error_callback
-        self.verify_claims_failed = _default_verify_claims_failed_callback
+        self.answers = {}
+
+
+cdef enum:
+    _PLAIN_FORM
+    _WITH_HEADER
 
 
 cdef bint _accepts(object callback, int count) except -1:
@@ -3027,27 +3522,33 @@ cdef int _verify_callback(object callback, str loader, int count) except -1:
     return 0
 
 
-async def _answer(callback, tuple arguments, error):
-    """Call an error callback, with the refused token as the current one while it runs."""
-    cdef _Verified verified
-    request = _current_request()
-    claims = getattr(error, "jwt_data", None)
-    shown = request is not None and claims is not None
-    if shown:
-        before = getattr(request, _VERIFIED, None)
-        verified = _Verified.__new__(_Verified)
-        verified.header = error.jwt_header
-        verified.claims = claims
-        verified.settings = _current_state().settings()
-        setattr(request, _VERIFIED, verified)
-    try:
-        response = callback(*arguments)
-        if _is_awaitable(response):
-            response = await response
-        return response
-    finally:
-        if shown:
-            setattr(request, _VERIFIED, before)
+cdef tuple _ANSWERED = (
+    (NoAuthorizationError, "unauthorized"),
+    (CSRFError, "unauthorized"),
+    (InvalidHeaderError, "invalid_token"),
+    (JWTDecodeError, "invalid_token"),
+    (WrongTokenError, "invalid_token"),
+    (_jwt.InvalidTokenError, "invalid_token"),
+    (_jwt.ExpiredSignatureError, "expired_token"),
+    (RevokedTokenError, "revoked_token"),
+    (FreshTokenRequired, "needs_fresh_token"),
+    (UserLoadError, "user_loader_error"),
+    (UserClaimsVerificationError, "verify_claims_failed"),
+    (InsufficientScopeError, "insufficient_scope"),
+)
+
+
+cdef int _choose_arity(object callback, str loader, tuple counts) except -1:
+    """How many arguments a callback takes: the first of ``counts`` that it can be called with."""
+    if not callable(callback):
+        raise TypeError(f"{loader} takes a function, not {type(callback).__name__}")
+    for count in counts:
+        if _accepts(callback, count):
+            return count
+    words = ("no arguments", "one argument", "two arguments")
+    raise TypeError(
+        f"The callback of {loader} must take {' or '.join([words[count] for count in counts])}"
+    )
 
 
 class JWTManager:
@@ -3055,67 +3556,40 @@ class JWTManager:
 
     :param app: the app to bind to at once; None to call :meth:`init_app` later, as an application
         factory does.
+    :param add_context_processor: whether templates get ``current_user``.
     """
 
-    def __init__(self, app=None):
+    def __init__(self, app=None, add_context_processor=False):
         self._callbacks = _Callbacks()
         if app is not None:
-            self.init_app(app)
+            self.init_app(app, add_context_processor)
 
-    def init_app(self, app):
+    def init_app(self, app, add_context_processor=False):
         """Bind this manager to an app: set the defaults of the options, register error handlers.
 
         A manager can be bound to several apps; each has its own options and keys. Binding another
-        manager to the same app replaces this one, as in 0.1.0.
+        manager to the same app replaces this one, as in 0.1.0. The command ``quart jwt routes``
+        lists the routes of the app with how they are protected.
 
         :param app: the Quart app.
+        :param add_context_processor: whether templates get ``current_user``.
         """
         app.extensions[_EXTENSION] = self
         app.extensions[_STATE] = _AppState(app, self._callbacks)
         for name, value in DEFAULTS.items():
             # A list is copied, since applications append to theirs.
             app.config.setdefault(name, value.copy() if isinstance(value, list) else value)
-        self._register_error_handlers(app)
+        for exception, name in _ANSWERED:
+            app.register_error_handler(exception, self._error_handler(name))
+        if add_context_processor:
+            app.context_processor(lambda: {"current_user": get_current_user()})
+        app.cli.add_command(_jwt_commands(app))
 
-    def _register_error_handlers(self, app):
-        cdef _Callbacks callbacks = self._callbacks
+    def _error_handler(self, name):
+        async def handle(error):
+            return await _answer(name, error)
 
-        async def no_authorization(error):
-            return await _answer(callbacks.unauthorized, (str(error),), error)
-
-        async def invalid_token(error):
-            return await _answer(callbacks.invalid_token, (str(error),), error)
-
-        async def expired_token(error):
-            claims = getattr(error, "jwt_data", {})
-            return await _answer(callbacks.expired_token, (claims,), error)
-
-        async def revoked_token(error):
-            return await _answer(callbacks.revoked_token, (), error)
-
-        async def needs_fresh_token(error):
-            return await _answer(callbacks.needs_fresh_token, (), error)
-
-        async def user_loader_error(error):
-            return await _answer(callbacks.user_loader_error, (get_jwt_identity(),), error)
-
-        async def claims_refused(error):
-            return await _answer(callbacks.verify_claims_failed, (), error)
-
-        for exception, handler in (
-            (NoAuthorizationError, no_authorization),
-            (CSRFError, no_authorization),
-            (InvalidHeaderError, invalid_token),
-            (JWTDecodeError, invalid_token),
-            (WrongTokenError, invalid_token),
-            (_jwt.InvalidTokenError, invalid_token),
-            (_jwt.ExpiredSignatureError, expired_token),
-            (RevokedTokenError, revoked_token),
-            (FreshTokenRequired, needs_fresh_token),
-            (UserLoadError, user_loader_error),
-            (UserClaimsVerificationError, claims_refused),
-        ):
-            app.register_error_handler(exception, handler)
+        return handle
 
     # --- Loaders: what goes into a token -------------------------------------
 
@@ -3129,6 +3603,20 @@ class JWTManager:
         """
         _verify_callback(callback, "user_claims_loader", 1)
         (<_Callbacks>self._callbacks).user_claims = callback
+        return callback
+
+    def additional_claims_loader(self, callback):
+        """Register the callback that adds claims to the top level of a new token.
+
+        As in Flask-JWT-Extended, and beside the user claims, which are one claim that holds a dict.
+
+        :param callback: takes the object passed to the creating function, returns a dict of claims
+            or None; a function or a coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with one argument.
+        """
+        _verify_callback(callback, "additional_claims_loader", 1)
+        (<_Callbacks>self._callbacks).additional_claims = callback
         return callback
 
     def user_identity_loader(self, callback):
@@ -3213,6 +3701,24 @@ class JWTManager:
         """
         _verify_callback(callback, "token_in_blacklist_loader", 1)
         (<_Callbacks>self._callbacks).token_in_blacklist = callback
+        (<_Callbacks>self._callbacks).blacklist_form = _PLAIN_FORM
+        return callback
+
+    def token_in_blocklist_loader(self, callback):
+        """Register the callback that says whether a token has been revoked, as Flask-JWT-Extended.
+
+        It takes the place of that of :meth:`token_in_blacklist_loader`, and is asked whatever
+        JWT_BLACKLIST_ENABLED says, for the types of token that are named in
+        JWT_BLACKLIST_TOKEN_CHECKS.
+
+        :param callback: takes the header and the claims of the token (dicts), returns True if it is
+            revoked; a function or a coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with two arguments.
+        """
+        _verify_callback(callback, "token_in_blocklist_loader", 2)
+        (<_Callbacks>self._callbacks).token_in_blacklist = callback
+        (<_Callbacks>self._callbacks).blacklist_form = _WITH_HEADER
         return callback
 
     def claims_verification_loader(self, callback):
@@ -3225,6 +3731,23 @@ class JWTManager:
         """
         _verify_callback(callback, "claims_verification_loader", 1)
         (<_Callbacks>self._callbacks).claims_verification = callback
+        (<_Callbacks>self._callbacks).claims_verification_form = _PLAIN_FORM
+        return callback
+
+    def token_verification_loader(self, callback):
+        """Register the callback that accepts or refuses a token, as Flask-JWT-Extended.
+
+        It takes the place of that of :meth:`claims_verification_loader`, and is asked about refresh
+        tokens, too.
+
+        :param callback: takes the header and the claims of the token (dicts), returns True if they
+            are good; a function or a coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with two arguments.
+        """
+        _verify_callback(callback, "token_verification_loader", 2)
+        (<_Callbacks>self._callbacks).claims_verification = callback
+        (<_Callbacks>self._callbacks).claims_verification_form = _WITH_HEADER
         return callback
 
     def user_loader_callback_loader(self, callback):
@@ -3238,6 +3761,22 @@ class JWTManager:
         """
         _verify_callback(callback, "user_loader_callback_loader", 1)
         (<_Callbacks>self._callbacks).user_loader = callback
+        (<_Callbacks>self._callbacks).user_loader_form = _PLAIN_FORM
+        return callback
+
+    def user_lookup_loader(self, callback):
+        """Register the callback that loads the user of a protected request, as Flask-JWT-Extended.
+
+        It takes the place of that of :meth:`user_loader_callback_loader`.
+
+        :param callback: takes the header and the claims of the token (dicts), returns the user, or
+            None if there is no such user; a function or a coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with two arguments.
+        """
+        _verify_callback(callback, "user_lookup_loader", 2)
+        (<_Callbacks>self._callbacks).user_loader = callback
+        (<_Callbacks>self._callbacks).user_loader_form = _WITH_HEADER
         return callback
 
     # --- Loaders: answers -----------------------------------------------------
@@ -3245,7 +3784,8 @@ class JWTManager:
     def unauthorized_loader(self, callback):
         """Register the callback that answers a request without a token, or with a wrong CSRF value.
 
-        The default answers 401 and ``{"msg": "<error description>"}``.
+        It also answers a WebSocket of a foreign origin. The default answers 401, or 403 to that,
+        and ``{"msg": "<error description>"}``.
 
         :param callback: takes the reason (a str), returns a response; a function or a coroutine
             function.
@@ -3253,7 +3793,7 @@ class JWTManager:
         :raises TypeError: it cannot be called with one argument.
         """
         _verify_callback(callback, "unauthorized_loader", 1)
-        (<_Callbacks>self._callbacks).unauthorized = callback
+        self._set_answer("unauthorized", lambda error, header, claims: callback(str(error)))
         return callback
 
     def invalid_token_loader(self, callback):
@@ -3267,7 +3807,7 @@ class JWTManager:
         :raises TypeError: it cannot be called with one argument.
         """
         _verify_callback(callback, "invalid_token_loader", 1)
-        (<_Callbacks>self._callbacks).invalid_token = callback
+        self._set_answer("invalid_token", lambda error, header, claims: callback(str(error)))
         return callback
 
     def expired_token_loader(self, callback):
@@ -3275,24 +3815,25 @@ class JWTManager:
 
         The default answers 401 and ``{"msg": "Token has expired"}``.
 
-        :param callback: takes the claims of the token (a dict), returns a response; a function or a
-            coroutine function. The form without an argument is deprecated.
+        :param callback: takes the claims of the token (a dict), or its header and its claims as in
+            Flask-JWT-Extended, returns a response; a function or a coroutine function. The form
+            without an argument is deprecated.
         :return: the callback.
-        :raises TypeError: it cannot be called with one argument or none.
+        :raises TypeError: it cannot be called with two arguments, one or none.
         """
-        adapted = callback
-        if callable(callback) and not _accepts(callback, 1) and _accepts(callback, 0):
+        count = _choose_arity(callback, "expired_token_loader", (1, 2, 0))
+        if count == 0:
             _warnings.warn(
                 "The callback of expired_token_loader should take the claims of the expired token; "
                 "the form without an argument is deprecated",
                 DeprecationWarning,
             )
 
-            def adapted(expired_token):
-                return callback()
+        def answer(error, header, claims):
+            # Raised by an application, it comes without a token.
+            return callback(*((), (claims,), (header, claims))[count])
 
-        _verify_callback(adapted, "expired_token_loader", 1)
-        (<_Callbacks>self._callbacks).expired_token = adapted
+        self._set_answer("expired_token", answer)
         return callback
 
     def needs_fresh_token_loader(self, callback):
@@ -3300,12 +3841,17 @@ class JWTManager:
 
         The default answers 401 and ``{"msg": "Fresh token required"}``.
 
-        :param callback: takes no arguments, returns a response; a function or a coroutine function.
+        :param callback: takes no arguments, or the header and the claims of the token (dicts) as in
+            Flask-JWT-Extended, returns a response; a function or a coroutine function.
         :return: the callback.
-        :raises TypeError: it cannot be called without arguments.
+        :raises TypeError: it cannot be called without arguments, nor with two.
         """
-        _verify_callback(callback, "needs_fresh_token_loader", 0)
-        (<_Callbacks>self._callbacks).needs_fresh_token = callback
+        count = _choose_arity(callback, "needs_fresh_token_loader", (0, 2))
+
+        def answer(error, header, claims):
+            return callback(*((header, claims) if count else ()))
+
+        self._set_answer("needs_fresh_token", answer)
         return callback
 
     def revoked_token_loader(self, callback):
@@ -3313,12 +3859,17 @@ class JWTManager:
 
         The default answers 401 and ``{"msg": "Token has been revoked"}``.
 
-        :param callback: takes no arguments, returns a response; a function or a coroutine function.
+        :param callback: takes no arguments, or the header and the claims of the token (dicts) as in
+            Flask-JWT-Extended, returns a response; a function or a coroutine function.
         :return: the callback.
-        :raises TypeError: it cannot be called without arguments.
+        :raises TypeError: it cannot be called without arguments, nor with two.
         """
-        _verify_callback(callback, "revoked_token_loader", 0)
-        (<_Callbacks>self._callbacks).revoked_token = callback
+        count = _choose_arity(callback, "revoked_token_loader", (0, 2))
+
+        def answer(error, header, claims):
+            return callback(*((header, claims) if count else ()))
+
+        self._set_answer("revoked_token", answer)
         return callback
 
     def user_loader_error_loader(self, callback):
@@ -3331,7 +3882,27 @@ class JWTManager:
         :raises TypeError: it cannot be called with one argument.
         """
         _verify_callback(callback, "user_loader_error_loader", 1)
-        (<_Callbacks>self._callbacks).user_loader_error = callback
+
+        def answer(error, header, claims):
+            return callback(get_jwt_identity())
+
+        self._set_answer("user_loader_error", answer)
+        return callback
+
+    def user_lookup_error_loader(self, callback):
+        """Register the callback that answers when the user was not found, as Flask-JWT-Extended.
+
+        It takes the place of that of :meth:`user_loader_error_loader`.
+
+        :param callback: takes the header and the claims of the token (dicts), returns a response; a
+            function or a coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with two arguments.
+        """
+        _verify_callback(callback, "user_lookup_error_loader", 2)
+        self._set_answer(
+            "user_loader_error", lambda error, header, claims: callback(header, claims)
+        )
         return callback
 
     def claims_verification_failed_loader(self, callback):
@@ -3344,8 +3915,45 @@ class JWTManager:
         :raises TypeError: it cannot be called without arguments.
         """
         _verify_callback(callback, "claims_verification_failed_loader", 0)
-        (<_Callbacks>self._callbacks).verify_claims_failed = callback
+        self._set_answer("verify_claims_failed", lambda error, header, claims: callback())
         return callback
+
+    def token_verification_failed_loader(self, callback):
+        """Register the callback that answers when the token was refused, as Flask-JWT-Extended.
+
+        It takes the place of that of :meth:`claims_verification_failed_loader`.
+
+        :param callback: takes the header and the claims of the token (dicts), returns a response; a
+            function or a coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with two arguments.
+        """
+        _verify_callback(callback, "token_verification_failed_loader", 2)
+        self._set_answer(
+            "verify_claims_failed", lambda error, header, claims: callback(header, claims)
+        )
+        return callback
+
+    def insufficient_scope_loader(self, callback):
+        """Register the callback that answers a token that lacks a scope the endpoint asks for.
+
+        The default answers 403 and ``{"msg": "Insufficient scope"}``.
+
+        :param callback: takes the tuple of scopes that the endpoint asks for and the claims of the
+            token (a dict), returns a response; a function or a coroutine function.
+        :return: the callback.
+        :raises TypeError: it cannot be called with two arguments.
+        """
+        _verify_callback(callback, "insufficient_scope_loader", 2)
+        self._set_answer(
+            "insufficient_scope", lambda error, header, claims: callback(error.required, claims)
+        )
+        return callback
+
+    # --- Private ----------------------------------------------------------------
+
+    def _set_answer(self, name, callback):
+        (<_Callbacks>self._callbacks).answers[name] = callback
 
 
 # -----------------------------------------------------------------------------
@@ -3411,11 +4019,14 @@ cdef long long _moment_after(double now, object lifetime) except? -1:
 
 cdef dict _new_claims(
     int kind, object identity, object fresh, object lifetime, object user_claims, bint csrf,
-    str identity_claim_key, str user_claims_key, object issuer
+    str identity_claim_key, str user_claims_key, object issuer, object audience, bint with_nbf
 ):
     """The claims of a new token, in the order of 0.1.0."""
     cdef double now = _now()
-    cdef dict claims = {"iat": <long long>now, "nbf": <long long>now, "jti": _new_uuid()}
+    cdef dict claims = {"iat": <long long>now}
+    if with_nbf:
+        claims["nbf"] = <long long>now
+    claims["jti"] = _new_uuid()
     if lifetime is not False:
         claims["exp"] = _moment_after(now, _lifetime(lifetime))
     claims[identity_claim_key] = identity
@@ -3430,11 +4041,14 @@ cdef dict _new_claims(
         claims["csrf"] = _new_uuid()
     if issuer is not None:
         claims["iss"] = issuer
+    if audience is not None:
+        claims["aud"] = audience
     return claims
 
 
 cdef enum:
     _ASK_CLAIMS
+    _ASK_ADDITIONAL_CLAIMS
     _ASK_HEADERS
     _ASK_IDENTITY
     _ASK_KEY
@@ -3444,7 +4058,7 @@ cdef enum:
 @_cython.final
 @_cython.freelist(8)
 cdef class _Creation:
-    """One token in the making: four questions to the callbacks, then the encoding.
+    """One token in the making: five questions to the callbacks, then the encoding.
 
     The caller puts the questions in their order, awaits the answers if it can, and hands them over.
     """
@@ -3457,6 +4071,10 @@ cdef class _Creation:
     cdef object lifetime
     cdef object user_claims
     cdef object headers
+    # What the call adds to what the loaders give.
+    cdef object additional_claims
+    cdef object additional_headers
+    cdef object loaded_claims
     cdef object identity
     cdef object key
 
@@ -3468,6 +4086,10 @@ cdef class _Creation:
             if self.kind == _REFRESH and not self.settings.user_claims_in_refresh_token:
                 return None
             return callbacks.user_claims(self.subject)
+        if question == _ASK_ADDITIONAL_CLAIMS:
+            if callbacks.additional_claims is None:
+                return None
+            return callbacks.additional_claims(self.subject)
         if question == _ASK_HEADERS:
             if self.headers is not None or callbacks.jwt_headers is None:
                 return self.headers
@@ -3483,6 +4105,8 @@ cdef class _Creation:
     cdef int take(self, int question, object answer) except -1:
         if question == _ASK_CLAIMS:
             self.user_claims = answer
+        elif question == _ASK_ADDITIONAL_CLAIMS:
+            self.loaded_claims = answer
         elif question == _ASK_HEADERS:
             self.headers = answer
         elif question == _ASK_IDENTITY:
@@ -3493,14 +4117,22 @@ cdef class _Creation:
 
     cdef str encode(self):
         cdef _Settings settings = self.settings
+        if self.additional_headers is not None:
+            _verify_dict("additional_headers", self.additional_headers)
+            _verify_new_headers(self.headers)
+            self.headers = {**(self.headers or {}), **self.additional_headers}
         self.verify()
         if self.lifetime is None:
             self.lifetime = settings.lifetimes[self.kind]
         claims = _new_claims(
             self.kind, self.identity, self.fresh, self.lifetime, self.user_claims,
             settings.csrf_protect, settings.identity_claim_key, settings.user_claims_key,
-            settings.encode_issuer,
+            settings.encode_issuer, settings.encode_audience, settings.encode_nbf,
         )
+        if self.loaded_claims is not None:
+            _add_claims(claims, self.loaded_claims)
+        if self.additional_claims is not None:
+            _add_claims(claims, self.additional_claims)
         name = settings.algorithm
         if self.headers and self.headers.get("alg"):
             name = self.headers["alg"]
@@ -3524,14 +4156,51 @@ cdef class _Creation:
         if isinstance(self.lifetime, bool) and self.lifetime is not False:
             raise TypeError("expires_delta must be a timedelta, an int (seconds), False or None")
         _verify_new_headers(self.headers)
+        if self.loaded_claims is not None:
+            _verify_additional_claims(
+                "additional_claims_loader", self.loaded_claims, self.settings.identity_claim_key
+            )
+        if self.additional_claims is not None:
+            _verify_additional_claims(
+                "additional_claims", self.additional_claims, self.settings.identity_claim_key
+            )
         return 0
+
+
+cdef int _verify_dict(str argument, object value) except -1:
+    if not isinstance(value, dict):
+        raise TypeError(f"{argument} must be a dict or None, not {type(value).__name__}")
+    return 0
+
+
+cdef int _verify_additional_claims(
+    str origin, object claims, str identity_claim_key
+) except -1:
+    """Refuse claims that an argument of its own, or nothing but the extension, may set."""
+    _verify_dict(origin, claims)
+    for name in ("type", "fresh", "csrf", identity_claim_key):
+        if name in claims:
+            raise ValueError(f'{origin} must not hold "{name}", which the extension sets')
+    for name in ("exp", "nbf", "iat"):
+        if name in claims and not isinstance(claims[name], _datetime.datetime):
+            if not _is_number(claims[name]):
+                raise TypeError(f'{origin}: "{name}" must be a number or a datetime')
+    return 0
+
+
+cdef int _add_claims(dict claims, dict additional) except -1:
+    """Put additional claims into those of a new token; times become numbers, as in PyJWT."""
+    for name, value in additional.items():
+        if name in ("exp", "nbf", "iat") and isinstance(value, _datetime.datetime):
+            value = _calendar.timegm(value.utctimetuple())
+        claims[name] = value
+    return 0
 
 
 cdef int _verify_new_headers(object headers) except -1:
     if headers is None:
         return 0
-    if not isinstance(headers, dict):
-        raise TypeError(f"headers must be a dict or None, not {type(headers).__name__}")
+    _verify_dict("headers", headers)
     if "kid" in headers and not isinstance(headers["kid"], str):
         raise TypeError('The "kid" header must be a string (RFC 7515, section 4.1.4)')
     if headers.get("alg") and headers["alg"] not in _ALGORITHMS:
@@ -3541,7 +4210,10 @@ cdef int _verify_new_headers(object headers) except -1:
     return 0
 
 
-cdef _Creation _new_creation(int kind, identity, fresh, expires_delta, user_claims, headers):
+cdef _Creation _new_creation(
+    int kind, identity, fresh, expires_delta, user_claims, headers, additional_claims,
+    additional_headers
+):
     cdef _Creation creation = _Creation.__new__(_Creation)
     creation.state = _current_state()
     creation.settings = creation.state.settings()
@@ -3551,6 +4223,8 @@ cdef _Creation _new_creation(int kind, identity, fresh, expires_delta, user_clai
     creation.lifetime = expires_delta
     creation.user_claims = user_claims
     creation.headers = headers
+    creation.additional_claims = additional_claims
+    creation.additional_headers = additional_headers
     return creation
 
 
@@ -3582,7 +4256,10 @@ async def _create_token_async(_Creation creation):
     return creation.encode()
 
 
-def create_access_token(identity, fresh=False, expires_delta=None, user_claims=None, headers=None):
+def create_access_token(
+    identity, fresh=False, expires_delta=None, user_claims=None, headers=None,
+    additional_claims=None, additional_headers=None
+):
     """Create an access token.
 
     :param identity: who the token is for: any JSON serialisable value, or any object if a
@@ -3592,28 +4269,44 @@ def create_access_token(identity, fresh=False, expires_delta=None, user_claims=N
         adds to a datetime, or False for ever. None takes JWT_ACCESS_TOKEN_EXPIRES.
     :param user_claims: JSON serialisable claims, in place of those of the user_claims_loader.
     :param headers: dict of header parameters, in place of those of the additional_headers_loader.
+    :param additional_claims: dict of claims for the top level of the token, over those of the
+        additional_claims_loader.
+    :param additional_headers: dict of header parameters, over ``headers`` or those of the
+        additional_headers_loader.
     :return: the encoded token.
     :raises TypeError: an argument has a wrong type or is not JSON serialisable, or the identity is
         not a string while it goes into ``sub`` and JWT_VERIFY_SUB is True.
+    :raises ValueError: a header is not supported, or ``additional_claims`` holds ``type``,
+        ``fresh``, ``csrf`` or the identity.
     :raises RuntimeError: there is no app context, an option or a key is wrong, or a callback is
         async; then use :func:`create_access_token_async`.
     """
-    creation = _new_creation(_ACCESS, identity, fresh, expires_delta, user_claims, headers)
+    creation = _new_creation(
+        _ACCESS, identity, fresh, expires_delta, user_claims, headers, additional_claims,
+        additional_headers,
+    )
     return _create_token(creation, "create_access_token_async")
 
 
 async def create_access_token_async(
-    identity, fresh=False, expires_delta=None, user_claims=None, headers=None
+    identity, fresh=False, expires_delta=None, user_claims=None, headers=None,
+    additional_claims=None, additional_headers=None
 ):
     """Create an access token, awaiting the callbacks that are async.
 
     Parameters, result and errors are those of :func:`create_access_token`.
     """
-    creation = _new_creation(_ACCESS, identity, fresh, expires_delta, user_claims, headers)
+    creation = _new_creation(
+        _ACCESS, identity, fresh, expires_delta, user_claims, headers, additional_claims,
+        additional_headers,
+    )
     return await _create_token_async(creation)
 
 
-def create_refresh_token(identity, expires_delta=None, user_claims=None, headers=None):
+def create_refresh_token(
+    identity, expires_delta=None, user_claims=None, headers=None, additional_claims=None,
+    additional_headers=None
+):
     """Create a refresh token.
 
     :param identity: who the token is for, as for :func:`create_access_token`.
@@ -3622,21 +4315,33 @@ def create_refresh_token(identity, expires_delta=None, user_claims=None, headers
     :param user_claims: JSON serialisable claims. None takes those of the user_claims_loader if
         JWT_CLAIMS_IN_REFRESH_TOKEN is True, else none.
     :param headers: dict of header parameters, in place of those of the additional_headers_loader.
+    :param additional_claims: as for :func:`create_access_token`.
+    :param additional_headers: as for :func:`create_access_token`.
     :return: the encoded token.
     :raises TypeError: as :func:`create_access_token`.
+    :raises ValueError: as :func:`create_access_token`.
     :raises RuntimeError: as :func:`create_access_token`; the awaitable twin is
         :func:`create_refresh_token_async`.
     """
-    creation = _new_creation(_REFRESH, identity, None, expires_delta, user_claims, headers)
+    creation = _new_creation(
+        _REFRESH, identity, None, expires_delta, user_claims, headers, additional_claims,
+        additional_headers,
+    )
     return _create_token(creation, "create_refresh_token_async")
 
 
-async def create_refresh_token_async(identity, expires_delta=None, user_claims=None, headers=None):
+async def create_refresh_token_async(
+    identity, expires_delta=None, user_claims=None, headers=None, additional_claims=None,
+    additional_headers=None
+):
     """Create a refresh token, awaiting the callbacks that are async.
 
     Parameters, result and errors are those of :func:`create_refresh_token`.
     """
-    creation = _new_creation(_REFRESH, identity, None, expires_delta, user_claims, headers)
+    creation = _new_creation(
+        _REFRESH, identity, None, expires_delta, user_claims, headers, additional_claims,
+        additional_headers,
+    )
     return await _create_token_async(creation)
 
 
@@ -3741,6 +4446,46 @@ def get_raw_jwt_header():
     return {} if token is None else dict(token.header)
 
 
+cdef _Verified _verified_token(str function):
+    """The token of the current request, which must have been verified or let in without one."""
+    token = _current_token()
+    if token is None:
+        raise RuntimeError(
+            f"{function}() needs a verified request: protect the view with jwt_required, or await "
+            "verify_jwt_in_request() before"
+        )
+    return token
+
+
+def get_jwt():
+    """Return all claims of the token of the current request, as Flask-JWT-Extended.
+
+    :return: the dict of claims, {} if the request was let in without a token.
+    :raises RuntimeError: the request was not verified, or there is no app context.
+    """
+    return _verified_token("get_jwt").claims
+
+
+def get_jwt_header():
+    """Return the header of the token of the current request, as Flask-JWT-Extended.
+
+    :return: a dict of header parameters, {} if the request was let in without a token.
+    :raises RuntimeError: the request was not verified, or there is no app context.
+    """
+    return dict(_verified_token("get_jwt_header").header)
+
+
+def get_jwt_request_location():
+    """Return where the token of the current request was found.
+
+    :return: one of the names that JWT_TOKEN_LOCATION takes, None if the request was let in without
+        a token, or not verified.
+    :raises RuntimeError: there is no app context.
+    """
+    token = _current_token()
+    return None if token is None else token.location
+
+
 def get_jwt_identity():
     """Return the identity of the token of the current request.
 
@@ -3764,8 +4509,8 @@ def get_jwt_claims():
 def get_current_user():
     """Return the user of the current request.
 
-    :return: what the user_loader_callback_loader's callback returned, None without one or if no
-        token was verified.
+    :return: what the callback of user_loader_callback_loader or user_lookup_loader returned, None
+        without one or if no token was verified.
     :raises RuntimeError: there is no app context.
     """
     token = _current_token()
@@ -3783,25 +4528,47 @@ cdef _Settings _cookie_settings(str function):
     return settings
 
 
+# What browsers keep of a cookie, name, value and attributes together (RFC 6265, section 6.1); they
+# drop a longer one, silently.
+cdef Py_ssize_t _COOKIE_SIZE = 4096
+
+
 cdef int _set_cookie(
-    object response, _Settings settings, str name, object path, bint httponly, str value, dict life
+    object response, _Settings settings, str name, object path, bint httponly, str value,
+    object domain, dict life
 ) except -1:
-    """Set one cookie; ``life`` is its max_age (seconds), or the expires that clears it."""
-    response.set_cookie(
-        name,
-        value=value,
-        secure=settings.cookie_secure,
-        httponly=httponly,
-        domain=settings.cookie_domain,
-        path=path,
-        samesite=settings.cookie_samesite,
+    """Set one cookie; ``life`` is its max_age (seconds), or the expires that clears it.
+
+    What clears a cookie has the very attributes of what set it, else it is another cookie.
+    """
+    attributes = {
+        "value": value,
+        "secure": settings.cookie_secure,
+        "httponly": httponly,
+        "domain": settings.cookie_domain if domain is None else domain,
+        "path": path,
+        "samesite": settings.cookie_samesite,
         **life,
-    )
+    }
+    if settings.cookie_partitioned:
+        attributes["partitioned"] = True
+    if domain is not None and name.lower().startswith("__host-"):
+        raise ValueError(f"The cookie {name!r} must have no domain: its name begins with __Host-")
+    # Not set_cookie, which would dump it again, and warn three bytes before browsers drop it.
+    cookie = _dump_cookie(name, **attributes, max_size=0)
+    size = len(cookie)
+    if size > _COOKIE_SIZE:
+        raise ValueError(
+            f"The cookie {name!r} would take {size} bytes; browsers drop cookies of more than "
+            f"{_COOKIE_SIZE}, name and attributes included: put fewer claims into the token"
+        )
+    response.headers.add("Set-Cookie", cookie)
     return 0
 
 
 cdef int _set_cookies(
-    object response, _Settings settings, int kind, object encoded_token, object max_age
+    object response, _Settings settings, int kind, object encoded_token, object max_age,
+    object domain
 ) except -1:
     """Set the cookie of a token and, if they are wanted, the one with its CSRF value."""
     life = {"max_age": settings.cookie_max_age() if max_age is None else max_age}
@@ -3815,30 +4582,31 @@ cdef int _set_cookies(
         encoded_token = encoded_token.decode("ascii")
     _set_cookie(
         response, settings, settings.cookie_names[kind], settings.cookie_paths[kind], True,
-        encoded_token, life,
+        encoded_token, domain, life,
     )
     if with_csrf:
         _set_cookie(
             response, settings, settings.csrf_cookie_names[kind], settings.csrf_cookie_paths[kind],
-            False, csrf_value, life,
+            False, csrf_value, domain, life,
         )
     return 0
 
 
-cdef int _unset_cookies(object response, _Settings settings, int kind) except -1:
+cdef int _unset_cookies(object response, _Settings settings, int kind, object domain) except -1:
     life = {"expires": 0}
     _set_cookie(
-        response, settings, settings.cookie_names[kind], settings.cookie_paths[kind], True, "", life
+        response, settings, settings.cookie_names[kind], settings.cookie_paths[kind], True, "",
+        domain, life,
     )
     if settings.csrf_protect and settings.csrf_in_cookies:
         _set_cookie(
             response, settings, settings.csrf_cookie_names[kind], settings.csrf_cookie_paths[kind],
-            False, "", life,
+            False, "", domain, life,
         )
     return 0
 
 
-def set_access_cookies(response, encoded_access_token, max_age=None):
+def set_access_cookies(response, encoded_access_token, max_age=None, domain=None):
     """Put an access token, and its CSRF value if protection is on, into cookies of a response.
 
     The token's cookie is HttpOnly; the CSRF cookie, set if JWT_CSRF_IN_COOKIES is True, can be read
@@ -3847,54 +4615,61 @@ def set_access_cookies(response, encoded_access_token, max_age=None):
     :param response: the Quart response.
     :param encoded_access_token: the token from :func:`create_access_token`.
     :param max_age: how long the cookies last, in seconds; None follows JWT_SESSION_COOKIE.
+    :param domain: the domain of the cookies; None takes JWT_COOKIE_DOMAIN.
     :raises RuntimeWarning: cookies are not in JWT_TOKEN_LOCATION.
     :raises JWTDecodeError: CSRF protection is on and the token carries no CSRF value.
+    :raises ValueError: a cookie would be larger than the 4096 bytes that browsers keep, or may have
+        no domain.
     :raises RuntimeError: there is no app context, or an option is wrong.
     """
     settings = _cookie_settings("set_access_cookies")
-    _set_cookies(response, settings, _ACCESS, encoded_access_token, max_age)
+    _set_cookies(response, settings, _ACCESS, encoded_access_token, max_age, domain)
 
 
-def set_refresh_cookies(response, encoded_refresh_token, max_age=None):
+def set_refresh_cookies(response, encoded_refresh_token, max_age=None, domain=None):
     """Put a refresh token, and its CSRF value if protection is on, into cookies of a response.
 
     :param response: the Quart response.
     :param encoded_refresh_token: the token from :func:`create_refresh_token`.
     :param max_age: how long the cookies last, in seconds; None follows JWT_SESSION_COOKIE.
+    :param domain: the domain of the cookies; None takes JWT_COOKIE_DOMAIN.
     :raises: as :func:`set_access_cookies`.
     """
     settings = _cookie_settings("set_refresh_cookies")
-    _set_cookies(response, settings, _REFRESH, encoded_refresh_token, max_age)
+    _set_cookies(response, settings, _REFRESH, encoded_refresh_token, max_age, domain)
 
 
-def unset_jwt_cookies(response):
+def unset_jwt_cookies(response, domain=None):
     """Remove the cookies of both tokens, and their CSRF cookies, in a response.
 
     :param response: the Quart response.
+    :param domain: the domain that the cookies were set with; None takes JWT_COOKIE_DOMAIN.
     :raises RuntimeWarning: cookies are not in JWT_TOKEN_LOCATION.
     :raises RuntimeError: there is no app context, or an option is wrong.
     """
     settings = _cookie_settings("unset_jwt_cookies")
-    _unset_cookies(response, settings, _ACCESS)
-    _unset_cookies(response, settings, _REFRESH)
+    _unset_cookies(response, settings, _ACCESS, domain)
+    _unset_cookies(response, settings, _REFRESH, domain)
 
 
-def unset_access_cookies(response):
+def unset_access_cookies(response, domain=None):
     """Remove the cookie of the access token, and its CSRF cookie, in a response.
 
     :param response: the Quart response.
+    :param domain: as for :func:`unset_jwt_cookies`.
     :raises: as :func:`unset_jwt_cookies`.
     """
-    _unset_cookies(response, _cookie_settings("unset_access_cookies"), _ACCESS)
+    _unset_cookies(response, _cookie_settings("unset_access_cookies"), _ACCESS, domain)
 
 
-def unset_refresh_cookies(response):
+def unset_refresh_cookies(response, domain=None):
     """Remove the cookie of the refresh token, and its CSRF cookie, in a response.
 
     :param response: the Quart response.
+    :param domain: as for :func:`unset_jwt_cookies`.
     :raises: as :func:`unset_jwt_cookies`.
     """
-    _unset_cookies(response, _cookie_settings("unset_refresh_cookies"), _REFRESH)
+    _unset_cookies(response, _cookie_settings("unset_refresh_cookies"), _REFRESH, domain)
 
 
 # -----------------------------------------------------------------------------
@@ -3904,22 +4679,50 @@ def unset_refresh_cookies(response):
 # --- Verify functions ---------------------------------------------------------
 
 async def _verify(_Attempt attempt):
-    if attempt is not None:
-        pending = attempt.advance()
-        while pending is not None:
-            pending = attempt.resume(await pending)
+    """Run an attempt to its end; return header and claims, None without a token."""
+    if attempt is None:
+        return None
+    pending = attempt.advance()
+    while pending is not None:
+        pending = attempt.resume(await pending)
+    if attempt.verified is None:
+        return None
+    return dict(attempt.verified.header), attempt.verified.claims
 
 
-async def verify_jwt_in_request():
-    """Require a valid access token in the current request.
+async def verify_jwt_in_request(
+    optional=False, fresh=False, refresh=False, locations=None, verify_type=True,
+    skip_revocation_check=False, scopes=None
+):
+    """Verify the token of the current request or WebSocket.
 
-    :raises NoAuthorizationError: there is none.
+    :param optional: let a request without a token, or with a malformed header, in as well.
+    :param fresh: require a fresh access token.
+    :param refresh: look for, and require, a refresh token instead of an access token.
+    :param locations: one or several of the names that JWT_TOKEN_LOCATION takes, in its place.
+    :param verify_type: False accepts access and refresh tokens.
+    :param skip_revocation_check: do not ask whether the token has been revoked.
+    :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
+    :return: the header and the claims (dicts), None if there was no token, or the method is exempt.
+    :raises TypeError: an argument has a wrong type.
+    :raises ValueError: a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
+        ``fresh`` and ``refresh`` are both True.
+    :raises NoAuthorizationError: there is no token.
     :raises jwt.InvalidTokenError: it is invalid; the exceptions are those of :func:`decode_token`.
-    :raises JWTExtendedException: its subclasses say what else is wrong: header, CSRF value, type,
-        revocation, user claims, user.
+    :raises JWTExtendedException: its subclasses say what else is wrong: header, CSRF value, origin,
+        type, revocation, freshness, scope, user claims, user.
     :raises RuntimeError: there is no request, or an option or a key is wrong.
     """
-    await _verify(_new_attempt(_ACCESS, False, False))
+    cdef _Rules rules = _DEFAULT_RULES
+    is_default = (
+        optional is False and fresh is False and refresh is False and locations is None
+        and verify_type is True and skip_revocation_check is False and scopes is None
+    )
+    if not is_default:
+        rules = _Rules(
+            optional, fresh, refresh, locations, verify_type, skip_revocation_check, scopes
+        )
+    return await _verify(_new_attempt(rules))
 
 
 async def verify_jwt_in_request_optional():
@@ -3929,7 +4732,7 @@ async def verify_jwt_in_request_optional():
 
     :raises: as :func:`verify_jwt_in_request`, but for NoAuthorizationError and InvalidHeaderError.
     """
-    await _verify(_new_attempt(_ACCESS, True, False))
+    await _verify(_new_attempt(_OPTIONAL_RULES))
 
 
 async def verify_fresh_jwt_in_request():
@@ -3938,7 +4741,7 @@ async def verify_fresh_jwt_in_request():
     :raises FreshTokenRequired: the token is valid but not fresh.
     :raises: as :func:`verify_jwt_in_request`.
     """
-    await _verify(_new_attempt(_ACCESS, False, True))
+    await _verify(_new_attempt(_FRESH_RULES))
 
 
 async def verify_jwt_refresh_token_in_request():
@@ -3946,12 +4749,24 @@ async def verify_jwt_refresh_token_in_request():
 
     :raises: as :func:`verify_jwt_in_request`.
     """
-    await _verify(_new_attempt(_REFRESH, False, False))
+    await _verify(_new_attempt(_REFRESH_RULES))
+
+
+# The rules of the shorthands.
+cdef _Rules _DEFAULT_RULES = _Rules()
+cdef _Rules _OPTIONAL_RULES = _Rules(optional=True)
+cdef _Rules _FRESH_RULES = _Rules(fresh=True)
+cdef _Rules _REFRESH_RULES = _Rules(refresh=True)
 
 
 # --- Decorators ---------------------------------------------------------------
 
-cdef object _protect(fn, int kind, bint optional, bint fresh):
+# How a view says what it asks for: its rules, or None if it is exempt from those of its app.
+# functools.wraps hands the attribute on to whatever is wrapped around the view.
+cdef str _VIEW_RULES = "_jwt_extended_rules"
+
+
+cdef object _guard(fn, _Rules rules):
     """Wrap a view in a coroutine function that verifies the request first.
 
     It must be one: Quart runs any other wrapper in a thread.
@@ -3960,7 +4775,7 @@ cdef object _protect(fn, int kind, bint optional, bint fresh):
 
     @_functools.wraps(fn)
     async def wrapper(*args, **kwargs):
-        cdef _Attempt attempt = _new_attempt(kind, optional, fresh)
+        cdef _Attempt attempt = _new_attempt(rules)
         if attempt is not None:
             # As _verify does, whose coroutine most requests would make for nothing.
             pending = attempt.advance()
@@ -3973,16 +4788,44 @@ cdef object _protect(fn, int kind, bint optional, bint fresh):
         result = await _get_context(_CV_APP).app.ensure_async(fn)(*args, **kwargs)
         return await result if _is_awaitable(result) else result
 
+    setattr(wrapper, _VIEW_RULES, rules)
     return wrapper
 
 
-def jwt_required(fn):
-    """Protect a view: a request needs a valid access token.
+def jwt_required(
+    fn=None, *, optional=False, fresh=False, refresh=False, locations=None, verify_type=True,
+    skip_revocation_check=False, scopes=None
+):
+    """Protect a view or a WebSocket: a request needs a valid access token, or what is asked for.
+
+    It works bare, ``@jwt_required``, and called, ``@jwt_required(fresh=True)``.
 
     :param fn: the view, a function or a coroutine function.
-    :return: a coroutine function with the name and the signature of the view.
+    :param optional: let a request without a token, or with a malformed header, in as well.
+    :param fresh: require a fresh access token.
+    :param refresh: look for, and require, a refresh token instead of an access token.
+    :param locations: one or several of the names that JWT_TOKEN_LOCATION takes, in its place.
+    :param verify_type: False accepts access and refresh tokens.
+    :param skip_revocation_check: do not ask whether the token has been revoked.
+    :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
+    :return: a coroutine function with the name and the signature of the view; a decorator if there
+        is no ``fn``.
+    :raises TypeError: an argument has a wrong type.
+    :raises ValueError: a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
+        ``fresh`` and ``refresh`` are both True.
     """
-    return _protect(fn, _ACCESS, False, False)
+    rules = _Rules(
+        optional, fresh, refresh, locations, verify_type, skip_revocation_check, scopes
+    )
+    if fn is None:
+        return lambda view: _guard_view("jwt_required", view, rules)
+    return _guard_view("jwt_required", fn, rules)
+
+
+cdef object _guard_view(str decorator, fn, _Rules rules):
+    if not callable(fn):
+        raise TypeError(f"{decorator} decorates a view, not {type(fn).__name__}")
+    return _guard(fn, rules)
 
 
 def jwt_optional(fn):
@@ -3994,7 +4837,7 @@ def jwt_optional(fn):
     :param fn: the view, a function or a coroutine function.
     :return: a coroutine function with the name and the signature of the view.
     """
-    return _protect(fn, _ACCESS, True, False)
+    return _guard_view("jwt_optional", fn, _OPTIONAL_RULES)
 
 
 def fresh_jwt_required(fn):
@@ -4003,7 +4846,7 @@ def fresh_jwt_required(fn):
     :param fn: the view, a function or a coroutine function.
     :return: a coroutine function with the name and the signature of the view.
     """
-    return _protect(fn, _ACCESS, False, True)
+    return _guard_view("fresh_jwt_required", fn, _FRESH_RULES)
 
 
 def jwt_refresh_token_required(fn):
@@ -4012,7 +4855,153 @@ def jwt_refresh_token_required(fn):
     :param fn: the view, a function or a coroutine function.
     :return: a coroutine function with the name and the signature of the view.
     """
-    return _protect(fn, _REFRESH, False, False)
+    return _guard_view("jwt_refresh_token_required", fn, _REFRESH_RULES)
+
+
+def jwt_exempt(fn):
+    """Leave a view open in an app or a blueprint that :func:`protect` guards.
+
+    :param fn: the view.
+    :return: the view.
+    :raises TypeError: it is no view, or protected by a decorator of its own.
+    """
+    if not callable(fn) or not hasattr(fn, "__dict__") or _inspect.ismethod(fn):
+        raise TypeError(f"jwt_exempt decorates a view function, not {type(fn).__name__}")
+    if getattr(fn, _VIEW_RULES, None) is not None:
+        raise TypeError("jwt_exempt cannot open a view that has jwt_required, or one like it")
+    setattr(fn, _VIEW_RULES, None)
+    return fn
+
+
+# --- Whole apps and blueprints --------------------------------------------------
+
+# Where an app or a blueprint keeps what protect() was told.
+cdef str _GUARDS = "_jwt_extended_guards"
+
+
+def protect(
+    app_or_blueprint, *, exempt=(), optional=False, fresh=False, refresh=False, locations=None,
+    verify_type=True, skip_revocation_check=False, scopes=None
+):
+    """Guard every route and WebSocket of an app or a blueprint, those of nested blueprints too.
+
+    What a view asks for by a decorator of its own counts in place of this, and a view under
+    :func:`jwt_exempt` is open. A route that does not exist stays 404, and OPTIONS is exempt.
+
+    :param app_or_blueprint: the Quart app or the blueprint, before it is registered.
+    :param exempt: endpoint names that stay open, for example ``("static",)``; for a blueprint,
+        without its name in front.
+    :param optional: as for :func:`jwt_required`, like the parameters that follow.
+    :raises TypeError: an argument has a wrong type.
+    :raises ValueError: as :func:`jwt_required`.
+    """
+    rules = _Rules(
+        optional, fresh, refresh, locations, verify_type, skip_revocation_check, scopes
+    )
+    names = ()
+    if exempt not in ((), [], set(), frozenset()):
+        names = _read_rule_names("exempt", exempt, "endpoint names")
+    if not isinstance(app_or_blueprint, (_Quart, _Blueprint)):
+        raise TypeError(
+            f"protect takes a Quart app or a blueprint, not {type(app_or_blueprint).__name__}"
+        )
+
+    async def guard():
+        app = _get_context(_CV_APP).app
+        request = _current_request()
+        endpoint = request.endpoint
+        if endpoint is None or request.routing_exception is not None:
+            return
+        for scaffold, name in _scaffolds_of(app, endpoint):
+            if scaffold is app_or_blueprint and name in names:
+                return
+        if _rules_of_view(app, endpoint, request.method) is _ABSENT:
+            await _verify(_new_attempt(rules))
+
+    app_or_blueprint.before_request(guard)
+    app_or_blueprint.before_websocket(guard)
+    setattr(app_or_blueprint, _GUARDS, (*getattr(app_or_blueprint, _GUARDS, ()), (rules, names)))
+
+
+cdef object _rules_of_view(object app, str endpoint, str method):
+    """The rules that a view has of its own, None if it is exempt, _ABSENT if it has none."""
+    view = app.view_functions.get(endpoint)
+    rules = getattr(view, _VIEW_RULES, _ABSENT)
+    view_class = getattr(view, "view_class", None)
+    if rules is not _ABSENT or view_class is None:
+        return rules
+    # What runs of a class-based view may be decorated by itself.
+    runs = view_class.dispatch_request
+    if runs is _MethodView.dispatch_request:
+        if method == "HEAD" and not hasattr(view_class, "head"):
+            method = "GET"
+        runs = getattr(view_class, method.lower(), None)
+    return getattr(runs, _VIEW_RULES, _ABSENT)
+
+
+cdef list _scaffolds_of(object app, str endpoint):
+    """The app and the blueprints around an endpoint, with the name that it has in each."""
+    found = [(app, endpoint)]
+    parts = endpoint.split(".")
+    for size in range(1, len(parts)):
+        blueprint = app.blueprints.get(".".join(parts[:size]))
+        if blueprint is not None:
+            found.append((blueprint, ".".join(parts[size:])))
+    return found
+
+
+# --- Command line ----------------------------------------------------------------
+
+cdef object _jwt_commands(object app):
+    """The group ``jwt`` for ``quart --app APP``."""
+    group = _click.Group("jwt", help="Commands of quart-jwt-extended.")
+
+    def list_routes():
+        rows = _route_rows(app)
+        widths = [max([len(row[column]) for row in rows], default=0) for column in range(3)]
+        for row in rows:
+            cells = [cell.ljust(width) for cell, width in zip(row, widths)]
+            _click.echo("  ".join((*cells, row[3])))
+
+    group.add_command(_click.Command(
+        "routes", callback=list_routes,
+        help="List the routes and how they are protected, open ones first.",
+    ))
+    return group
+
+
+cdef list _route_rows(object app):
+    """Path, methods, endpoint and protection of each rule, open ones first, then by path."""
+    rows = []
+    for rule in app.url_map.iter_rules():
+        if rule.websocket:
+            methods = ("WEBSOCKET",)
+        else:
+            methods = sorted(rule.methods - {"HEAD", "OPTIONS"}) or sorted(rule.methods)
+        by_method = {}
+        for method in methods:
+            words = _protection(app, rule.endpoint, method)
+            by_method.setdefault(words, []).append(method)
+        for words, names in by_method.items():
+            rows.append((rule.rule, ",".join(names), rule.endpoint, words))
+    rows.sort(key=lambda row: (row[3] not in ("open", "exempt"), row[0], row[1]))
+    return rows
+
+
+cdef str _protection(object app, str endpoint, str method):
+    if method == "OPTIONS":
+        return "open"
+    rules = _rules_of_view(app, endpoint, "get" if method == "WEBSOCKET" else method)
+    if rules is None:
+        return "exempt"
+    if rules is not _ABSENT:
+        return repr(rules)
+    guards = []
+    for scaffold, name in _scaffolds_of(app, endpoint):
+        for rules, exempt in getattr(scaffold, _GUARDS, ()):
+            if name not in exempt:
+                guards.append(repr(rules))
+    return " + ".join(guards) or "open"
 
 
 current_user = _LocalProxy(get_current_user)
@@ -4159,7 +5148,11 @@ def _has_user_loader():
 
 def _user_loader(identity):
     """Call the user loader of the current app's manager."""
-    return _current_state().callbacks.user_loader(identity)
+    cdef _AppState state = _current_state()
+    if state.callbacks.user_loader_form == _WITH_HEADER:
+        claims = {**get_raw_jwt(), state.settings().identity_claim_key: identity}
+        return state.callbacks.user_loader(get_raw_jwt_header(), claims)
+    return state.callbacks.user_loader(identity)
 
 
 def _has_token_in_blacklist_callback():
@@ -4169,7 +5162,10 @@ def _has_token_in_blacklist_callback():
 
 def _token_in_blacklist(decoded_token):
     """Call the blacklist callback of the current app's manager."""
-    return _current_state().callbacks.token_in_blacklist(decoded_token)
+    cdef _Callbacks callbacks = _current_state().callbacks
+    if callbacks.blacklist_form == _WITH_HEADER:
+        return callbacks.token_in_blacklist(get_raw_jwt_header(), decoded_token)
+    return callbacks.token_in_blacklist(decoded_token)
 
 
 def _verify_token_type(decoded_token, expected_type):
@@ -4181,7 +5177,9 @@ def _verify_token_type(decoded_token, expected_type):
 def _verify_token_not_blacklisted(decoded_token, request_type):
     """Raise RevokedTokenError if the blacklist callback, which must not be async, says so."""
     state = _current_state()
-    answer = _ask_blacklist(state, state.settings(), decoded_token, request_type)
+    answer = _ask_blacklist(
+        state, state.settings(), get_raw_jwt_header(), decoded_token, request_type
+    )
     if _is_awaitable(answer):
         raise _needs_awaiting(answer, "verify_jwt_in_request")
     if answer:
@@ -4190,10 +5188,13 @@ def _verify_token_not_blacklisted(decoded_token, request_type):
 
 def _verify_token_claims(jwt_data):
     """Raise UserClaimsVerificationError if the claims callback, not an async one, refuses."""
-    state = _current_state()
+    cdef _AppState state = _current_state()
     if state.callbacks.claims_verification is None:
         return
-    answer = state.callbacks.claims_verification(jwt_data[state.settings().user_claims_key])
+    if state.callbacks.claims_verification_form == _WITH_HEADER:
+        answer = state.callbacks.claims_verification(get_raw_jwt_header(), jwt_data)
+    else:
+        answer = state.callbacks.claims_verification(jwt_data[state.settings().user_claims_key])
     if _is_awaitable(answer):
         raise _needs_awaiting(answer, "verify_jwt_in_request")
     if not answer:
@@ -4209,7 +5210,7 @@ cdef str _encode_compat(
     _verify_new_headers(headers)
     claims = _new_claims(
         kind, identity, fresh, expires_delta, user_claims, csrf, identity_claim_key,
-        user_claims_key, issuer,
+        user_claims_key, issuer, None, True,
     )
     name = _known_algorithm((headers or {}).get("alg") or algorithm, "algorithm")
     key = _prepare_key(secret, name, True, 0)
@@ -4350,9 +5351,9 @@ def _named(*names):
 
 
 _register_submodule("exceptions", "The exceptions of the extension.", _named(
-    "CSRFError", "FreshTokenRequired", "InvalidHeaderError", "JWTDecodeError",
-    "JWTExtendedException", "NoAuthorizationError", "RevokedTokenError",
-    "UserClaimsVerificationError", "UserLoadError", "WrongTokenError",
+    "CSRFError", "FreshTokenRequired", "InsufficientScopeError", "InvalidHeaderError",
+    "JWTDecodeError", "JWTExtendedException", "NoAuthorizationError", "RevokedTokenError",
+    "UserClaimsVerificationError", "UserLoadError", "WebSocketOriginError", "WrongTokenError",
 ))
 _register_submodule("config", "The options of the current app.", {"config": _config})
 _register_submodule("default_callbacks", "What happens where no callback is registered.", {
@@ -4366,8 +5367,9 @@ _register_submodule("default_callbacks", "What happens where no callback is regi
 _register_submodule("utils", "Functions on tokens, the current request and cookies.", {
     **_named(
         "create_access_token", "create_refresh_token", "current_user", "decode_token",
-        "get_csrf_token", "get_current_user", "get_jti", "get_jwt_claims", "get_jwt_identity",
-        "get_raw_jwt", "get_raw_jwt_header", "get_unverified_jwt_headers", "set_access_cookies",
+        "get_csrf_token", "get_current_user", "get_jti", "get_jwt", "get_jwt_claims",
+        "get_jwt_header", "get_jwt_identity", "get_jwt_request_location", "get_raw_jwt",
+        "get_raw_jwt_header", "get_unverified_jwt_headers", "set_access_cookies",
         "set_refresh_cookies", "unset_access_cookies", "unset_jwt_cookies", "unset_refresh_cookies",
     ),
     "has_user_loader": _has_user_loader,
@@ -4379,9 +5381,9 @@ _register_submodule("utils", "Functions on tokens, the current request and cooki
     "verify_token_type": _verify_token_type,
 })
 _register_submodule("view_decorators", "Decorators and verify functions.", _named(
-    "fresh_jwt_required", "jwt_optional", "jwt_refresh_token_required", "jwt_required",
-    "verify_fresh_jwt_in_request", "verify_jwt_in_request", "verify_jwt_in_request_optional",
-    "verify_jwt_refresh_token_in_request",
+    "fresh_jwt_required", "jwt_exempt", "jwt_optional", "jwt_refresh_token_required",
+    "jwt_required", "protect", "verify_fresh_jwt_in_request", "verify_jwt_in_request",
+    "verify_jwt_in_request_optional", "verify_jwt_refresh_token_in_request",
 ))
 _register_submodule("tokens", "Encoding and decoding with explicit settings.", {
     "decode_jwt": _decode_jwt,

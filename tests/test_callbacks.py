@@ -26,6 +26,9 @@ Function = Callable[..., Any]
 OTHER_SECRET = "another secret of the test suite, long enough for HS256"
 PAST = int(time.time()) - 60
 EXPIRED = access_claims(exp=PAST)
+GOOD = access_claims()
+# With what is filled in when a token is verified.
+GIVEN = {**GOOD, "user_claims": {}}
 
 
 def manager_of(app: Quart) -> qje.JWTManager:
@@ -297,6 +300,13 @@ class Case:
 
     def app(self) -> Quart:
         app = make_app(**self.options)
+
+        @app.get("/scoped")
+        @qje.jwt_required(scopes=["read", "write"])
+        async def scoped() -> str:
+            app.calls.append("scoped")
+            return ""
+
         for loader, result in self.others.items():
             getattr(manager_of(app), loader)(plain(1, lambda value, result=result: result))
         return app
@@ -319,6 +329,14 @@ CASES = [
     Case("token_in_blacklist_loader", (ANY,), True, opened, 401, BLACKLIST),
     Case("token_in_blacklist_loader", (ANY,), False, opened, 200, BLACKLIST),
     Case("token_in_blacklist_loader", (ANY,), None, opened, 200, BLACKLIST),
+    Case("token_in_blocklist_loader", (HS256_HEADER, ANY), True, opened, 401),
+    Case("token_in_blocklist_loader", (HS256_HEADER, ANY), False, opened, 200),
+    Case("token_in_blocklist_loader", (HS256_HEADER, ANY), None, opened, 200),
+    Case("token_verification_loader", (HS256_HEADER, ANY), True, opened, 200),
+    Case("token_verification_loader", (HS256_HEADER, ANY), False, opened, 400),
+    Case("token_verification_loader", (HS256_HEADER, ANY), None, opened, 400),
+    Case("user_lookup_loader", (HS256_HEADER, ANY), {"name": "a"}, current_user, [{"name": "a"}]),
+    Case("user_lookup_loader", (HS256_HEADER, ANY), None, current_user, 401),
     Case("user_loader_callback_loader", ("alice",), {"name": "a"}, current_user, [{"name": "a"}]),
     Case("user_loader_callback_loader", ("alice",), None, current_user, 401),
     Case("decode_key_loader", (ANY, HS256_HEADER), SECRET, opened, 200),
@@ -331,6 +349,9 @@ CASES = [
     Case("user_identity_loader", ("alice",), {"id": 1}, new_identity, {"id": 1}),
     Case("user_claims_loader", ("alice",), {"role": "admin"}, new_user_claims, ROLE),
     Case("user_claims_loader", ("alice",), {}, new_user_claims, None),
+    Case("additional_claims_loader", ("alice",), {"user_claims": ROLE}, new_user_claims, ROLE),
+    Case("additional_claims_loader", ("alice",), {}, new_user_claims, None),
+    Case("additional_claims_loader", ("alice",), None, new_user_claims, None),
     Case(
         "additional_headers_loader",
         ("alice",),
@@ -388,6 +409,31 @@ CASES = [
         {},
         {"claims_verification_loader": False},
     ),
+    Case(
+        "user_lookup_error_loader",
+        (HS256_HEADER, GIVEN),
+        OWN,
+        answers("/protected", GOOD),
+        OWN_ANSWER,
+        {},
+        {"user_loader_callback_loader": None},
+    ),
+    Case(
+        "token_verification_failed_loader",
+        (HS256_HEADER, GIVEN),
+        OWN,
+        answers("/protected", GOOD),
+        OWN_ANSWER,
+        {},
+        {"claims_verification_loader": False},
+    ),
+    Case(
+        "insufficient_scope_loader",
+        (("read", "write"), GIVEN),
+        OWN,
+        answers("/scoped", GOOD),
+        OWN_ANSWER,
+    ),
 ]
 ONE_PER_LOADER = list({case.loader: case for case in CASES}.values())
 
@@ -395,7 +441,7 @@ ONE_PER_LOADER = list({case.loader: case for case in CASES}.values())
 def test_every_loader_of_the_manager_has_a_case() -> None:
     loaders = {name for name in dir(qje.JWTManager) if name.endswith("_loader")}
     assert {case.loader for case in CASES} == loaders
-    assert len(loaders) == 15
+    assert len(loaders) == 22
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -504,6 +550,7 @@ PROVOKED: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "invalid_token_loader": ("/optional", access_claims(), {"secret": OTHER_SECRET}),
     "unauthorized_loader": ("/protected", None, {}),
     "needs_fresh_token_loader": ("/fresh", access_claims(), {}),
+    "insufficient_scope_loader": ("/scoped", access_claims(), {}),
 }
 
 
@@ -542,8 +589,11 @@ DECIDING_CASES = [
     in (
         "decode_key_loader",
         "token_in_blacklist_loader",
+        "token_in_blocklist_loader",
         "claims_verification_loader",
+        "token_verification_loader",
         "user_loader_callback_loader",
+        "user_lookup_loader",
     )
 ]
 

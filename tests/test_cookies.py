@@ -170,7 +170,8 @@ async def test_bad_value_in_the_access_cookie_answers_4xx(value: bytes) -> None:
     "name", ["session", "__Host-jwt", "a.b", "jwt!", "x-token", "access_token_cookie_v2", "0"]
 )
 async def test_own_access_cookie_name_replaces_the_default(name: str) -> None:
-    app = cookie_app(JWT_ACCESS_COOKIE_NAME=name)
+    # Secure is what a name that begins with __Host- must be.
+    app = cookie_app(JWT_ACCESS_COOKIE_NAME=name, JWT_COOKIE_SECURE=True)
     assert (await send(app, f"access_token_cookie={OTHER_TOKEN}; {name}={TOKEN}"))[1][
         "identity"
     ] == "alice"
@@ -285,23 +286,28 @@ async def test_unset_jwt_cookies_clears_all_four() -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "attributes"),
+    ("options", "attributes"),
     [
-        ("JWT_COOKIE_SECURE", True, {"Secure": True}),
-        ("JWT_COOKIE_SECURE", False, {}),
-        ("JWT_COOKIE_DOMAIN", "example.com", {"Domain": "example.com"}),
-        ("JWT_COOKIE_DOMAIN", None, {}),
-        ("JWT_COOKIE_SAMESITE", "Lax", {"SameSite": "Lax"}),
-        ("JWT_COOKIE_SAMESITE", "Strict", {"SameSite": "Strict"}),
-        ("JWT_COOKIE_SAMESITE", "None", {"SameSite": "None"}),
-        ("JWT_COOKIE_SAMESITE", None, {}),
+        ({"JWT_COOKIE_SECURE": True}, {"Secure": True}),
+        ({"JWT_COOKIE_SECURE": False}, {}),
+        ({"JWT_COOKIE_DOMAIN": "example.com"}, {"Domain": "example.com"}),
+        ({"JWT_COOKIE_DOMAIN": None}, {}),
+        ({"JWT_COOKIE_SAMESITE": "Lax"}, {"SameSite": "Lax"}),
+        ({"JWT_COOKIE_SAMESITE": "Strict"}, {"SameSite": "Strict"}),
+        # Browsers take SameSite=None only with Secure.
+        (
+            {"JWT_COOKIE_SAMESITE": "None", "JWT_COOKIE_SECURE": True},
+            {"SameSite": "None", "Secure": True},
+        ),
+        ({"JWT_COOKIE_SAMESITE": None}, {}),
     ],
+    ids=str,
 )
 async def test_shared_cookie_option_reaches_every_cookie_set_or_cleared(
-    option: str, value: Any, attributes: Attributes
+    options: dict[str, Any], attributes: Attributes
 ) -> None:
     """Clearing needs the same attributes, or the browser keeps the cookie."""
-    app = cookie_app(**{option: value})
+    app = cookie_app(**options)
     access = await cookies_of(app, qje.set_access_cookies, TOKEN)
     assert access == with_attributes(ACCESS_PAIR, **attributes)
     refresh = await cookies_of(app, qje.set_refresh_cookies, REFRESH_TOKEN)

@@ -384,7 +384,8 @@ def test_generated_cookies_of_an_own_name_give_the_token_that_quart_gives(name: 
     names = [own, own, own, own + own, own.swapcase(), b"x" + own, own + b"1", b"axb", b"a", b"v"]
     explore(
         cookie_requests(names),
-        Probe("cookies", JWT_ACCESS_COOKIE_NAME=name),
+        # What begins with __Host- must be secure.
+        Probe("cookies", JWT_ACCESS_COOKIE_NAME=name, JWT_COOKIE_SECURE=True),
         must_see={"ann", "bob", f'Missing cookie "{name}"'},
         examples=150,
     )

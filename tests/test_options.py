@@ -12,7 +12,7 @@ from typing import Any
 
 import jwt
 import pytest
-from quart import Quart, Response, got_request_exception
+from quart import Quart, Response, got_request_exception, websocket
 from signing_keys import private_key, private_pem, public_pem
 from support import SECRET, access_claims, bearer, hs_token, make_app, refresh_claims
 
@@ -24,6 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "JWT_HEADER_NAME": "Authorization",
     "JWT_HEADER_TYPE": "Bearer",
     "JWT_QUERY_STRING_NAME": "jwt",
+    "JWT_QUERY_STRING_VALUE_PREFIX": "",
     "JWT_ACCESS_COOKIE_NAME": "access_token_cookie",
     "JWT_REFRESH_COOKIE_NAME": "refresh_token_cookie",
     "JWT_ACCESS_COOKIE_PATH": "/",
@@ -31,9 +32,12 @@ DEFAULTS: dict[str, Any] = {
     "JWT_COOKIE_SECURE": False,
     "JWT_COOKIE_DOMAIN": None,
     "JWT_COOKIE_SAMESITE": None,
+    "JWT_COOKIE_PARTITIONED": False,
     "JWT_SESSION_COOKIE": True,
     "JWT_JSON_KEY": "access_token",
     "JWT_REFRESH_JSON_KEY": "refresh_token",
+    "JWT_WEBSOCKET_PROTOCOL": "bearer",
+    "JWT_WEBSOCKET_ORIGINS": (),
     "JWT_COOKIE_CSRF_PROTECT": True,
     "JWT_CSRF_IN_COOKIES": True,
     "JWT_ACCESS_CSRF_HEADER_NAME": "X-CSRF-TOKEN",
@@ -55,6 +59,9 @@ DEFAULTS: dict[str, Any] = {
     "JWT_IDENTITY_CLAIM": "identity",
     "JWT_USER_CLAIMS": "user_claims",
     "JWT_CLAIMS_IN_REFRESH_TOKEN": False,
+    "JWT_SCOPE_CLAIM": "scope",
+    "JWT_ENCODE_AUDIENCE": None,
+    "JWT_ENCODE_NBF": True,
     "JWT_ENCODE_ISSUER": None,
     "JWT_DECODE_ISSUER": None,
     "JWT_DECODE_AUDIENCE": None,
@@ -62,6 +69,8 @@ DEFAULTS: dict[str, Any] = {
     "JWT_BLACKLIST_ENABLED": False,
     "JWT_BLACKLIST_TOKEN_CHECKS": ("access", "refresh"),
     "JWT_ERROR_MESSAGE_KEY": "msg",
+    "JWT_ERROR_FORMAT": "legacy",
+    "JWT_WWW_AUTHENTICATE": True,
     "JWT_VERIFY_SUB": True,
     "JWT_MAX_TOKEN_SIZE": 16384,
     "JWT_SIGNATURE_CACHE_SIZE": 0,
@@ -80,6 +89,11 @@ def test_default_is_set_by_init_app(option: str) -> None:
     value = bare_app().config[option]
     assert value == DEFAULTS[option]
     assert type(value) is type(DEFAULTS[option])
+
+
+def test_every_option_that_init_app_sets_is_listed() -> None:
+    options = {name for name in bare_app().config if name.startswith("JWT_")}
+    assert options == {*DEFAULTS, "JWT_CSRF_METHODS", "JWT_CSRF_HEADER_NAME"}
 
 
 def test_default_csrf_methods_are_those_that_change_state() -> None:
@@ -226,6 +240,68 @@ async def error_keys(app: Quart) -> list[str]:
     return list(await response.get_json())
 
 
+async def audiences(app: Quart) -> list[Any]:
+    return [claims.get("aud") for claims in await new_claims(app)]
+
+
+async def tokens_with_nbf(app: Quart) -> int:
+    return sum("nbf" in claims for claims in await new_claims(app))
+
+
+async def refusal(app: Quart) -> tuple[str, bool]:
+    """The media type of a refusal, and whether it challenges."""
+    response = await app.test_client().get("/protected")
+    return response.mimetype, "WWW-Authenticate" in response.headers
+
+
+async def scope_granted(app: Quart) -> bool:
+    """Whether the claim "scp" grants a scope that is asked for."""
+    headers = bearer(hs_token(access_claims(scp="read")))
+    async with app.test_request_context("/", headers=headers):
+        try:
+            await qje.verify_jwt_in_request(scopes="read")
+        except qje.InsufficientScopeError:
+            return False
+    return True
+
+
+def socket(*subprotocols: str, **headers: str) -> Callable[[Quart], Awaitable[Any]]:
+    """Observe the first message that the handshake of a protected WebSocket gets."""
+
+    async def observe(app: Quart) -> str:
+        if "socket" not in app.view_functions:
+            app.add_websocket("/socket", "socket", qje.jwt_required(accept))
+        scope = {
+            "type": "websocket",
+            "asgi": {"spec_version": "2.3"},
+            "http_version": "1.1",
+            "scheme": "ws",
+            "path": "/socket",
+            "query_string": b"",
+            "root_path": "",
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+            "subprotocols": list(subprotocols),
+            "extensions": {"websocket.http.response": {}},
+        }
+        received: list[dict[str, Any]] = []
+        messages = iter([{"type": "websocket.connect"}, {"type": "websocket.disconnect"}])
+
+        async def receive() -> dict[str, Any]:
+            return next(messages) if not received else {"type": "websocket.disconnect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            received.append(message)
+
+        await app(scope, receive, send)
+        return received[0]["type"]
+
+    return observe
+
+
+async def accept() -> None:
+    await websocket.accept()
+
+
 async def revoked_types(app: Quart) -> list[int]:
     app.extensions["quart-jwt-extended"].token_in_blacklist_loader(lambda claims: True)
     return [
@@ -255,6 +331,9 @@ REFRESH_COOKIE = ("refresh_token_cookie", REFRESH_TOKEN)
 EDDSA = {"JWT_ALGORITHM": "EdDSA", "JWT_PUBLIC_KEY": public_pem(KEYS["first"])}
 SIGNED_BY_SECOND = jwt.encode(access_claims(), KEYS["second"], algorithm="EdDSA")
 JUST_EXPIRED = hs_token(access_claims(exp=int(time.time()) - 5))
+
+
+REFUSED_SOCKET = "websocket.http.response.start"
 
 
 @dataclass(frozen=True)
@@ -631,6 +710,51 @@ CHANGES = [
         [401, 200],
         {"JWT_BLACKLIST_ENABLED": True},
     ),
+    Change(
+        "JWT_QUERY_STRING_VALUE_PREFIX",
+        "Bearer ",
+        answers(f"/protected?jwt=Bearer+{ACCESS_TOKEN}"),
+        422,
+        200,
+        {"JWT_TOKEN_LOCATION": "query_string"},
+    ),
+    Change(
+        "JWT_WEBSOCKET_PROTOCOL",
+        "own",
+        socket("own", ACCESS_TOKEN),
+        REFUSED_SOCKET,
+        "websocket.accept",
+        {"JWT_TOKEN_LOCATION": "websocket_protocol"},
+    ),
+    Change(
+        "JWT_WEBSOCKET_ORIGINS",
+        "https://front.example",
+        socket(
+            host="api.example",
+            origin="https://front.example",
+            cookie=f"access_token_cookie={ACCESS_TOKEN}",
+        ),
+        REFUSED_SOCKET,
+        "websocket.accept",
+        COOKIES,
+    ),
+    Change("JWT_SCOPE_CLAIM", "scp", scope_granted, False, True),
+    Change("JWT_ENCODE_AUDIENCE", "us", audiences, [None] * 2, ["us"] * 2),
+    Change("JWT_ENCODE_NBF", False, tokens_with_nbf, 2, 0),
+    Change(
+        "JWT_ERROR_FORMAT",
+        "problem",
+        refusal,
+        ("application/json", True),
+        ("application/problem+json", True),
+    ),
+    Change(
+        "JWT_WWW_AUTHENTICATE",
+        False,
+        refusal,
+        ("application/json", True),
+        ("application/json", False),
+    ),
     Change("JWT_ERROR_MESSAGE_KEY", "error", error_keys, ["msg"], ["error"]),
     Change(
         "JWT_VERIFY_SUB",
@@ -667,9 +791,13 @@ async def test_value_set_before_init_app_is_used(change: Change) -> None:
 
 
 def test_every_option_is_shown_to_take_effect() -> None:
-    """The signature cache is the one option without an effect that a client can see."""
+    """The signature cache has no effect that a client can see.
+
+    Partitioned cookies, which older releases of Werkzeug cannot make, are tested beside the other
+    rules of cookies.
+    """
     missing = set(DEFAULTS) - {change.option for change in CHANGES}
-    assert missing == {"JWT_SIGNATURE_CACHE_SIZE"}
+    assert missing == {"JWT_SIGNATURE_CACHE_SIZE", "JWT_COOKIE_PARTITIONED"}
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000])
@@ -814,6 +942,8 @@ NAMES = [
     "JWT_REFRESH_CSRF_FIELD_NAME",
     "JWT_IDENTITY_CLAIM",
     "JWT_USER_CLAIMS",
+    "JWT_SCOPE_CLAIM",
+    "JWT_WEBSOCKET_PROTOCOL",
     "JWT_ERROR_MESSAGE_KEY",
 ]
 PATHS = [
@@ -867,7 +997,20 @@ def wrong_values() -> Iterator[tuple[str, Any]]:
         yield "JWT_DECODE_ALGORITHMS", value
     for value in (5, ["list"], object()):
         yield "JWT_SECRET_KEY", value
-    for name in ("JWT_ENCODE_ISSUER", "JWT_DECODE_ISSUER", "JWT_DECODE_AUDIENCE"):
+    for value in (5, b"Bearer ", ["Bearer "], True):
+        yield "JWT_QUERY_STRING_VALUE_PREFIX", value
+    for value in ("two words", "", "a,b"):
+        yield "JWT_WEBSOCKET_PROTOCOL", value
+    for value in (None, 5, [5], "front.example", ["https://front.example/path"], "null", "*"):
+        yield "JWT_WEBSOCKET_ORIGINS", value
+    for value in (None, 5, "", "Legacy", "json", True, ["legacy"]):
+        yield "JWT_ERROR_FORMAT", value
+    for name in (
+        "JWT_ENCODE_AUDIENCE",
+        "JWT_ENCODE_ISSUER",
+        "JWT_DECODE_ISSUER",
+        "JWT_DECODE_AUDIENCE",
+    ):
         yield name, 5
         yield name, [5]
     for value in (

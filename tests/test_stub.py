@@ -60,7 +60,7 @@ def functions() -> dict[str, list[Function]]:
     return found
 
 
-def variables(tree: ast.Module) -> set[str]:
+def variables(tree: ast.Module | ast.ClassDef) -> set[str]:
     """Public names that have a type and no definition."""
     names = {ast.unparse(node.target) for node in tree.body if isinstance(node, ast.AnnAssign)}
     return {name for name in names if is_public(name)}
@@ -134,7 +134,8 @@ def test_class_has_equal_bases_and_docstring(name: str) -> None:
 @pytest.mark.parametrize("name", classes())
 def test_class_has_the_same_public_attributes(name: str) -> None:
     in_module = {key for key in vars(getattr(qje, name)) if is_public(key)}
-    assert set(functions_in(classes()[name].body)) == in_module
+    node = classes()[name]
+    assert {*functions_in(node.body), *variables(node)} == in_module
 
 
 @pytest.mark.parametrize("name", functions())
@@ -146,8 +147,18 @@ def test_function_has_equal_docstring(name: str) -> None:
 
 @pytest.mark.parametrize("name", functions())
 def test_function_has_equal_parameters(name: str) -> None:
-    for node in functions()[name]:
-        assert stub_parameters(node) == runtime_parameters(runtime(name))
+    in_module = runtime_parameters(runtime(name))
+    overloads = [stub_parameters(node) for node in functions()[name]]
+    assert in_module in overloads
+    for overload in overloads:
+        # One of several overloads may require what is optional in all of them together.
+        required = {
+            parameter.name for parameter in overload if parameter.default is parameter.empty
+        }
+        assert overload == [
+            parameter.replace(default=parameter.empty) if parameter.name in required else parameter
+            for parameter in in_module
+        ]
 
 
 @pytest.mark.parametrize("name", functions())

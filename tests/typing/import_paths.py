@@ -1,5 +1,7 @@
 """The import paths of 0.1.0 are typed, and lead to the same objects as the main module."""
 
+from quart import Quart
+
 import quart_jwt_extended
 import quart_jwt_extended.exceptions
 from quart_jwt_extended import CSRFError, JWTManager
@@ -12,6 +14,7 @@ from quart_jwt_extended.default_callbacks import (
 from quart_jwt_extended.exceptions import CSRFError as SameCSRFError
 from quart_jwt_extended.exceptions import (
     FreshTokenRequired,
+    InsufficientScopeError,
     InvalidHeaderError,
     JWTDecodeError,
     JWTExtendedException,
@@ -19,6 +22,7 @@ from quart_jwt_extended.exceptions import (
     RevokedTokenError,
     UserClaimsVerificationError,
     UserLoadError,
+    WebSocketOriginError,
     WrongTokenError,
 )
 from quart_jwt_extended.jwt_manager import JWTManager as SameJWTManager
@@ -26,10 +30,18 @@ from quart_jwt_extended.tokens import decode_jwt, encode_access_token, encode_re
 from quart_jwt_extended.utils import (
     create_access_token,
     current_user,
+    get_jwt,
+    get_jwt_header,
+    get_jwt_request_location,
     has_user_loader,
     verify_token_type,
 )
-from quart_jwt_extended.view_decorators import jwt_required, verify_jwt_in_request
+from quart_jwt_extended.view_decorators import (
+    jwt_exempt,
+    jwt_required,
+    protect,
+    verify_jwt_in_request,
+)
 
 error: CSRFError = SameCSRFError("no value")
 manager: JWTManager = SameJWTManager()
@@ -37,14 +49,19 @@ reveal_type(quart_jwt_extended.exceptions.CSRFError())
 # reveals: CSRFError
 errors: list[type[JWTExtendedException]] = [
     FreshTokenRequired,
+    InsufficientScopeError,
     InvalidHeaderError,
     JWTDecodeError,
     NoAuthorizationError,
     RevokedTokenError,
     UserClaimsVerificationError,
     UserLoadError,
+    WebSocketOriginError,
     WrongTokenError,
 ]
+csrf_errors: list[type[CSRFError]] = [WebSocketOriginError]
+reveal_type(InsufficientScopeError("Insufficient scope").required)
+# reveals: tuple[str, ...]
 
 reveal_type(config.access_expires)
 # reveals: timedelta | Literal[False]
@@ -77,11 +94,22 @@ reveal_type(create_access_token("alice"))
 # reveals: str
 reveal_type(current_user)
 # reveals: Any
+reveal_type((get_jwt(), get_jwt_header()))
+# reveals: tuple[dict[str, Any], dict[str, Any]]
+token_location: str | None = get_jwt_request_location()
 reveal_type(has_user_loader())
 # reveals: bool
 verify_token_type({"type": "access"}, "access")
 verify_token_type({"type": "access"})
 # refused: call-arg, reportCallIssue
+
+
+protect(Quart(__name__), exempt="login")
+
+
+@jwt_exempt
+async def login() -> str:
+    return "token"
 
 
 @jwt_required

@@ -262,3 +262,169 @@ reveal_type(bad_claims)
 # reveals: () -> tuple[dict[str, str], int]
 reveal_type(bad_claims_async)
 # reveals: () -> Coroutine[Any, Any, Response]
+
+
+# --- The loaders and the forms of Flask-JWT-Extended ----------------------------------------------
+
+reveal_type(JWTManager(Quart(__name__), add_context_processor=True))
+# reveals: JWTManager
+
+
+@manager.additional_claims_loader
+def more_claims(user: User) -> Claims:
+    return {"role": user.name}
+
+
+@manager.additional_claims_loader
+async def more_claims_async(user: User) -> Claims:
+    return {"role": user.name}
+
+
+reveal_type(more_claims)
+# reveals: (user: User) -> dict[str, Any]
+reveal_type(more_claims_async)
+# reveals: (user: User) -> Coroutine[Any, Any, dict[str, Any]]
+
+
+@manager.token_in_blocklist_loader
+def blocked(header: Claims, claims: Claims) -> bool:
+    return claims["jti"] in {"1"}
+
+
+@manager.token_in_blocklist_loader
+async def blocked_async(header: Claims, claims: Claims) -> bool:
+    return claims["jti"] in {"1"}
+
+
+reveal_type(blocked)
+# reveals: (header: dict[str, Any], claims: dict[str, Any]) -> bool
+reveal_type(blocked_async)
+# reveals: (header: dict[str, Any], claims: dict[str, Any]) -> Coroutine[Any, Any, bool]
+
+
+@manager.token_verification_loader
+def good_token(header: Claims, claims: Claims) -> bool:
+    return "role" in claims
+
+
+@manager.token_verification_loader
+async def good_token_async(header: Claims, claims: Claims) -> bool:
+    return "role" in claims
+
+
+reveal_type(good_token)
+# reveals: (header: dict[str, Any], claims: dict[str, Any]) -> bool
+reveal_type(good_token_async)
+# reveals: (header: dict[str, Any], claims: dict[str, Any]) -> Coroutine[Any, Any, bool]
+
+
+@manager.user_lookup_loader
+def look_up(header: Claims, claims: Claims) -> User:
+    return User()
+
+
+@manager.user_lookup_loader
+async def look_up_async(header: Claims, claims: Claims) -> User:
+    return User()
+
+
+reveal_type(look_up)
+# reveals: (header: dict[str, Any], claims: dict[str, Any]) -> User
+reveal_type(look_up_async)
+# reveals: (header: dict[str, Any], claims: dict[str, Any]) -> Coroutine[Any, Any, User]
+
+
+@manager.expired_token_loader
+def expired_two(header: Claims, claims: Claims) -> str:
+    return str(claims["jti"])
+
+
+@manager.expired_token_loader
+async def expired_two_async(header: Claims, claims: Claims) -> str:
+    return str(claims["jti"])
+
+
+reveal_type(expired_two)
+# reveals: (header: dict[str, Any], claims: dict[str, Any]) -> str
+reveal_type(expired_two_async)
+# reveals: (header: dict[str, Any], claims: dict[str, Any]) -> Coroutine[Any, Any, str]
+
+
+@manager.needs_fresh_token_loader
+def stale_two(header: Claims, claims: Claims) -> str:
+    return str(claims["jti"])
+
+
+@manager.needs_fresh_token_loader
+async def stale_two_async(header: Claims, claims: Claims) -> str:
+    return str(claims["jti"])
+
+
+reveal_type(stale_two)
+# reveals: (header: dict[str, Any], claims: dict[str, Any]) -> str
+reveal_type(stale_two_async)
+# reveals: (header: dict[str, Any], claims: dict[str, Any]) -> Coroutine[Any, Any, str]
+
+
+@manager.revoked_token_loader
+def revoked_two(header: Claims, claims: Claims) -> str:
+    return str(claims["jti"])
+
+
+@manager.revoked_token_loader
+async def revoked_two_async(header: Claims, claims: Claims) -> str:
+    return str(claims["jti"])
+
+
+reveal_type(revoked_two)
+# reveals: (header: dict[str, Any], claims: dict[str, Any]) -> str
+reveal_type(revoked_two_async)
+# reveals: (header: dict[str, Any], claims: dict[str, Any]) -> Coroutine[Any, Any, str]
+
+
+@manager.user_lookup_error_loader
+def no_user_two(header: Claims, claims: Claims) -> str:
+    return str(claims["jti"])
+
+
+@manager.user_lookup_error_loader
+async def no_user_two_async(header: Claims, claims: Claims) -> str:
+    return str(claims["jti"])
+
+
+reveal_type(no_user_two)
+# reveals: (header: dict[str, Any], claims: dict[str, Any]) -> str
+reveal_type(no_user_two_async)
+# reveals: (header: dict[str, Any], claims: dict[str, Any]) -> Coroutine[Any, Any, str]
+
+
+@manager.token_verification_failed_loader
+def bad_token_two(header: Claims, claims: Claims) -> str:
+    return str(claims["jti"])
+
+
+@manager.token_verification_failed_loader
+async def bad_token_two_async(header: Claims, claims: Claims) -> str:
+    return str(claims["jti"])
+
+
+reveal_type(bad_token_two)
+# reveals: (header: dict[str, Any], claims: dict[str, Any]) -> str
+reveal_type(bad_token_two_async)
+# reveals: (header: dict[str, Any], claims: dict[str, Any]) -> Coroutine[Any, Any, str]
+
+
+@manager.insufficient_scope_loader
+def lacks_scope(required: tuple[str, ...], claims: Claims) -> str:
+    return " ".join(required)
+
+
+@manager.insufficient_scope_loader
+async def lacks_scope_async(required: tuple[str, ...], claims: Claims) -> str:
+    return " ".join(required)
+
+
+reveal_type(lacks_scope)
+# reveals: (required: tuple[str, ...], claims: dict[str, Any]) -> str
+reveal_type(lacks_scope_async)
+# reveals: (required: tuple[str, ...], claims: dict[str, Any]) -> Coroutine[Any, Any, str]

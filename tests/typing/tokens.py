@@ -26,6 +26,9 @@ reveal_type(create_access_token({"id": 1}, expires_delta=False))
 reveal_type(create_refresh_token("alice", timedelta(days=1), {"role": "admin"}, {"kid": "1"}))
 # reveals: str
 
+create_access_token("alice", additional_claims={"role": "admin"}, additional_headers={"kid": "1"})
+create_refresh_token("alice", additional_claims={"role": "admin"}, additional_headers=None)
+
 reveal_type(decode_token(access))
 # reveals: dict[str, Any]
 reveal_type(decode_token(b"a.b.c", csrf_value="value", allow_expired=True))
@@ -41,6 +44,8 @@ reveal_type(get_unverified_jwt_headers(access))
 async def make() -> None:
     reveal_type(await create_access_token_async("alice", fresh=timedelta(minutes=5)))
     # reveals: str
+    await create_access_token_async("alice", additional_claims={}, additional_headers={"kid": "1"})
+    await create_refresh_token_async("alice", additional_claims={}, additional_headers={"kid": "1"})
     reveal_type(await create_refresh_token_async("alice", expires_delta=False))
     # reveals: str
     reveal_type(await decode_token_async(access, allow_expired=True))
@@ -56,6 +61,10 @@ create_access_token("alice", expires_delta="1h")
 create_refresh_token("alice", fresh=True)
 # refused: call-arg, reportCallIssue
 create_refresh_token("alice", headers=["kid"])
+# refused: arg-type, reportArgumentType
+create_access_token("alice", additional_claims=["role"])
+# refused: arg-type, reportArgumentType
+create_refresh_token("alice", additional_headers="kid")
 # refused: arg-type, reportArgumentType
 decode_token(None)
 # refused: arg-type, reportArgumentType

@@ -47,6 +47,22 @@ async def answers_object_to_nothing_async() -> object:
     return object()
 
 
+def takes_two_ints(first: int, second: int) -> Any:
+    return first, second
+
+
+async def takes_two_ints_async(first: int, second: int) -> Any:
+    return first, second
+
+
+def answers_object_to_two(first: Any, second: Any) -> object:
+    return first, second
+
+
+async def answers_object_to_two_async(first: Any, second: Any) -> object:
+    return first, second
+
+
 def two_answer_int(claims: Any, header: Any) -> int:
     return 1
 
@@ -135,11 +151,15 @@ manager.invalid_token_loader(answers_object)
 manager.invalid_token_loader(answers_object_async)
 # refused: type-var, reportArgumentType
 
-manager.expired_token_loader(with_two)
+manager.expired_token_loader(with_three)
 # refused: type-var, reportArgumentType
 manager.expired_token_loader(takes_int)
 # refused: type-var, reportArgumentType
 manager.expired_token_loader(takes_int_async)
+# refused: type-var, reportArgumentType
+manager.expired_token_loader(takes_two_ints)
+# refused: type-var, reportArgumentType
+manager.expired_token_loader(answers_object_to_two)
 # refused: type-var, reportArgumentType
 manager.expired_token_loader(answers_object)
 # refused: type-var, reportArgumentType
@@ -155,12 +175,20 @@ manager.user_loader_error_loader(answers_object_async)
 
 manager.needs_fresh_token_loader(takes_int)
 # refused: type-var, reportArgumentType
+manager.needs_fresh_token_loader(takes_two_ints)
+# refused: type-var, reportArgumentType
+manager.needs_fresh_token_loader(answers_object_to_two)
+# refused: type-var, reportArgumentType
 manager.needs_fresh_token_loader(answers_object_to_nothing)
 # refused: type-var, reportArgumentType
 manager.needs_fresh_token_loader(answers_object_to_nothing_async)
 # refused: type-var, reportArgumentType
 
 manager.revoked_token_loader(takes_int)
+# refused: type-var, reportArgumentType
+manager.revoked_token_loader(takes_two_ints)
+# refused: type-var, reportArgumentType
+manager.revoked_token_loader(answers_object_to_two)
 # refused: type-var, reportArgumentType
 manager.revoked_token_loader(answers_object_to_nothing)
 # refused: type-var, reportArgumentType
@@ -172,4 +200,91 @@ manager.claims_verification_failed_loader(takes_int)
 manager.claims_verification_failed_loader(answers_object_to_nothing)
 # refused: type-var, reportArgumentType
 manager.claims_verification_failed_loader(answers_object_to_nothing_async)
+# refused: type-var, reportArgumentType
+
+manager.additional_claims_loader(without_argument)
+# refused: type-var, reportArgumentType
+manager.additional_claims_loader(with_two)
+# refused: type-var, reportArgumentType
+manager.additional_claims_loader(answers_object)
+# refused: type-var, reportArgumentType
+manager.additional_claims_loader(answers_object_async)
+# refused: type-var, reportArgumentType
+
+manager.token_in_blocklist_loader(takes_int)
+# refused: type-var, reportArgumentType
+manager.token_in_blocklist_loader(takes_two_ints)
+# refused: type-var, reportArgumentType
+manager.token_in_blocklist_loader(takes_two_ints_async)
+# refused: type-var, reportArgumentType
+manager.token_in_blocklist_loader(two_answer_int)
+# refused: type-var, reportArgumentType
+manager.token_in_blocklist_loader(two_answer_int_async)
+# refused: type-var, reportArgumentType
+manager.token_in_blocklist_loader(answers_object_to_two)
+# refused: type-var, reportArgumentType
+manager.token_in_blocklist_loader(answers_object_to_two_async)
+# refused: type-var, reportArgumentType
+
+manager.token_verification_loader(takes_int)
+# refused: type-var, reportArgumentType
+manager.token_verification_loader(takes_two_ints)
+# refused: type-var, reportArgumentType
+manager.token_verification_loader(takes_two_ints_async)
+# refused: type-var, reportArgumentType
+manager.token_verification_loader(two_answer_int)
+# refused: type-var, reportArgumentType
+manager.token_verification_loader(two_answer_int_async)
+# refused: type-var, reportArgumentType
+manager.token_verification_loader(answers_object_to_two)
+# refused: type-var, reportArgumentType
+manager.token_verification_loader(answers_object_to_two_async)
+# refused: type-var, reportArgumentType
+
+manager.user_lookup_loader(takes_int)
+# refused: type-var, reportArgumentType
+manager.user_lookup_loader(with_three)
+# refused: type-var, reportArgumentType
+manager.user_lookup_loader(takes_two_ints)
+# refused: type-var, reportArgumentType
+manager.user_lookup_loader(takes_two_ints_async)
+# refused: type-var, reportArgumentType
+
+manager.user_lookup_error_loader(without_argument)
+# refused: type-var, reportArgumentType
+manager.user_lookup_error_loader(takes_int)
+# refused: type-var, reportArgumentType
+manager.user_lookup_error_loader(takes_two_ints)
+# refused: type-var, reportArgumentType
+manager.user_lookup_error_loader(takes_two_ints_async)
+# refused: type-var, reportArgumentType
+manager.user_lookup_error_loader(answers_object_to_two)
+# refused: type-var, reportArgumentType
+manager.user_lookup_error_loader(answers_object_to_two_async)
+# refused: type-var, reportArgumentType
+
+manager.token_verification_failed_loader(without_argument)
+# refused: type-var, reportArgumentType
+manager.token_verification_failed_loader(takes_int)
+# refused: type-var, reportArgumentType
+manager.token_verification_failed_loader(takes_two_ints)
+# refused: type-var, reportArgumentType
+manager.token_verification_failed_loader(takes_two_ints_async)
+# refused: type-var, reportArgumentType
+manager.token_verification_failed_loader(answers_object_to_two)
+# refused: type-var, reportArgumentType
+manager.token_verification_failed_loader(answers_object_to_two_async)
+# refused: type-var, reportArgumentType
+
+manager.insufficient_scope_loader(without_argument)
+# refused: type-var, reportArgumentType
+manager.insufficient_scope_loader(takes_int)
+# refused: type-var, reportArgumentType
+manager.insufficient_scope_loader(takes_two_ints)
+# refused: type-var, reportArgumentType
+manager.insufficient_scope_loader(takes_two_ints_async)
+# refused: type-var, reportArgumentType
+manager.insufficient_scope_loader(answers_object_to_two)
+# refused: type-var, reportArgumentType
+manager.insufficient_scope_loader(answers_object_to_two_async)
 # refused: type-var, reportArgumentType
