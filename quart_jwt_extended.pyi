@@ -758,6 +758,8 @@ async def verify_jwt_in_request(
     :param skip_revocation_check: do not ask whether the token has been revoked.
     :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
     :return: the header and the claims (dicts), None if there was no token, or the method is exempt.
+        Also None where this function itself is registered with ``before_request``, as applications
+        on 0.1.0 do, since Quart would send the value as the answer.
     :raises TypeError: an argument has a wrong type.
     :raises ValueError: a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
         ``fresh`` and ``refresh`` are both True.

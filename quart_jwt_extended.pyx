@@ -3302,32 +3302,32 @@ def _default_user_identity_callback(userdata):
 
 def _default_expired_token_callback(expired_token):
     """Answer 401 to an expired token."""
-    return {_config.error_msg_key: "Token has expired"}, 401
+    return _legacy_answer("expired_token", None)
 
 
 def _default_invalid_token_callback(error_string):
     """Answer 422 to an invalid token."""
-    return {_config.error_msg_key: error_string}, 422
+    return _legacy_answer("invalid_token", error_string)
 
 
 def _default_unauthorized_callback(error_string):
     """Answer 401 to a request without a token, or with a wrong CSRF value."""
-    return {_config.error_msg_key: error_string}, 401
+    return _legacy_answer("unauthorized", error_string)
 
 
 def _default_needs_fresh_token_callback():
     """Answer 401 to a token that is not fresh."""
-    return {_config.error_msg_key: "Fresh token required"}, 401
+    return _legacy_answer("needs_fresh_token", None)
 
 
 def _default_revoked_token_callback():
     """Answer 401 to a revoked token."""
-    return {_config.error_msg_key: "Token has been revoked"}, 401
+    return _legacy_answer("revoked_token", None)
 
 
 def _default_user_loader_error_callback(identity):
     """Answer 401 when the user could not be loaded."""
-    return {_config.error_msg_key: f"Error loading the user {identity}"}, 401
+    return _legacy_answer("user_loader_error", _unknown_user(identity))
 
 
 def _default_claims_verification_callback(user_claims):
@@ -3337,7 +3337,7 @@ def _default_claims_verification_callback(user_claims):
 
 def _default_verify_claims_failed_callback():
     """Answer 400 to refused user claims."""
-    return {_config.error_msg_key: "User claims verification failed"}, 400
+    return _legacy_answer("verify_claims_failed", None)
 
 
 def _default_decode_key_callback(claims, headers):
@@ -3378,6 +3378,16 @@ cdef dict _CHALLENGE_ERRORS = {
 }
 
 
+cdef tuple _legacy_answer(str name, object message):
+    """What 0.1.0 answers; the message is needed where the table has none."""
+    status, fixed = _ANSWERS[name][:2]
+    return {_config.error_msg_key: message if fixed is None else fixed}, status
+
+
+cdef str _unknown_user(object identity):
+    return f"Error loading the user {identity}"
+
+
 cdef tuple _describe(str name, error):
     """Status and message of 0.1.0, code and title of a problem, for an error and its callback."""
     status, message, code, title = _ANSWERS[name]
@@ -3393,7 +3403,7 @@ cdef tuple _describe(str name, error):
     elif isinstance(error, WrongTokenError):
         code, title = "wrong_token_type", "Wrong type of token"
     if name == "user_loader_error":
-        message = f"Error loading the user {get_jwt_identity()}"
+        message = _unknown_user(get_jwt_identity())
     return status, str(error) if message is None else message, code, title
 
 
@@ -3412,10 +3422,9 @@ cdef object _default_answer(_AppState state, _Settings settings, str name, error
         "detail": message,
         "code": code,
     }
-    response = state.app.response_class(
+    return state.app.response_class(
         state.app.json.dumps(problem), status=status, content_type="application/problem+json"
     )
-    return response
 
 
 cdef int _add_challenge(object response, _Settings settings, str name, error) except -1:
@@ -3513,15 +3522,6 @@ cdef bint _accepts(object callback, int count) except -1:
     return True
 
 
-cdef int _verify_callback(object callback, str loader, int count) except -1:
-    if not callable(callback):
-        raise TypeError(f"{loader} takes a function, not {type(callback).__name__}")
-    if not _accepts(callback, count):
-        arguments = ("no arguments", "one argument", "two arguments")[count]
-        raise TypeError(f"The callback of {loader} must take {arguments}")
-    return 0
-
-
 cdef tuple _ANSWERED = (
     (NoAuthorizationError, "unauthorized"),
     (CSRFError, "unauthorized"),
@@ -3549,6 +3549,11 @@ cdef int _choose_arity(object callback, str loader, tuple counts) except -1:
     raise TypeError(
         f"The callback of {loader} must take {' or '.join([words[count] for count in counts])}"
     )
+
+
+cdef int _verify_callback(object callback, str loader, int count) except -1:
+    _choose_arity(callback, loader, (count,))
+    return 0
 
 
 class JWTManager:
@@ -4704,6 +4709,8 @@ async def verify_jwt_in_request(
     :param skip_revocation_check: do not ask whether the token has been revoked.
     :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
     :return: the header and the claims (dicts), None if there was no token, or the method is exempt.
+        Also None where this function itself is registered with ``before_request``, as applications
+        on 0.1.0 do, since Quart would send the value as the answer.
     :raises TypeError: an argument has a wrong type.
     :raises ValueError: a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
         ``fresh`` and ``refresh`` are both True.
@@ -4722,7 +4729,25 @@ async def verify_jwt_in_request(
         rules = _Rules(
             optional, fresh, refresh, locations, verify_type, skip_revocation_check, scopes
         )
-    return await _verify(_new_attempt(rules))
+    verified = await _verify(_new_attempt(rules))
+    return None if _is_hook(verify_jwt_in_request) else verified
+
+
+cdef bint _is_hook(object function) except -1:
+    """Whether Quart calls a function itself before the current request or WebSocket.
+
+    It would send what the function returns as the answer, in place of the view's.
+    """
+    app = _get_context(_CV_APP).app
+    request = _current_request()
+    if isinstance(request, _Websocket):
+        hooks = app.before_websocket_funcs
+    else:
+        hooks = app.before_request_funcs
+    for name in (None, *request.blueprints):
+        if function in hooks.get(name, ()):
+            return True
+    return False
 
 
 async def verify_jwt_in_request_optional():

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from quart import Quart
+from quart import Blueprint, Quart, websocket
 from quart.views import MethodView, View
 from support import access_claims, bearer, hs_token, make_app, refresh_claims
 
@@ -710,3 +710,63 @@ async def test_verify_function_of_a_shorthand_still_returns_none(verify: Any) ->
     async with make_app().test_request_context("/", headers=bearer(token)):
         assert await verify() is None
         assert qje.get_jwt_identity() == "alice"
+
+
+# --- verify_jwt_in_request as the hook itself, as in 0.1.0 -----------------------
+
+
+async def test_hook_itself_returns_nothing_that_quart_would_answer_with() -> None:
+    app = make_app()
+    app.before_request(qje.verify_jwt_in_request)
+    returned: list[Any] = []
+
+    @app.get("/again")
+    async def again() -> str:
+        returned.append(await qje.verify_jwt_in_request())
+        return qje.get_jwt_identity()
+
+    client = app.test_client()
+    response = await client.get("/again", headers=bearer(GOOD))
+    assert (response.status_code, await response.get_data()) == (200, b"alice")
+    # One answer for the whole app: a hook cannot be told from a view.
+    assert returned == [None]
+    assert (await client.get("/again")).status_code == 401
+
+
+async def test_hook_of_a_blueprint_leaves_the_views_of_others_what_it_returns() -> None:
+    app = make_app()
+    guarded, free = Blueprint("guarded", __name__), Blueprint("free", __name__)
+    guarded.before_request(qje.verify_jwt_in_request)
+    inner = Blueprint("inner", __name__)
+
+    @inner.get("/inner")
+    async def in_the_guarded() -> str:
+        return qje.get_jwt_identity()
+
+    @free.get("/free")
+    async def in_the_free() -> Any:
+        header, claims = await qje.verify_jwt_in_request()
+        return {"alg": header["alg"], "identity": claims["identity"]}
+
+    guarded.register_blueprint(inner)
+    app.register_blueprint(guarded)
+    app.register_blueprint(free)
+    client = app.test_client()
+    response = await client.get("/inner", headers=bearer(GOOD))
+    assert (response.status_code, await response.get_data()) == (200, b"alice")
+    response = await client.get("/free", headers=bearer(GOOD))
+    assert await response.get_json() == {"alg": "HS256", "identity": "alice"}
+    for path in ("/inner", "/free"):
+        assert (await client.get(path)).status_code == 401
+
+
+async def test_hook_of_sockets_lets_the_view_run() -> None:
+    app = make_app()
+    app.before_websocket(qje.verify_jwt_in_request)
+
+    @app.websocket("/socket")
+    async def socket() -> None:
+        await websocket.send(qje.get_jwt_identity())
+
+    async with app.test_client().websocket("/socket", headers=bearer(GOOD)) as connection:
+        assert await connection.receive() == "alice"

@@ -636,10 +636,7 @@ async def test_token_decoded_inside_a_view_is_answered_by_the_same_handlers(
 
 
 async def test_failure_in_before_request_is_answered_and_stops_the_view(app: Quart) -> None:
-    @app.before_request
-    async def guard() -> None:
-        await qje.verify_jwt_in_request()
-
+    app.before_request(qje.verify_jwt_in_request)
     client = app.test_client()
     response = await client.get("/open")
     assert response.status_code == 401
