@@ -4,20 +4,69 @@ PEP 561 finds no stub of a single-file module, so the build also makes the packa
 ``quart_jwt_extended-stubs``: the one ``.pyi`` as its ``__init__.pyi``, and one small stub for each
 further import path of 0.1.0, from the table below.
 
-``JWT_COVERAGE=1`` in the environment makes a slow build whose lines ``coverage`` can trace.
+``JWT_BUILD`` in the environment makes a slow build for tests, one of :data:`TEST_BUILDS`.
 """
 
 import os
 import shutil
 import sys
+import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import Cython  # noqa: F401  without it, setuptools would look for a .c instead of failing
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, LinkError
 
 NAME = "quart_jwt_extended"
-COVERAGE = os.environ.get("JWT_COVERAGE") == "1"
+
+
+@dataclass
+class Build:
+    """What a build for tests does otherwise."""
+
+    directives: dict[str, bool] = field(default_factory=dict)
+    macros: list[tuple[str, str]] = field(default_factory=list)
+    compile_args: list[str] = field(default_factory=list)
+    link_args: list[str] = field(default_factory=list)
+
+
+SANITIZERS = "-fsanitize=address,undefined"
+
+TEST_BUILDS = {
+    # Lines that ``coverage`` can trace.
+    "coverage": Build(
+        directives={"linetrace": True},
+        # Python 3.13 would report to sys.monitoring, which coverage's plugins cannot read.
+        macros=[("CYTHON_TRACE", "1"), ("CYTHON_USE_SYS_MONITORING", "0")],
+    ),
+    # A report of AddressSanitizer or UndefinedBehaviorSanitizer ends the process.
+    "sanitize": Build(
+        compile_args=["-O1", "-g", "-fno-omit-frame-pointer", SANITIZERS, "-fno-sanitize-recover"],
+        link_args=[SANITIZERS],
+    ),
+    # The assertions of CPython's headers and of Cython's C code, not optimised away.
+    "debug": Build(compile_args=["-O0", "-g", "-UNDEBUG"]),
+}
+
+# Tried in their order when the wheel is built; those that the compiler does not know are left out.
+# Of each row the first that it takes is used.
+HARDENING = [
+    [(["-fstack-protector-strong"], [])],
+    [(["-U_FORTIFY_SOURCE", f"-D_FORTIFY_SOURCE={level}"], []) for level in (3, 2)],
+    [([], ["-Wl,-z,relro,-z,now"])],
+    # Calls into libpython without a stub in between: 4 percent of verifying a token.
+    [(["-fno-plt"], [])],
+]
+
+# Debug information on generated C helps nobody, and is five sixths of the file.
+RELEASE = Build(compile_args=["-g0"] if os.name == "posix" else [])
+
+chosen = os.environ.get("JWT_BUILD", "")
+if chosen and chosen not in TEST_BUILDS:
+    sys.exit(f"JWT_BUILD must be one of {', '.join(TEST_BUILDS)}, not {chosen!r}")
+BUILD = TEST_BUILDS[chosen] if chosen else RELEASE
 
 
 def same_names(*names: str) -> str:
@@ -199,15 +248,42 @@ def verify_token_type(decoded_token: dict[str, Any], expected_type: str) -> None
 
 
 class BuildExt(build_ext):
-    """Cython as setuptools drives it, plus the stubs."""
+    """Cython as setuptools drives it, plus the stubs and the flags that the compiler offers."""
 
     def finalize_options(self) -> None:
         super().finalize_options()
-        self.cython_directives = {"linetrace": COVERAGE}
+        self.cython_directives = BUILD.directives
         # Nothing left by another build, perhaps with other directives, is taken for up to date.
         self.force = True
         # Coverage looks for the .c beside the .pyx.
-        self.cython_c_in_temp = not COVERAGE
+        self.cython_c_in_temp = BUILD is not TEST_BUILDS["coverage"]
+
+    def build_extension(self, ext: Extension) -> None:
+        if BUILD is RELEASE and self.compiler.compiler_type == "unix":
+            for alternatives in HARDENING:
+                for compile_args, link_args in alternatives:
+                    if self.offers(compile_args, link_args):
+                        ext.extra_compile_args += compile_args
+                        ext.extra_link_args += link_args
+                        break
+        super().build_extension(ext)
+
+    def offers(self, compile_args: list[str], link_args: list[str]) -> bool:
+        """Does the compiler take these flags without a warning?"""
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "probe.c")
+            # The C library warns of _FORTIFY_SOURCE where it cannot have an effect.
+            source.write_text("#include <string.h>\nint probe(void) { return 0; }\n")
+            try:
+                objects = self.compiler.compile(
+                    [str(source)], output_dir=folder, extra_postargs=["-Werror", *compile_args]
+                )
+                self.compiler.link_shared_object(
+                    objects, str(Path(folder, "probe.so")), extra_postargs=link_args
+                )
+            except (CompileError, LinkError):
+                return False
+            return True
 
     def run(self) -> None:
         super().run()
@@ -226,14 +302,12 @@ class BuildExt(build_ext):
 
 
 if __name__ == "__main__":
-    extension = Extension(NAME, [f"{NAME}.pyx"], depends=[f"{NAME}.pyi"])
-    if COVERAGE:
-        # Python 3.13 would report to sys.monitoring, which coverage's plugins cannot read.
-        extension.define_macros = [("CYTHON_TRACE", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]
-    elif os.name == "posix":
-        # Debug information on generated C helps nobody, and is five sixths of the file.
-        extension.extra_compile_args = ["-g0"]
-        if sys.platform == "linux":
-            # Calls into libpython without a stub in between: 4 percent of verifying a token.
-            extension.extra_compile_args.append("-fno-plt")
+    extension = Extension(
+        NAME,
+        [f"{NAME}.pyx"],
+        depends=[f"{NAME}.pyi"],
+        define_macros=BUILD.macros,
+        extra_compile_args=BUILD.compile_args,
+        extra_link_args=BUILD.link_args,
+    )
     setup(ext_modules=[extension], cmdclass={"build_ext": BuildExt})
