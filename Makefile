@@ -3,6 +3,9 @@
 # make lint         ruff and cython-lint
 # make typing       mypy, pyright and stubtest on the installed stubs
 # make coverage     the suite with line tracing in the .pyx, in an environment of its own
+# make asan         the suite on a build with AddressSanitizer and UndefinedBehaviorSanitizer (gcc)
+# make debug        the suite on a build without optimisation, with every assertion and check on
+# make wheels       a source distribution and a wheel for every installed Python, each one tested
 # make bench        measure this library beside others: tables and a chart in benchmarks/results
 # make bench-quick  the same without servers, refusals and growth, in two minutes
 # make clean        remove all that the above made, but for the results of make bench
@@ -22,7 +25,7 @@ ifeq ($(INTERPRETER),)
 $(error $(PYTHON) does not run; name a Python of 3.10 or later with PYTHON=...)
 endif
 
-.PHONY: test demo lint typing coverage bench bench-quick clean FORCE
+.PHONY: test demo lint typing coverage asan debug wheels bench bench-quick clean FORCE
 
 test: $(VENV)/extra
 	$(BIN)/pytest $(PYTEST_ARGS)
@@ -35,17 +38,43 @@ lint: $(VENV)/extra
 	$(BIN)/ruff format --check .
 	@# It runs pycodestyle by that name.
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cython-lint quart_jwt_extended.pyx
+	$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 typing: $(VENV)/extra
 	$(BIN)/pytest tests/test_stub.py tests/test_typing.py $(PYTEST_ARGS)
 
 coverage:
-	JWT_COVERAGE=1 $(MAKE) VENV=.venv-coverage .venv-coverage/extra
+	JWT_BUILD=coverage $(MAKE) VENV=.venv-coverage .venv-coverage/extra
 	.venv-coverage/bin/coverage erase
 	.venv-coverage/bin/coverage run .venv-coverage/bin/pytest -m "not packaging" $(PYTEST_ARGS)
 	.venv-coverage/bin/coverage report --fail-under=$(COVERAGE_GOAL)
 	@# A build without line tracing has no row, and no row has no share to fall short.
 	.venv-coverage/bin/coverage report | grep -q '^quart_jwt_extended\.pyx '
+
+# What measures the file or its memory would measure the sanitizers.
+CHECKED = -m "not packaging and not slow"
+
+# Reports go to files, since a test may look at what a process prints, or lose it. OpenSSL and the
+# interpreter keep memory to the end of the process on purpose, hence no search for leaks.
+asan:
+	JWT_BUILD=sanitize $(MAKE) VENV=.venv-asan .venv-asan/extra
+	@# An environment of another build would find nothing.
+	nm -D .venv-asan/lib/python3*/site-packages/quart_jwt_extended.*.so | grep -q __asan_report
+	rm -rf build/asan
+	mkdir -p build/asan
+	LD_PRELOAD="`gcc -print-file-name=libasan.so` `gcc -print-file-name=libubsan.so`" \
+	ASAN_OPTIONS="detect_leaks=0:malloc_context_size=8:log_path=$(CURDIR)/build/asan/report" \
+	UBSAN_OPTIONS="print_stacktrace=1:log_path=$(CURDIR)/build/asan/report" \
+	PYTHONMALLOC=malloc JWT_SANITIZED=1 .venv-asan/bin/pytest $(CHECKED) $(PYTEST_ARGS)
+	@! cat build/asan/* 2>/dev/null || { echo 'make asan: the sanitizers reported the above' >&2; exit 1; }
+
+debug:
+	JWT_BUILD=debug $(MAKE) VENV=.venv-debug .venv-debug/extra
+	nm -D .venv-debug/lib/python3*/site-packages/quart_jwt_extended.*.so | grep -q __assert_fail
+	PYTHONMALLOC=debug JWT_SANITIZED=1 .venv-debug/bin/python -X dev -m pytest $(CHECKED) $(PYTEST_ARGS)
+
+wheels:
+	.ci/wheels $(PYTEST_ARGS)
 
 # It makes environments of its own, .venv-bench-*, and builds the module into one of them.
 bench:
@@ -55,7 +84,7 @@ bench-quick:
 	$(PYTHON) benchmarks/run.py --quick
 
 clean:
-	rm -rf .venv .venv-* build dist *.egg-info quart_jwt_extended-stubs
+	rm -rf .venv .venv-* .nox build dist *.egg-info quart_jwt_extended-stubs
 	rm -rf .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f quart_jwt_extended.c quart_jwt_extended.*.so benchmarks/results/*-part.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
