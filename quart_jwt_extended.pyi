@@ -689,7 +689,7 @@ def set_access_cookies(
     :raises RuntimeWarning: cookies are not in JWT_TOKEN_LOCATION.
     :raises JWTDecodeError: CSRF protection is on and the token carries no CSRF value.
     :raises ValueError: a cookie would be larger than the 4096 bytes that browsers keep, or may have
-        no domain.
+        no domain, or the token is not ASCII text.
     :raises RuntimeError: there is no app context, or an option is wrong.
     """
 

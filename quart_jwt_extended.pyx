@@ -417,6 +417,8 @@ cdef object _TOKEN_RE = _re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # A query parameter whose name is sent as it is (RFC 3986, section 2.3), or with percent signs.
 cdef object _PLAIN_NAME_RE = _re.compile(r"[0-9A-Za-z._~-]+")
 
+cdef object _DOMAIN_RE = _re.compile(r"[^\x00-\x20;,\"\\\x7f]+")
+
 cdef object _ORIGIN_RE = _re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#@\s]+")
 
 # Werkzeug, which writes Quart's cookies, knows the attribute since 3.1.
@@ -427,18 +429,23 @@ cdef object _wrong_option(str name, str accepts):
     return RuntimeError(f"{name} must be {accepts}")
 
 
+cdef str _plain_text(object text):
+    """The characters of a string: str() of an enumeration's member would give its name."""
+    return text if type(text) is str else str.__str__(text)
+
+
 cdef str _read_text(dict values, str name):
     value = values[name]
     if not isinstance(value, str) or not value:
         raise _wrong_option(name, "a non-empty string")
-    return str(value)
+    return _plain_text(value)
 
 
 cdef str _read_token(dict values, str name):
     value = values[name]
     if not isinstance(value, str) or _TOKEN_RE.fullmatch(value) is None:
         raise _wrong_option(name, "a non-empty name of ASCII letters, digits and !#$%&'*+-.^_`|~")
-    return str(value)
+    return _plain_text(value)
 
 
 cdef object _read_optional_text(dict values, str name):
@@ -447,7 +454,16 @@ cdef object _read_optional_text(dict values, str name):
         return None
     if not isinstance(value, str):
         raise _wrong_option(name, "a string or None")
-    return str(value)
+    return _plain_text(value)
+
+
+cdef object _read_given(dict values, str name, str accepts):
+    """A value that is not checked yet, or None for one that is empty."""
+    try:
+        return values[name] or None
+    except Exception:
+        # An array, which is neither true nor false.
+        raise _wrong_option(name, accepts) from None
 
 
 cdef bint _read_flag(dict values, str name) except -1:
@@ -470,13 +486,13 @@ cdef tuple _read_names(dict values, str name, str accepts):
     """A single string, or a sequence or set of them, as a tuple."""
     value = values[name]
     if isinstance(value, str):
-        return (str(value),)
+        return (_plain_text(value),)
     if not isinstance(value, (list, tuple, set, frozenset)):
         raise _wrong_option(name, accepts)
     for item in value:
         if not isinstance(item, str):
             raise _wrong_option(name, accepts)
-    return tuple(value)
+    return tuple([_plain_text(item) for item in value])
 
 
 cdef tuple _read_choices(dict values, str name, tuple choices):
@@ -499,11 +515,14 @@ cdef object _read_lifetime(dict values, str name):
         return False
     try:
         value = _lifetime(value)
-        _datetime.datetime.now(_datetime.timezone.utc) + value
-    except (TypeError, OverflowError, ValueError):
+        moment = _datetime.datetime.now(_datetime.timezone.utc) + value
+    except Exception:
+        moment = None
+    # A naive one would be taken for local time.
+    if not isinstance(moment, _datetime.datetime) or moment.tzinfo is None:
         raise _wrong_option(
             name, "a timedelta, an int (seconds), anything that adds to a datetime, or False"
-        ) from None
+        )
     return value
 
 
@@ -523,13 +542,34 @@ cdef double _read_leeway(dict values) except -1:
     )
 
 
+cdef object _read_cookie_path(dict values, str name):
+    path = _read_optional_text(values, name)
+    try:
+        _dump_cookie("name", path=path, max_size=0)
+    except ValueError:
+        raise _wrong_option(name, "a path, which cannot hold a lone surrogate, or None") from None
+    return path
+
+
+cdef object _read_cookie_domain(dict values):
+    domain = _read_optional_text(values, "JWT_COOKIE_DOMAIN")
+    try:
+        written = _dump_cookie("name", domain=domain, max_size=0)
+    except ValueError:
+        written = None
+    # Werkzeug lets through what would end the attribute, or the header.
+    if written is None or (domain and _DOMAIN_RE.fullmatch(domain) is None):
+        raise _wrong_option("JWT_COOKIE_DOMAIN", "the name of a domain or None")
+    return domain
+
+
 cdef object _read_samesite(dict values):
     value = values["JWT_COOKIE_SAMESITE"]
     if value is None:
         return None
     if not isinstance(value, str) or value.title() not in ("Strict", "Lax", "None"):
         raise _wrong_option("JWT_COOKIE_SAMESITE", '"Strict", "Lax", "None" or None')
-    return str(value).title()
+    return _plain_text(value).title()
 
 
 cdef object _read_expected(dict values, str name):
@@ -572,7 +612,7 @@ cdef _Locations _numbered_locations(tuple names):
 cdef str _known_algorithm(object name, str option):
     if not isinstance(name, str) or name not in _ALGORITHMS:
         raise _wrong_option(option, f"one of {', '.join(_ALGORITHMS)}")
-    return str(name)
+    return _plain_text(name)
 
 
 cdef inline bint _is_symmetric(str algorithm) except -1:
@@ -688,7 +728,7 @@ cdef class _Settings:
         self.header_lower = self.header_name.lower()
         self.header_type = ""
         self.bearer_prefix = ""
-        if values["JWT_HEADER_TYPE"] not in ("", None):
+        if _read_given(values, "JWT_HEADER_TYPE", "a string") is not None:
             self.header_type = _read_token(values, "JWT_HEADER_TYPE")
             self.bearer_prefix = f"{self.header_type.lower()} "
         self.query_string_name = _read_text(values, "JWT_QUERY_STRING_NAME")
@@ -709,11 +749,11 @@ cdef class _Settings:
             _read_token(values, "JWT_REFRESH_COOKIE_NAME"),
         )
         self.cookie_paths = (
-            _read_optional_text(values, "JWT_ACCESS_COOKIE_PATH"),
-            _read_optional_text(values, "JWT_REFRESH_COOKIE_PATH"),
+            _read_cookie_path(values, "JWT_ACCESS_COOKIE_PATH"),
+            _read_cookie_path(values, "JWT_REFRESH_COOKIE_PATH"),
         )
         self.cookie_secure = _read_flag(values, "JWT_COOKIE_SECURE")
-        self.cookie_domain = _read_optional_text(values, "JWT_COOKIE_DOMAIN")
+        self.cookie_domain = _read_cookie_domain(values)
         self.cookie_samesite = _read_samesite(values)
         self.session_cookie = _read_flag(values, "JWT_SESSION_COOKIE")
         self.cookie_partitioned = _read_flag(values, "JWT_COOKIE_PARTITIONED")
@@ -762,7 +802,9 @@ cdef class _Settings:
 
     cdef int _read_errors(self, dict values) except -1:
         self.error_msg_key = _read_text(values, "JWT_ERROR_MESSAGE_KEY")
-        if values["JWT_ERROR_FORMAT"] not in ("legacy", "problem"):
+        if not isinstance(values["JWT_ERROR_FORMAT"], str) or (
+            values["JWT_ERROR_FORMAT"] not in ("legacy", "problem")
+        ):
             raise _wrong_option("JWT_ERROR_FORMAT", '"legacy" or "problem"')
         self.is_problem_format = values["JWT_ERROR_FORMAT"] == "problem"
         self.www_authenticate = _read_flag(values, "JWT_WWW_AUTHENTICATE")
@@ -775,7 +817,7 @@ cdef class _Settings:
         methods = _read_names(values, "JWT_CSRF_METHODS", "a sequence or a set of HTTP methods")
         self.csrf_request_methods = frozenset([method.upper() for method in methods])
         self.csrf_in_cookies = _read_flag(values, "JWT_CSRF_IN_COOKIES")
-        if values["JWT_CSRF_HEADER_NAME"]:
+        if _read_given(values, "JWT_CSRF_HEADER_NAME", "a string or None") is not None:
             self.csrf_header_names = (_read_token(values, "JWT_CSRF_HEADER_NAME"),) * 2
             _warnings.warn(
                 "JWT_CSRF_HEADER_NAME is deprecated; set JWT_ACCESS_CSRF_HEADER_NAME and "
@@ -793,8 +835,8 @@ cdef class _Settings:
             _read_token(values, "JWT_REFRESH_CSRF_COOKIE_NAME"),
         )
         self.csrf_cookie_paths = (
-            _read_optional_text(values, "JWT_ACCESS_CSRF_COOKIE_PATH"),
-            _read_optional_text(values, "JWT_REFRESH_CSRF_COOKIE_PATH"),
+            _read_cookie_path(values, "JWT_ACCESS_CSRF_COOKIE_PATH"),
+            _read_cookie_path(values, "JWT_REFRESH_CSRF_COOKIE_PATH"),
         )
         self.csrf_check_form = _read_flag(values, "JWT_CSRF_CHECK_FORM")
         self.csrf_field_names = (
@@ -817,9 +859,10 @@ cdef class _Settings:
             algorithms.append(self.algorithm)
         self.decode_algorithms = tuple(algorithms)
         self.allowed_algorithms = frozenset(algorithms)
-        self.secret_key = values["JWT_SECRET_KEY"] or None
-        self.public_key = values["JWT_PUBLIC_KEY"] or None
-        self.private_key = values["JWT_PRIVATE_KEY"] or None
+        self.secret_key = _read_given(values, "JWT_SECRET_KEY", "a string, bytes or None")
+        accepts = "PEM text or bytes, a key object of cryptography, or None"
+        self.public_key = _read_given(values, "JWT_PUBLIC_KEY", accepts)
+        self.private_key = _read_given(values, "JWT_PRIVATE_KEY", accepts)
         # With both families allowed, a secret must be meant for tokens: SECRET_KEY, which signs
         # sessions, would otherwise become a second way in beside the public key.
         if self.secret_key is None and not self._spans_families():
@@ -2023,7 +2066,11 @@ cdef _PreparedKey _prepare_key(object key, str name, bint signing, Py_ssize_t ca
         material = algorithm.prepare_key(key)
         weakness = algorithm.check_key_length(material)
     except _jwt.InvalidKeyError as error:
-        raise _jwt.InvalidKeyError(str(error)) from None
+        text = str(error)
+        if " at 0x" in text:
+            # PyJWT's text about a key of another kind shows the address of a generator.
+            text = f"The key cannot be used with {name} (InvalidKeyError)"
+        raise _jwt.InvalidKeyError(text) from None
     except (TypeError, ValueError, AttributeError, _UnsupportedAlgorithm) as error:
         # Their texts may quote the key, so only the kind of fault is passed on.
         raise _jwt.InvalidKeyError(
@@ -2200,6 +2247,8 @@ cdef _PreparedKey _chosen_verifying_key(
                 f"'{key.algorithm_name}'"
             )
         key = key.key
+    if key is None:
+        raise _UnusableKeyError("No key for this token")
     try:
         return state.keys.get(key, name, False, settings.signature_cache_size)
     except _jwt.InvalidKeyError as error:
@@ -2888,6 +2937,9 @@ cdef class _Verified:
 
 
 cdef str _VERIFIED = "_jwt_extended"
+# The options under which a request is verified, as another attribute of it, once its verification
+# waited or failed: what is answered then goes by the same ones, whatever was changed meanwhile.
+cdef str _OPTIONS = "_jwt_extended_options"
 
 
 cdef _Verified _new_verified(dict header, dict claims, _Settings settings):
@@ -3043,11 +3095,16 @@ cdef class _Attempt:
 
     cdef object advance(self):
         """Run stages until one must wait; return what to await, or None at the end."""
-        while self.stage != _DONE:
-            value = self.start()
-            if _is_awaitable(value):
-                return value
-            self.finish(value)
+        try:
+            while self.stage != _DONE:
+                value = self.start()
+                if _is_awaitable(value):
+                    setattr(self.request, _OPTIONS, self.settings)
+                    return value
+                self.finish(value)
+        except Exception:
+            setattr(self.request, _OPTIONS, self.settings)
+            raise
         return None
 
     cdef object resume(self, value):
@@ -3440,12 +3497,21 @@ cdef int _add_challenge(object response, _Settings settings, str name, error) ex
     return 0
 
 
+cdef _Settings _options_of(_AppState state, object request):
+    """The options under which a request was verified, or else those of the moment."""
+    settings = getattr(request, _OPTIONS, None)
+    if settings is None:
+        verified = getattr(request, _VERIFIED, None)
+        settings = state.settings() if verified is None else (<_Verified>verified).settings
+    return settings
+
+
 async def _answer(str name, error):
     """Answer an error, with the refused token as the current one while a callback runs."""
     cdef _AppState state = _current_state()
-    cdef _Settings settings = state.settings()
     cdef _Verified before
     request = _current_request()
+    cdef _Settings settings = _options_of(state, request)
     callback = state.callbacks.answers.get(name)
     claims = getattr(error, "jwt_data", None)
     shown = request is not None and claims is not None
@@ -4560,7 +4626,11 @@ cdef int _set_cookie(
     if domain is not None and name.lower().startswith("__host-"):
         raise ValueError(f"The cookie {name!r} must have no domain: its name begins with __Host-")
     # Not set_cookie, which would dump it again, and warn three bytes before browsers drop it.
-    cookie = _dump_cookie(name, **attributes, max_size=0)
+    try:
+        cookie = _dump_cookie(name, **attributes, max_size=0)
+    except UnicodeError:
+        # The error would show the value, which is a secret.
+        raise ValueError(f"The value of the cookie {name!r} cannot be encoded") from None
     size = len(cookie)
     if size > _COOKIE_SIZE:
         raise ValueError(
@@ -4584,7 +4654,8 @@ cdef int _set_cookies(
         token = _parse_token(encoded_token, settings.max_token_size, _HeaderMemo())
         csrf_value = _csrf_claim(_load_object(token.payload, "payload", NULL))
     if isinstance(encoded_token, bytes):
-        encoded_token = encoded_token.decode("ascii")
+        # A byte that is not ASCII becomes what no cookie can hold.
+        encoded_token = encoded_token.decode("ascii", "surrogateescape")
     _set_cookie(
         response, settings, settings.cookie_names[kind], settings.cookie_paths[kind], True,
         encoded_token, domain, life,
@@ -4624,7 +4695,7 @@ def set_access_cookies(response, encoded_access_token, max_age=None, domain=None
     :raises RuntimeWarning: cookies are not in JWT_TOKEN_LOCATION.
     :raises JWTDecodeError: CSRF protection is on and the token carries no CSRF value.
     :raises ValueError: a cookie would be larger than the 4096 bytes that browsers keep, or may have
-        no domain.
+        no domain, or the token is not ASCII text.
     :raises RuntimeError: there is no app context, or an option is wrong.
     """
     settings = _cookie_settings("set_access_cookies")
