@@ -41,9 +41,11 @@ TEST_BUILDS = {
         # Python 3.13 would report to sys.monitoring, which coverage's plugins cannot read.
         macros=[("CYTHON_TRACE", "1"), ("CYTHON_USE_SYS_MONITORING", "0")],
     ),
-    # A report of AddressSanitizer or UndefinedBehaviorSanitizer ends the process.
+    # A report of AddressSanitizer or UndefinedBehaviorSanitizer ends the process. Python adds
+    # -fwrapv, under which a signed overflow would be none.
     "sanitize": Build(
-        compile_args=["-O1", "-g", "-fno-omit-frame-pointer", SANITIZERS, "-fno-sanitize-recover"],
+        compile_args=["-O1", "-g", "-fno-omit-frame-pointer", "-fno-wrapv"]
+        + [SANITIZERS, "-fno-sanitize-recover"],
         link_args=[SANITIZERS],
     ),
     # The assertions of CPython's headers and of Cython's C code, not optimised away.
