@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import runpy
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jwt
 import pytest
+from example_process import (
+    CALL_LIMIT,
+    EXAMPLES,
+    START_LIMIT,
+    STOP_LIMIT,
+    Service,
+    environment,
+    running,
+)
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "quickstart.py"
+EXAMPLE = EXAMPLES / "quickstart.py"
 SECRET = "a key for the quickstart, from the environment, of 32 bytes and more"
 ALICE = {"username": "alice", "password": "wonderland"}
-
-# Seconds; ample for a slow machine, so that nothing here waits without an end.
-START_LIMIT = 60
-STOP_LIMIT = 20
-CALL_LIMIT = 20
 
 # A test machine need not have curl. This takes the options that the printed lines use, fails on
 # any other, and notes the status of each answer.
@@ -53,88 +54,17 @@ with open(os.environ["CURL_LOG"], "a") as log:
 """
 
 
-class Answer(NamedTuple):
-    status: int
-    body: Any
-
-
-class Service(NamedTuple):
-    """A running quickstart."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-    printed: str
-
-    def call(self, method: str, path: str, token: str = "", body: Any = None) -> Answer:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        content = None
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-            content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=CALL_LIMIT)
-        try:
-            connection.request(method, path, content, headers)
-            response = connection.getresponse()
-            return Answer(response.status, json.loads(response.read()))
-        finally:
-            connection.close()
-
-    def log_in(self) -> tuple[str, str]:
-        """A new access token and a new refresh token."""
-        answer = self.call("POST", "/login", body=ALICE)
-        assert answer.status == 200, answer
-        return answer.body["access_token"], answer.body["refresh_token"]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-def environment(**changes: str) -> dict[str, str]:
-    """Ours, without what would configure the quickstart; warnings of the example are errors."""
-    inherited = {k: v for k, v in os.environ.items() if k not in ("PORT", "JWT_SECRET_KEY")}
-    return {**inherited, "PYTHONWARNINGS": "error", **changes}
-
-
-@contextmanager
-def running(directory: Path, **variables: str) -> Iterator[Service]:
-    """Start the quickstart on a free port, wait until it answers, and stop it in any case."""
-    port = free_port()
-    output = directory / f"quickstart-{port}.out"
-    errors = directory / f"quickstart-{port}.err"
-    with output.open("wb") as stdout, errors.open("wb") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, str(EXAMPLE)],
-            cwd=directory,
-            env=environment(PORT=str(port), **variables),
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-        )
-    try:
-        deadline = time.monotonic() + START_LIMIT
-        while True:
-            assert process.poll() is None, errors.read_text()
-            assert time.monotonic() < deadline, errors.read_text()
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=CALL_LIMIT).close()
-                break
-            except ConnectionRefusedError:
-                time.sleep(0.05)
-        yield Service(process, port, output.read_text())
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_LIMIT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(STOP_LIMIT)
+def log_in(service: Service) -> tuple[str, str]:
+    """A new access token and a new refresh token."""
+    answer = service.call("POST", "/login", body=ALICE)
+    assert answer.status == 200, answer
+    return answer.body["access_token"], answer.body["refresh_token"]
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running(tmp_path_factory.mktemp("quickstart"), JWT_SECRET_KEY=SECRET) as service:
+    directory = tmp_path_factory.mktemp("quickstart")
+    with running([str(EXAMPLE)], directory, JWT_SECRET_KEY=SECRET) as service:
         yield service
 
 
@@ -142,7 +72,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def test_right_password_gives_a_fresh_access_token_and_a_refresh_token(service: Service) -> None:
-    access, refresh = service.log_in()
+    access, refresh = log_in(service)
     claims = [jwt.decode(token, SECRET, algorithms=["HS256"]) for token in (access, refresh)]
     assert [(c["identity"], c["type"], c.get("fresh")) for c in claims] == [
         ("alice", "access", True),
@@ -192,7 +122,7 @@ def test_login_without_two_strings_is_a_bad_request(service: Service, body: Any)
 
 
 def test_access_token_opens_the_protected_view(service: Service) -> None:
-    access, _ = service.log_in()
+    access, _ = log_in(service)
     answer = service.call("GET", "/me", access)
     assert answer.status == 200
     assert answer.body["username"] == "alice"
@@ -215,7 +145,7 @@ def test_no_token_is_refused_by_every_protected_view(
 
 
 def test_altered_access_token_is_refused(service: Service) -> None:
-    access, _ = service.log_in()
+    access, _ = log_in(service)
     head, _, signature = access.rpartition(".")
     altered = f"{head}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
     answer = service.call("GET", "/me", altered)
@@ -223,7 +153,7 @@ def test_altered_access_token_is_refused(service: Service) -> None:
 
 
 def test_tokens_do_not_serve_in_each_others_place(service: Service) -> None:
-    access, refresh = service.log_in()
+    access, refresh = log_in(service)
     only_access = (422, {"msg": "Only access tokens are allowed"})
     only_refresh = (422, {"msg": "Only refresh tokens are allowed"})
     assert service.call("GET", "/me", refresh) == only_access
@@ -233,7 +163,7 @@ def test_tokens_do_not_serve_in_each_others_place(service: Service) -> None:
 
 
 def test_refreshed_access_token_is_good_but_not_fresh(service: Service) -> None:
-    _, refresh = service.log_in()
+    _, refresh = log_in(service)
     answer = service.call("POST", "/refresh", refresh)
     assert answer.status == 200
     later = answer.body["access_token"]
@@ -243,7 +173,7 @@ def test_refreshed_access_token_is_good_but_not_fresh(service: Service) -> None:
 
 
 def test_fresh_access_token_changes_the_email(service: Service) -> None:
-    access, _ = service.log_in()
+    access, _ = log_in(service)
     email = f"alice.{time.monotonic_ns()}@example.com"
     assert service.call("PUT", "/email", access, {"email": email}) == (200, {"email": email})
     assert service.call("GET", "/me", access) == (200, {"username": "alice", "email": email})
@@ -252,7 +182,7 @@ def test_fresh_access_token_changes_the_email(service: Service) -> None:
 def test_fresh_view_without_its_field_is_a_bad_request_that_changes_nothing(
     service: Service,
 ) -> None:
-    access, _ = service.log_in()
+    access, _ = log_in(service)
     before = service.call("GET", "/me", access)
     answer = service.call("PUT", "/email", access, {"email": 1})
     assert answer == (400, {"msg": "Send a JSON object with these strings: email"})
@@ -263,8 +193,8 @@ def test_fresh_view_without_its_field_is_a_bad_request_that_changes_nothing(
 
 
 def test_logout_revokes_the_access_token_and_no_other(service: Service) -> None:
-    access, refresh = service.log_in()
-    other_access, _ = service.log_in()
+    access, refresh = log_in(service)
+    other_access, _ = log_in(service)
     assert service.call("POST", "/logout", access) == (200, {"msg": "Access token revoked"})
     revoked = (401, {"msg": "Token has been revoked"})
     assert service.call("GET", "/me", access) == revoked
@@ -275,8 +205,8 @@ def test_logout_revokes_the_access_token_and_no_other(service: Service) -> None:
 
 
 def test_refresh_logout_revokes_the_refresh_token_and_no_other(service: Service) -> None:
-    access, refresh = service.log_in()
-    _, other_refresh = service.log_in()
+    access, refresh = log_in(service)
+    _, other_refresh = log_in(service)
     answer = service.call("POST", "/logout/refresh", refresh)
     assert answer == (200, {"msg": "Refresh token revoked"})
     revoked = (401, {"msg": "Token has been revoked"})
@@ -370,16 +300,15 @@ def test_configured_key_is_used_and_not_printed(service: Service) -> None:
 def test_start_without_a_key_makes_one_and_a_signal_ends_it_cleanly(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    with running(tmp_path) as service:
+    with running([str(EXAMPLE)], tmp_path) as service:
         assert "JWT_SECRET_KEY is not set: a key was made for this run" in service.printed
-        access, _ = service.log_in()
+        access, _ = log_in(service)
         with pytest.raises(jwt.InvalidSignatureError):
             jwt.decode(access, SECRET, algorithms=["HS256"])
         assert service.call("GET", "/me", access).status == 200
         service.process.send_signal(number)
         assert service.process.wait(STOP_LIMIT) == 0
-    (errors,) = tmp_path.glob("*.err")
-    assert "Traceback" not in errors.read_text()
+    assert "Traceback" not in service.errors
 
 
 @pytest.mark.parametrize(
@@ -390,7 +319,11 @@ def test_unusable_port_ends_with_a_message_and_no_traceback(
 ) -> None:
     done = subprocess.run(
         [sys.executable, str(EXAMPLE)],
-        env=environment(PORT=str(service.port) if port == "taken" else port),
+        env=environment(
+            PORT=str(service.port) if port == "taken" else port,
+            # Hypercorn leaves the socket open that it could not bind; Python 3.10 then tells it.
+            PYTHONWARNINGS="error,ignore:unclosed:ResourceWarning",
+        ),
         capture_output=True,
         text=True,
         timeout=START_LIMIT,

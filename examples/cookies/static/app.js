@@ -1,0 +1,135 @@
+// The page of app.py. It never sees a token: they are in HttpOnly cookies.
+
+const element = (id) => document.getElementById(id);
+
+// --- Requests ------------------------------------------------------------------------
+
+// Only the cookies with the CSRF values can be read here.
+function cookie(name) {
+  const pair = document.cookie.split("; ").find((pair) => pair.startsWith(`${name}=`));
+  return pair === undefined ? "" : pair.slice(name.length + 1);
+}
+
+// The browser adds the token, also for other sites; the CSRF value shows that it is us.
+function attempt(method, path, body, csrfCookie = "csrf_access_token") {
+  const headers = { "X-CSRF-TOKEN": cookie(csrfCookie) };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  return fetch(path, { method, headers, body: JSON.stringify(body) });
+}
+
+let renewal = null;
+
+// One renewal serves all requests that wait for it.
+function renew() {
+  renewal ??= attempt("POST", "/token/refresh", undefined, "csrf_refresh_token")
+    .then((response) => {
+      if (response.ok) element("renewals").value++;
+      return response.ok;
+    })
+    .finally(() => (renewal = null));
+  return renewal;
+}
+
+// An access token that has expired is renewed once, and the request goes out again.
+async function send(method, path, body) {
+  let response = await attempt(method, path, body);
+  if (response.status === 401 && (await renew())) {
+    response = await attempt(method, path, body);
+  }
+  if (response.status === 401) showLogin("Please log in");
+  return response;
+}
+
+// --- The page ------------------------------------------------------------------------
+
+let socket = null;
+
+function showLogin(message = "") {
+  socket?.close();
+  element("account").hidden = true;
+  element("login-form").hidden = false;
+  element("message").textContent = message;
+}
+
+function showAccount({ username, notes }) {
+  element("login-form").hidden = true;
+  element("account").hidden = false;
+  element("message").textContent = "";
+  element("user").textContent = username;
+  showNotes(notes);
+}
+
+function showNotes(notes) {
+  const items = notes.map((text) => {
+    const item = document.createElement("li");
+    item.textContent = text;
+    return item;
+  });
+  element("notes").replaceChildren(...items);
+}
+
+async function load() {
+  const response = await send("GET", "/me");
+  if (response.ok) showAccount(await response.json());
+  return response.ok;
+}
+
+async function logIn() {
+  const credentials = {
+    username: element("username").value,
+    password: element("password").value,
+  };
+  element("password").value = "";
+  const response = await attempt("POST", "/login", credentials);
+  if (response.ok) await load();
+  else showLogin((await response.json()).msg);
+}
+
+async function logOut() {
+  await send("POST", "/logout");
+  showLogin("Logged out");
+}
+
+async function addNote() {
+  const response = await send("POST", "/notes", { text: element("note").value });
+  if (!response.ok) return;
+  element("note").value = "";
+  showNotes((await response.json()).notes);
+}
+
+// A refused WebSocket tells a page nothing. So ask by a request first, which can renew.
+async function connect() {
+  if (!(await load())) return;
+  socket?.close();
+  socket = new WebSocket(`${location.origin.replace("http", "ws")}/echo`);
+  socket.onopen = () => socket.send("hello");
+  socket.onmessage = ({ data }) => {
+    const { username, text } = JSON.parse(data);
+    element("socket").value = `${username} said: ${text}`;
+  };
+  socket.onclose = ({ target }) => {
+    if (target === socket) element("socket").value = "closed";
+  };
+}
+
+// --- Start ---------------------------------------------------------------------------
+
+function on(event, id, action) {
+  element(id).addEventListener(event, async (event) => {
+    event.preventDefault();
+    try {
+      await action();
+    } catch (error) {
+      element("message").textContent = `Something went wrong: ${error.message}`;
+    }
+  });
+}
+
+on("submit", "login-form", logIn);
+on("submit", "note-form", addNote);
+on("click", "logout", logOut);
+on("click", "connect", connect);
+
+// Without a CSRF cookie nobody is logged in, and there is no need to ask.
+if (cookie("csrf_refresh_token")) await load();
+else showLogin();
