@@ -1,0 +1,210 @@
+"""How Sphinx builds these pages; ``make docs`` runs it.
+
+The pages are Markdown that reads well on GitHub too, so they hold as little markup as possible.
+What a built page has beyond that is added here:
+
+- the navigation, from the lists of links in ``index.md``;
+- a target for every option in the tables of ``options.md``;
+- links from the names of options and of the public API, wherever they stand as code;
+- ``../CHANGES.md`` and the results of the benchmarks as pages.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
+
+import quart_jwt_extended
+
+# --- Settings of Sphinx --------------------------------------------------------------------------
+
+project = "quart-jwt-extended"
+author = "The quart-jwt-extended maintainers"
+project_copyright = author
+release = version = quart_jwt_extended.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = f"quart-jwt-extended {release}"
+html_static_path = ["_static"]
+html_css_files = ["extra.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_show_sphinx = False
+
+# The anchors of headings are those that GitHub makes.
+myst_heading_anchors = 4
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+add_module_names = False
+maximum_signature_line_length = 80
+toc_object_entries = False
+python_display_short_literal_types = True
+
+# No inventory of another project is downloaded: a build needs no network.
+nitpick_ignore_regex = [("py:.*", r"(jwt|quart)\..*")]
+
+HERE = Path(__file__).parent
+
+# Pages that are files outside of docs/. On GitHub each is a page with one link to its file; in a
+# build it is the file.
+OUTSIDE = {
+    "benchmark-results": Path("../benchmarks/results/cpython-3.13-linux-x86_64.md"),
+    "benchmarks": Path("../benchmarks/README.md"),
+    "changes": Path("../CHANGES.md"),
+}
+
+LOCAL_LINK = re.compile(r"\]\((?!\w+:|#)(?P<path>[^)\s#]+)(?P<anchor>#[\w-]+)?\)")
+
+
+# --- Navigation ----------------------------------------------------------------------------------
+
+
+def add_navigation(_app: Sphinx, docname: str, source: list[str]) -> None:
+    """Give ``index.md`` a hidden table of contents for each of its lists of links."""
+    if docname != "index":
+        return
+    parts = []
+    for section in source[0].split("\n## ")[1:]:
+        title, _, body = section.partition("\n")
+        links = re.findall(r"^- \[([^]]+)\]\(([\w.-]+)\.md\)", body, re.MULTILINE)
+        if links:
+            entries = "\n".join(f"{text} <{page}>" for text, page in links)
+            parts.append(f"```{{toctree}}\n:hidden:\n:caption: {title}\n\n{entries}\n```\n")
+    source[0] += "\n" + "\n".join(parts)
+
+
+def take_in_files_outside(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Put the pages of OUTSIDE in place, and lead every link to such a file to its page."""
+    folder = Path()
+    if docname in OUTSIDE:
+        folder = OUTSIDE[docname].parent
+        source[0] = (HERE / OUTSIDE[docname]).read_text("utf-8")
+        app.env.note_dependency(str(HERE / OUTSIDE[docname]))
+    pages = {path: f"{name}.md" for name, path in OUTSIDE.items()}
+
+    def from_here(link: re.Match[str]) -> str:
+        path = Path(os.path.normpath(folder / link["path"]))
+        if path.parts[:2] == ("..", HERE.name):
+            path = Path(*path.parts[2:])
+        return f"]({pages.get(path, path)}{link['anchor'] or ''})"
+
+    source[0] = LOCAL_LINK.sub(from_here, source[0])
+
+
+# --- Options -------------------------------------------------------------------------------------
+
+OPTION = re.compile(r"\bJWT_[A-Z_]+\b")
+
+
+def option_id(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+class OptionTargets(SphinxTransform):
+    """Make a target of every row in ``options.md`` that begins with an option."""
+
+    default_priority = 400
+
+    def apply(self, **_kwargs: Any) -> None:
+        if self.env.docname != "options":
+            return
+        domain = self.env.domains.standard_domain
+        index = addnodes.index(entries=[])
+        for table in self.document.findall(nodes.table):
+            named = [row for row in table.findall(nodes.row) if self.option_in(row)]
+            if named:
+                table["classes"].append("options")
+            for row in named:
+                name = self.option_in(row)
+                row["ids"].append(option_id(name))
+                self.label_cells(table, row)
+                domain.note_object("confval", name, option_id(name), location=row)
+                index["entries"].append(("single", name, option_id(name), "", None))
+        self.document.insert(0, index)
+
+    @staticmethod
+    def option_in(row: nodes.row) -> str:
+        name = row[0].astext()
+        return name if name in quart_jwt_extended.DEFAULTS else ""
+
+    @staticmethod
+    def label_cells(table: nodes.table, row: nodes.row) -> None:
+        """Say in each cell which column it is in: narrow screens show rows as blocks."""
+        (head,) = table.findall(nodes.thead)
+        for title, cell in zip(head[0], row, strict=True):
+            cell["classes"].append(f"option-{title.astext()}")
+            if cell.astext() == "–":
+                cell["classes"].append("option-absent")
+
+
+class NameLinks(SphinxTransform):
+    """Link the names of options and of the public API that stand as code in a page."""
+
+    default_priority = 500
+
+    def apply(self, **_kwargs: Any) -> None:
+        for literal in list(self.document.findall(nodes.literal)):
+            target = self.target(literal.astext())
+            if target and not self.is_taken(literal):
+                domain, role, name = target
+                reference = addnodes.pending_xref(
+                    "",
+                    refdomain=domain,
+                    reftype=role,
+                    reftarget=name,
+                    refdoc=self.env.docname,
+                    refexplicit=True,
+                    refwarn=True,
+                )
+                literal.replace_self(reference)
+                reference += literal
+
+    @staticmethod
+    def is_taken(literal: nodes.literal) -> bool:
+        """Whether it is a link or in a heading already, or the row that a link would lead to."""
+        parent = literal.parent
+        while parent is not None:
+            if isinstance(parent, nodes.reference | addnodes.pending_xref | nodes.title):
+                return True
+            if isinstance(parent, nodes.entry) and "option-option" in parent["classes"]:
+                return True
+            parent = parent.parent
+        return False
+
+    @staticmethod
+    def target(text: str) -> tuple[str, str, str] | None:
+        if text in quart_jwt_extended.DEFAULTS:
+            return "std", "confval", text
+        name = text.removeprefix("@").removesuffix("()")
+        if name in quart_jwt_extended.__all__:
+            return "py", "obj", f"quart_jwt_extended.{name}"
+        if name.endswith("_loader") and hasattr(quart_jwt_extended.JWTManager, name):
+            return "py", "obj", f"quart_jwt_extended.JWTManager.{name}"
+        return None
+
+
+def link_options_in_docstrings(
+    _app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]
+) -> None:
+    """Docstrings name options as plain text, which is what an editor shows best."""
+    lines[:] = [OPTION.sub(r":confval:`\g<0>`", line) for line in lines]
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.connect("source-read", add_navigation)
+    app.connect("source-read", take_in_files_outside)
+    app.connect("autodoc-process-docstring", link_options_in_docstrings)
+    app.add_transform(OptionTargets)
+    app.add_transform(NameLinks)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
