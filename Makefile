@@ -25,9 +25,10 @@ SOURCES = quart_jwt_extended.pyx quart_jwt_extended.pyi setup.py pyproject.toml 
 COVERAGE_GOAL = 97
 SECONDS = 60
 
-INTERPRETER := $(shell $(PYTHON) -c 'import sys; print(sys.base_prefix, *sys.version.split())')
+INTERPRETER := $(shell $(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), sys.version; \
+	print(sys.base_prefix, *sys.version.split())')
 ifeq ($(INTERPRETER),)
-$(error $(PYTHON) does not run; name a Python of 3.10 or later with PYTHON=...)
+$(error $(PYTHON) is no Python of 3.10 or later that runs; name one with PYTHON=...)
 endif
 
 .PHONY: test demo lint typing coverage asan debug fuzz load wheels docs bench bench-quick clean FORCE

@@ -3655,6 +3655,7 @@ class JWTManager:
         if add_context_processor:
             app.context_processor(lambda: {"current_user": get_current_user()})
         app.cli.add_command(_jwt_commands(app))
+        app.before_serving(_placement_check(app))
 
     def _error_handler(self, name):
         async def handle(error):
@@ -4918,10 +4919,35 @@ def jwt_required(
     return _guard_view("jwt_required", fn, rules)
 
 
+# The functions that the decorators were given.
+cdef object _GUARDED = _weakref.WeakSet()
+
+
 cdef object _guard_view(str decorator, fn, _Rules rules):
     if not callable(fn):
         raise TypeError(f"{decorator} decorates a view, not {type(fn).__name__}")
+    if _inspect.isfunction(fn):
+        _GUARDED.add(fn)
     return _guard(fn, rules)
+
+
+cdef object _placement_check(object app):
+    """What an app runs before it serves: a decorator above the route would protect nothing."""
+
+    async def check():
+        views = app.view_functions
+        guarded = {
+            _inspect.unwrap(view) for view in views.values() if hasattr(view, _VIEW_RULES)
+        }
+        for endpoint, view in views.items():
+            # A view may be registered twice on purpose, as it is and protected.
+            if _inspect.isfunction(view) and view in _GUARDED and view not in guarded:
+                raise RuntimeError(
+                    f"The view of the endpoint {endpoint!r} is not protected: its jwt_required, or "
+                    "one like it, stands above the route; put it below, next to the function"
+                )
+
+    return check
 
 
 def jwt_optional(fn):

@@ -268,7 +268,13 @@ class BuildExt(build_ext):
                         ext.extra_compile_args += compile_args
                         ext.extra_link_args += link_args
                         break
-        super().build_extension(ext)
+        try:
+            super().build_extension(ext)
+        except CompileError as error:
+            raise CompileError(
+                f"{error}\nThis needs a C compiler and the headers of this Python, on Debian the "
+                "packages gcc and python3-dev; a wheel from the package index needs neither."
+            ) from error
 
     def offers(self, compile_args: list[str], link_args: list[str]) -> bool:
         """Does the compiler take these flags without a warning?"""

@@ -2,7 +2,8 @@
 
 A new key is published at once, and signs when verifiers have had the time to fetch it;
 the old key verifies until its last token has expired. The service is not restarted.
-If a key has leaked, delete its file: a second later its tokens are refused.
+If a key has leaked, run rotate-keys, then delete the file of that key: a second later
+its tokens are refused. Without a key left, the service would keep the leaked one.
 
 Make the first key, and later ones, by cron for example, with
 ``quart --app examples/asymmetric_rotation:app rotate-keys``. Then run the service with

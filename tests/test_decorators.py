@@ -233,3 +233,57 @@ async def test_blueprint_and_method_view_are_protected() -> None:
     assert await get(app, "/thing") == (200, "thing of alice")
     assert (await get(app, "/part/whole", {}))[0] == 401
     assert (await get(app, "/thing", {}))[0] == 401
+
+
+# --- a decorator above the route ------------------------------------------------------------------
+
+
+def misplaced_app() -> Quart:
+    app = make_app()
+
+    @qje.jwt_required
+    @app.get("/misplaced")
+    async def misplaced() -> str:
+        return "open"
+
+    return app
+
+
+async def test_decorator_above_the_route_stops_the_app_before_it_serves() -> None:
+    with pytest.raises(RuntimeError, match=r"'misplaced' is not protected: .* above the route"):
+        await misplaced_app().startup()
+
+
+async def test_decorator_above_the_route_of_a_blueprint_names_the_endpoint() -> None:
+    app = make_app()
+    blueprint = Blueprint("part", "part")
+
+    @qje.jwt_optional
+    @blueprint.get("/misplaced")
+    async def misplaced() -> str:
+        return "open"
+
+    app.register_blueprint(blueprint)
+    with pytest.raises(RuntimeError, match=r"'part\.misplaced' is not protected"):
+        await app.startup()
+
+
+async def test_view_that_is_open_and_protected_on_purpose_serves_both() -> None:
+    app = make_app()
+
+    async def view() -> str:
+        return "served"
+
+    def counted(fn: Any) -> Any:
+        @functools.wraps(fn)
+        async def wrapper() -> Any:
+            return await fn()
+
+        return wrapper
+
+    app.add_url_rule("/bare", "bare", view)
+    app.add_url_rule("/guarded", "guarded", counted(qje.jwt_required(view)))
+    await app.startup()
+    assert await get(app, "/bare", {}) == (200, "served")
+    assert (await get(app, "/guarded", {}))[0] == 401
+    await app.shutdown()

@@ -70,7 +70,15 @@ def test_login_is_open_and_gives_scopes_to_admins_only(service: Service) -> None
 
 
 @pytest.mark.parametrize(
-    "body", [{"username": "alice", "password": "x"}, {"username": "dave"}, [], None], ids=str
+    "body",
+    [
+        {"username": "alice", "password": "x"},
+        {"username": "alice", "password": "\ud800"},
+        {"username": "dave"},
+        [],
+        None,
+    ],
+    ids=str,
 )
 def test_wrong_login_is_refused(service: Service, body: Any) -> None:
     answer = service.call("POST", "/auth/login", body=body)
@@ -130,8 +138,9 @@ def test_password_is_changed_with_a_fresh_token_only(service: Service) -> None:
     later = service.call("POST", "/auth/refresh", refresh).body["access_token"]
     answer = service.call("PUT", "/account/password", later, {"password": "demolisher"})
     assert answer == (401, {"msg": "Fresh token required"})
-    answer = service.call("PUT", "/account/password", access, {"password": "short"})
-    assert answer == (400, {"msg": "A password has at least 8 characters"})
+    for password in ("short", "\ud800" * 8):
+        answer = service.call("PUT", "/account/password", access, {"password": password})
+        assert answer == (400, {"msg": "A password has at least 8 characters, all printable"})
     answer = service.call("PUT", "/account/password", access, {"password": "demolisher"})
     assert answer == (200, {"msg": "Password changed"})
     assert service.call("POST", "/auth/login", body=BOB).status == 401

@@ -97,7 +97,14 @@ def test_login_sets_tokens_that_scripts_cannot_read_and_csrf_values_that_they_ca
 
 @pytest.mark.parametrize(
     "body",
-    [{**ALICE, "password": "x"}, {"username": "bob", "password": "x"}, {}, [], None],
+    [
+        {**ALICE, "password": "x"},
+        {**ALICE, "password": "\ud800"},
+        {"username": "bob", "password": "x"},
+        {},
+        [],
+        None,
+    ],
     ids=str,
 )
 def test_wrong_login_is_refused_and_sets_no_cookie(service: Service, body: Any) -> None:

@@ -46,6 +46,7 @@ def test_login_gives_an_access_token_that_opens_the_protected_view(service: Serv
         {"username": "alice"},
         {"username": "alice", "password": None},
         {"username": ["alice"], "password": "wonderland"},
+        {"username": "alice", "password": "\ud800"},
         [],
         b"{",
         None,

@@ -191,7 +191,15 @@ def test_token_of_a_login_is_no_token_of_a_partner(service: Service, office: str
 
 
 @pytest.mark.parametrize(
-    "body", [{"username": "alice", "password": "x"}, {"username": "bob"}, [], None], ids=str
+    "body",
+    [
+        {"username": "alice", "password": "x"},
+        {"username": "alice", "password": "\ud800"},
+        {"username": "bob"},
+        [],
+        None,
+    ],
+    ids=str,
 )
 def test_wrong_login_is_refused(service: Service, body: Any) -> None:
     answer = service.call("POST", "/login", body=body)

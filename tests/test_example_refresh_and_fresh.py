@@ -113,8 +113,9 @@ def test_login_is_fresh_for_five_minutes(service: Service) -> None:
     access, _ = log_in(service)
     claims = decoded(access)
     assert claims["fresh"] - claims["iat"] == pytest.approx(300, abs=1)
-    answer = service.call("PUT", "/password", access, {"password": "short"})
-    assert answer == (400, {"msg": "A password has at least 8 characters"})
+    for password in ("short", "\ud800" * 8):
+        answer = service.call("PUT", "/password", access, {"password": password})
+        assert answer == (400, {"msg": "A password has at least 8 characters, all printable"})
     stale = altered(access, fresh=int(time.time()) - 1)
     assert service.call("GET", "/me", stale).status == 200
     assert service.call("PUT", "/password", stale, {"password": "looking-glass"}) == NOT_FRESH
@@ -145,7 +146,11 @@ def test_confirmation_takes_the_password_and_gives_a_fresh_token_of_the_login(
     renew(service, refresh)
 
 
-@pytest.mark.parametrize("body", [{"password": "x"}, {"password": None}, {}, [], None], ids=str)
+@pytest.mark.parametrize(
+    "body",
+    [{"password": "x"}, {"password": "\ud800"}, {"password": None}, {}, [], None],
+    ids=str,
+)
 def test_confirmation_without_the_password_is_refused(service: Service, body: Any) -> None:
     later, _ = renew(service, log_in(service)[1])
     answer = service.call("POST", "/confirm", later, body)
@@ -153,7 +158,15 @@ def test_confirmation_without_the_password_is_refused(service: Service, body: An
 
 
 @pytest.mark.parametrize(
-    "body", [{"username": "alice", "password": "x"}, {"username": "bob"}, [], None], ids=str
+    "body",
+    [
+        {"username": "alice", "password": "x"},
+        {"username": "alice", "password": "\ud800"},
+        {"username": "bob"},
+        [],
+        None,
+    ],
+    ids=str,
 )
 def test_wrong_login_is_refused(service: Service, body: Any) -> None:
     answer = service.call("POST", "/login", body=body)

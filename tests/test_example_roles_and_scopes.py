@@ -76,7 +76,13 @@ def test_login_gives_no_scope_that_the_role_lacks_or_nobody_asked_for(
 
 @pytest.mark.parametrize(
     "body",
-    [{**ALICE, "password": "x"}, {"username": "carol", "password": "x"}, ALICE["username"], None],
+    [
+        {**ALICE, "password": "x"},
+        {**ALICE, "password": "\ud800"},
+        {"username": "carol", "password": "x"},
+        ALICE["username"],
+        None,
+    ],
     ids=str,
 )
 def test_wrong_login_is_refused(service: Service, body: Any) -> None:

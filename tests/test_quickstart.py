@@ -109,6 +109,7 @@ def test_wrong_password_or_name_is_refused_in_the_same_words(
         {"username": "alice"},
         {"username": "alice", "password": None},
         {"username": ["alice"], "password": "wonderland"},
+        {"username": "alice", "password": "\ud800"},
     ],
     ids=str,
 )

@@ -1398,7 +1398,14 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.mark.parametrize(
     "body",
-    [None, [], {}, {"username": "alice"}, {"username": "alice", "password": None}],
+    [
+        None,
+        [],
+        {},
+        {"username": "alice"},
+        {"username": "alice", "password": None},
+        {"username": "alice", "password": "\ud800"},
+    ],
     ids=str,
 )
 async def test_example_login_without_two_strings_is_a_bad_request(
