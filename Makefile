@@ -57,8 +57,9 @@ coverage:
 	@# A build without line tracing has no row, and no row has no share to fall short.
 	.venv-coverage/bin/coverage report | grep -q '^quart_jwt_extended\.pyx '
 
-# What measures the file or its memory would measure the sanitizers.
-CHECKED = -m "not packaging and not slow"
+# What measures the file or its memory would measure the sanitizers, and a process that an example
+# runs in has nothing that the other tests have not.
+CHECKED = -m "not packaging and not slow" --ignore-glob="*/test_example_*"
 
 # A report ends its process. AddressSanitizer's go to files, as pytest would lose what it captured;
 # UndefinedBehaviorSanitizer's do not beside the other's library, hence --capture=sys. OpenSSL and

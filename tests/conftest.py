@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+import secrets_watch
 from quart import Quart
 from support import make_app
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "may_show_secrets(reason): a token, a key or a CSRF value may be seen in this test",
+    )
+    # The watch lets all levels through; to the tests the log looks as it does without.
+    if config.getoption("log_level") is None and config.getini("log_level") is None:
+        config.option.log_level = "WARNING"
+    secrets_watch.install()
+
+
+def pytest_unconfigure() -> None:
+    secrets_watch.uninstall()
+
+
+@pytest.fixture(autouse=True)
+def no_secret_is_shown(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail every test that shows a token, a key or a CSRF value; see :mod:`secrets_watch`."""
+    reason = secrets_watch.reason_to_show(request.node.iter_markers("may_show_secrets"))
+    with secrets_watch.watching() as watch:
+        yield
+    leaks = watch.leaks()
+    if leaks and reason is None:
+        pytest.fail("Secrets were shown:\n" + "\n".join(leaks[:10]), pytrace=False)
 
 
 @pytest.fixture

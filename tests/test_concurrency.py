@@ -235,6 +235,7 @@ def expected_answer(name: str) -> tuple[int, Any]:
             return 200, [name, f"user {name}", name, name]
 
 
+@pytest.mark.may_show_secrets("the callback of the application answers with the identity")
 async def test_five_thousand_requests_at_once_keep_their_identities() -> None:
     """More than a third of them is cancelled."""
     flight = Flight(5000, seed=1)

@@ -28,6 +28,8 @@ import codec  # noqa: E402
 import locations  # noqa: E402
 import run as runner  # noqa: E402
 
+pytestmark = pytest.mark.may_show_secrets("a finding of the fuzzer shows its input")
+
 TARGETS: dict[str, ModuleType] = {"codec": codec, "locations": locations}
 CASES = [(target, name) for target in TARGETS for name in runner.cases(target)]
 
