@@ -112,8 +112,8 @@ PLACES: list[Place] = [in_headers, in_cookies_with_csrf, in_query_string, in_jso
 every_place = pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
 
 # In every token as a claim: clear as it is in the claims, and encoded as it is in the token.
-CLEAR_MARK = "look for me, ever look for me, here I am"
-ENCODED_MARK = b64url(f'{{"mark":"{CLEAR_MARK[:34]}'.encode())
+CLEAR_MARK = "look for me, ever look for me, here I a"
+ENCODED_MARK = b64url(f'{{"mark":"{CLEAR_MARK}'.encode())
 MARKS: dict[type, Any] = {
     str: (CLEAR_MARK, ENCODED_MARK),
     bytes: (CLEAR_MARK.encode(), ENCODED_MARK.encode()),
@@ -404,13 +404,13 @@ async def send(watched: Watched, scenario: Scenario, path: str, place: Place) ->
 
 
 async def what_is_left(watched: Watched, scenario: Scenario, path: str, place: Place) -> Left:
+    before = exceptions_and_token_holders()
     # The first time leaves caches of the interpreter and of Quart.
     status = await send(watched, scenario, path, place)
     if path == scenario.path:
         assert status == scenario.status
     watched.seen.clear()
     with no_collection():
-        before = exceptions_and_token_holders()
         await send(watched, scenario, path, place)
         # The callbacks of a finished task are due in the next turn.
         await turns_of_the_loop(3)
@@ -429,6 +429,16 @@ def assert_only_quart_leaves_something(ours: Left, bare: Left) -> None:
     assert ours.found == bare.found == Counter()
     assert not ours.is_alive
     assert ours.circles == bare.circles
+
+
+@pytest.mark.usefixtures("frozen")
+def test_search_finds_what_keeps_a_token() -> None:
+    """Or else the tests below would find nothing whatever was left."""
+    before = exceptions_and_token_holders()
+    kept = [marked_access().encode()], {"claims": CLEAR_MARK}, Broken("error")
+    found = exceptions_and_token_holders() - before
+    assert found == {"list with the token": 1, "dict with the token": 1, "Broken('error')": 1}
+    del kept
 
 
 @pytest.mark.usefixtures("frozen")
