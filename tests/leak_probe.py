@@ -414,6 +414,13 @@ def internals() -> dict[str, Any]:
     }
 
 
+def resident() -> int | None:
+    """The bytes of memory that this process occupies; None where the system does not tell."""
+    if not STATM.exists():
+        return None
+    return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def state(shared: dict[str, Any]) -> str:
     """What there is now, as text, so that no object of it is kept."""
     gc.collect()
@@ -421,7 +428,7 @@ def state(shared: dict[str, Any]) -> str:
         f"{type(value).__module__}.{type(value).__qualname__}" for value in gc.get_objects()
     )
     figures = {
-        "resident": int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
+        "resident": resident(),
         "blocks": sys.getallocatedblocks(),
         "objects": kinds,
         "references": {name: sys.getrefcount(value) for name, value in shared.items()},
@@ -443,9 +450,9 @@ async def main(rounds: int, requests: int, creations: int) -> None:
         for number in range(count):
             case = cases[number % len(cases)]
             if number % len(cases) == 0:
-                # A changed option makes a new snapshot of all.
-                case.app.config["JWT_DECODE_LEEWAY"] = number // len(cases) % 2
                 for app in apps.values():
+                    # A changed option makes a new snapshot of all.
+                    app.config["JWT_DECODE_LEEWAY"] = number // len(cases) % 2
                     app.calls.clear()
             status = await status_of(case.app, case.path, case.make())
             if status != case.status:

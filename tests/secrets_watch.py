@@ -269,6 +269,10 @@ _undo: list[Callable[[], None]] = []
 def watching() -> Iterator[Watch]:
     """Put a new watch on, in place of that of the test if there is one."""
     global _watch
+    for logger in list(logging.root.manager.loggerDict.values()):
+        # A test may switch the logger of its app off; apps of the same name share it.
+        if getattr(logger, "disabled", False):
+            logger.disabled = False
     before = _watch
     _watch = watch = Watch()
     try:

@@ -84,9 +84,10 @@ def changes(before: dict[str, int], after: dict[str, int], allowed: int) -> dict
 
 @pytest.mark.parametrize(
     ("requests", "creations"),
-    [(2_000, 1_000), pytest.param(60_000, 20_000, marks=pytest.mark.slow)],
+    [(2_000, 1_000), pytest.param(60_000, 25_000, marks=pytest.mark.slow)],
     ids=["10000-requests", "300000-requests"],
 )
+# A fifth of the creations is refused, so that the long run makes 100,000 tokens.
 def test_good_and_refused_requests_leave_nothing_behind(requests: int, creations: int) -> None:
     first, *later = states(5, requests, creations)
     last = later[-1]
@@ -98,7 +99,7 @@ def test_good_and_refused_requests_leave_nothing_behind(requests: int, creations
     assert changes(first["references"], last["references"], REFERENCES) == {}
     assert changes(first["internals"], last["internals"], REFERENCES) == {}
     assert abs(last["blocks"] - first["blocks"]) <= BLOCKS
-    if not IS_SANITIZED:
+    if not IS_SANITIZED and first["resident"] is not None:
         assert max(state["resident"] for state in later) - first["resident"] <= MIB
 
 
@@ -346,10 +347,22 @@ def exceptions_and_token_holders() -> Counter[str]:
         # The last one that an idle thread of an executor has met stays with it.
         if issubclass(type(value), BaseException) and type(value) is not queue.Empty:
             found[repr(value)] += 1
-        for held in gc.get_referents(value):
-            if type(held) in MARKS and any(mark in held for mark in MARKS[type(held)]):
-                found[f"{type(value).__name__} with the token"] += 1
+        if any(has_token(held) for held in gc.get_referents(value)):
+            found[f"{type(value).__name__} with the token"] += 1
     return found
+
+
+def has_token(value: Any) -> bool:
+    """Whether this is a text with the token or a container of one.
+
+    Only a container that the collector does not know, since the others are looked into anyway.
+    """
+    kind = type(value)
+    if kind in MARKS:
+        return any(mark in value for mark in MARKS[kind])
+    if kind in (dict, tuple) and not gc.is_tracked(value):
+        return any(map(has_token, gc.get_referents(value)))
+    return False
 
 
 @pytest.fixture(scope="module")
@@ -435,9 +448,9 @@ def assert_only_quart_leaves_something(ours: Left, bare: Left) -> None:
 def test_search_finds_what_keeps_a_token() -> None:
     """Or else the tests below would find nothing whatever was left."""
     before = exceptions_and_token_holders()
-    kept = [marked_access().encode()], {"claims": CLEAR_MARK}, Broken("error")
+    kept = [marked_access().encode()], [{"mark": CLEAR_MARK}], Broken("error")
     found = exceptions_and_token_holders() - before
-    assert found == {"list with the token": 1, "dict with the token": 1, "Broken('error')": 1}
+    assert found == {"list with the token": 2, "Broken('error')": 1}
     del kept
 
 

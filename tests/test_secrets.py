@@ -307,6 +307,13 @@ async def test_text_without_a_secret_is_not_reported(watch: Watch, where: str) -
     assert watch.leaks() == []
 
 
+def test_logger_that_was_switched_off_is_heard_in_the_next_test() -> None:
+    ERROR.disabled = True
+    with watching() as watch:
+        ERROR.info("refused %s", SECRET)
+    assert kinds(watch) == {"key"}
+
+
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="Python tells of exceptions since 3.12")
 async def test_exception_that_nobody_hands_on_is_reported(watch: Watch) -> None:
     """The one text with a value from the token, the identity, stands for a leak of the module."""
