@@ -462,7 +462,7 @@ cdef object _read_given(dict values, str name, str accepts):
     try:
         return values[name] or None
     except Exception:
-        # An array, which is neither true nor false.
+        # The truth of a value may raise anything: that of an array raises ValueError.
         raise _wrong_option(name, accepts) from None
 
 
@@ -517,8 +517,9 @@ cdef object _read_lifetime(dict values, str name):
         value = _lifetime(value)
         moment = _datetime.datetime.now(_datetime.timezone.utc) + value
     except Exception:
+        # What the addition of an object from elsewhere raises is its own affair.
         moment = None
-    # A naive one would be taken for local time.
+    # A naive datetime would be taken for local time.
     if not isinstance(moment, _datetime.datetime) or moment.tzinfo is None:
         raise _wrong_option(
             name, "a timedelta, an int (seconds), anything that adds to a datetime, or False"

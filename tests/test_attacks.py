@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import datetime
 import functools
 import hashlib
 import hmac
@@ -24,15 +23,21 @@ from typing import Any
 
 import jwt
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.serialization import Encoding
 from quart import Quart, got_request_exception, session, websocket
 from quart.testing.connections import WebsocketResponseError
-from signing_keys import HMAC_ALGORITHMS, SIGNERS, Signer, private_key, public_dresses, public_pem
+from signing_keys import (
+    HMAC_ALGORITHMS,
+    SIGNERS,
+    Signer,
+    certificate,
+    every_dress,
+    private_key,
+    public_dresses,
+    public_pem,
+)
 from support import (
     HASHES,
     SECRET,
@@ -157,11 +162,6 @@ REFRESH_COOKIE = "refresh_token_cookie"
 # --- Tokens and keys -----------------------------------------------------------------------------
 
 
-def key_of(kind: str, owner: str = "service") -> Any:
-    """The private key of an owner; that of the service is shared with the other test files."""
-    return private_key(kind) if owner == "service" else private_key(kind, owner)
-
-
 def key_app(signer: Signer, key: Any = None, **options: Any) -> Quart:
     """An application that verifies with the public key of the service."""
     return make_app(
@@ -190,7 +190,7 @@ def signed(
     head = {"typ": "JWT", "alg": label or signer.algorithm, **(header or {})}
     signing_input = f"{json_segment(head)}.{json_segment(access_claims(**claims))}"
     algorithm = jwt.get_algorithm_by_name(signer.algorithm)
-    signature = algorithm.sign(signing_input.encode(), key_of(signer.kind, owner))
+    signature = algorithm.sign(signing_input.encode(), private_key(signer.kind, owner))
     return f"{signing_input}.{b64url(change(signature))}"
 
 
@@ -209,66 +209,6 @@ def numbers(signature: bytes) -> tuple[int, int]:
 def raw_signature(first: int, second: int, size: int) -> bytes:
     """Two numbers as an ECDSA signature of ``size`` bytes."""
     return first.to_bytes(size // 2, "big") + second.to_bytes(size // 2, "big")
-
-
-@functools.cache
-def certificate(kind: str, owner: str = "service") -> x509.Certificate:
-    """A self-signed certificate of a key."""
-    key = key_of(kind, owner)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, owner)])
-    start = datetime.datetime(2020, 1, 1)
-    is_edwards = isinstance(key, (ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey))
-    return (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(start)
-        .not_valid_after(start + datetime.timedelta(days=36_500))
-        .sign(key, None if is_edwards else hashes.SHA256())
-    )
-
-
-@functools.cache
-def every_dress(kind: str) -> dict[str, bytes]:
-    """All that an attacker may take for the bytes of a public key, by name of the dress."""
-    key = private_key(kind)
-    public = key.public_key()
-    dresses = public_dresses(key)
-    pem, der = dresses["pem"], dresses["der"]
-    signed_by_itself = certificate(kind)
-    dresses |= {
-        "pem without the last newline": pem.strip(),
-        "pem with one newline more": pem + b"\n",
-        "pem with CRLF": pem.replace(b"\n", b"\r\n"),
-        "pem without newlines": pem.replace(b"\n", b""),
-        "pem with escaped newlines": pem.replace(b"\n", b"\\n"),
-        "pem without its markers": b"".join(pem.splitlines()[1:-1]),
-        "pem in UTF-16": pem.decode().encode("utf-16"),
-        "base64 of the der": base64.b64encode(der),
-        "base64url of the der": b64url(der).encode(),
-        "base64 of the pem": base64.b64encode(pem),
-        "hex of the der": der.hex().encode(),
-        "der and a byte": der + b"\0",
-        "certificate": signed_by_itself.public_bytes(Encoding.PEM),
-        "certificate in der": signed_by_itself.public_bytes(Encoding.DER),
-        "ssh without its comment": dresses["ssh"].split()[1],
-        "jwk with spaces": json.dumps(json.loads(dresses["jwk"]), indent=2).encode(),
-        "jwk in a list": b"[" + dresses["jwk"] + b"]",
-        "jwk thumbprint": hashlib.sha256(dresses["jwk"]).digest(),
-    }
-    if isinstance(public, rsa.RSAPublicKey):
-        dresses["pkcs1 der"] = public.public_bytes(Encoding.DER, PublicFormat.PKCS1)
-        modulus = public.public_numbers().n
-        dresses["modulus"] = modulus.to_bytes(256, "big")
-        dresses["modulus in decimal"] = str(modulus).encode()
-    elif isinstance(public, ec.EllipticCurvePublicKey):
-        dresses["point"] = public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-        dresses["short point"] = public.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
-    else:
-        dresses["point"] = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return dresses
 
 
 # --- What a request touches ----------------------------------------------------------------------
@@ -1748,7 +1688,7 @@ async def test_signature_cache_does_not_confuse_two_users(signer: Signer) -> Non
 
 @one_signer_per_kind
 async def test_signature_cache_does_not_confuse_two_keys(signer: Signer) -> None:
-    keys = {name: public_pem(key_of(signer.kind, name)) for name in ("service", "stranger")}
+    keys = {name: public_pem(private_key(signer.kind, name)) for name in ("service", "stranger")}
     current = ["service"]
     app = key_app(signer, **CACHED)
     manager_of(app).decode_key_loader(lambda claims, headers: keys[current[0]])
@@ -1773,7 +1713,7 @@ async def test_signature_cache_does_not_confuse_two_apps(signer: Signer) -> None
     manager = qje.JWTManager()
     apps = []
     for owner in ("service", "stranger"):
-        app = key_app(signer, public_pem(key_of(signer.kind, owner)), **CACHED)
+        app = key_app(signer, public_pem(private_key(signer.kind, owner)), **CACHED)
         manager.init_app(app)
         apps.append(app)
     ours, theirs = signed(signer), signed(signer, owner="stranger", identity="bob")

@@ -24,9 +24,8 @@ from unittest import mock
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from signing_keys import private_key, public_dresses, public_pem
+from signing_keys import every_dress, private_key, public_dresses, public_pem
 from support import SECRET, access_claims, b64url, hs_token, json_segment, make_app
-from test_attacks import every_dress, key_of
 
 import quart_jwt_extended as qje
 
@@ -445,7 +444,7 @@ def signed_by(
     algorithm: str, kind: str, owner: str = "service", **claims: Any
 ) -> Callable[[], str]:
     """A token made by PyJWT, once its key exists."""
-    return lambda: jwt.encode(good_claims(**claims), key_of(kind, owner), algorithm)
+    return lambda: jwt.encode(good_claims(**claims), private_key(kind, owner), algorithm)
 
 
 def relabelled(algorithm: str, kind: str, label: str) -> Callable[[], str]:

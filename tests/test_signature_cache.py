@@ -73,13 +73,8 @@ some_signers = pytest.mark.parametrize(
 )
 
 
-def key_pair(kind: str, owner: str = "service") -> Any:
-    """The private key of an owner; that of the service is shared with the other test files."""
-    return private_key(kind) if owner == "service" else private_key(kind, owner)
-
-
 def counting_key(kind: str, owner: str = "service") -> Any:
-    return KINDS.get(kind, CountingECKey)(key_pair(kind, owner))
+    return KINDS.get(kind, CountingECKey)(private_key(kind, owner))
 
 
 def app_with(signer: Signer, key: Any, size: int = 10, **options: Any) -> Quart:
@@ -95,7 +90,7 @@ def app_with(signer: Signer, key: Any, size: int = 10, **options: Any) -> Quart:
 
 
 def token_of(signer: Signer, owner: str = "service", **changes: Any) -> str:
-    return jwt.encode(access_claims(**changes), key_pair(signer.kind, owner), signer.algorithm)
+    return jwt.encode(access_claims(**changes), private_key(signer.kind, owner), signer.algorithm)
 
 
 def outcome(token: str) -> Any:
@@ -191,7 +186,7 @@ def token_of_size(size: int) -> str:
         claims = {"identity": "alice", "x": ""}
         claims["x"] = "x" * (room * 3 // 4 - len(jwt.utils.base64url_decode(json_segment(claims))))
         signing_input = f"{header}.{json_segment(claims)}"
-        signature = key_pair("Ed25519").sign(signing_input.encode())
+        signature = private_key("Ed25519").sign(signing_input.encode())
         return f"{signing_input}.{b64url(signature)}"
     raise AssertionError(size)
 
@@ -296,7 +291,7 @@ async def test_memory_shows_what_is_remembered() -> None:
     tokens = [token_of(ED25519, jti=str(number), **LARGE) for number in range(200)]
     bounds = {1000: (500_000, 2_000_000), 20: (50_000, 200_000), 0: (-50_000, 50_000)}
     for size, (least, most) in bounds.items():
-        app = app_with(ED25519, public_pem(key_pair("Ed25519")), size)
+        app = app_with(ED25519, public_pem(private_key("Ed25519")), size)
         assert least < await remembered_bytes(app, tokens) < most
 
 
@@ -325,7 +320,7 @@ async def test_hmac_token_is_never_remembered_beside_public_keys() -> None:
 
 async def test_refused_tokens_leave_nothing_in_memory() -> None:
     tokens = [token_of(ED25519, "stranger", jti=str(n), **LARGE) for n in range(200)]
-    app = app_with(ED25519, public_pem(key_pair("Ed25519")), 1000)
+    app = app_with(ED25519, public_pem(private_key("Ed25519")), 1000)
     assert await remembered_bytes(app, tokens) < 50_000
 
 
@@ -337,7 +332,7 @@ async def test_remembered_token_altered_in_any_one_byte_is_refused(signer: Signe
     """Whatever the byte, the answer is that of an application that remembers nothing."""
     key = counting_key(signer.kind)
     remembering = app_with(signer, key, 1000)
-    forgetful = app_with(signer, public_pem(key_pair(signer.kind)), 0)
+    forgetful = app_with(signer, public_pem(private_key(signer.kind)), 0)
     token = token_of(signer, jti="j")
     header, payload = (len(part) for part in token.split(".")[:2])
     async with remembering.app_context():
@@ -384,7 +379,7 @@ async def test_remembered_token_shortened_or_lengthened_is_refused(signer: Signe
 
 @every_signer
 async def test_parts_of_two_remembered_tokens_do_not_make_a_third(signer: Signer) -> None:
-    kind = key_pair(signer.kind)
+    kind = private_key(signer.kind)
     tokens = [
         jwt.encode(access_claims(identity=name), kind, signer.algorithm, headers={"kid": name})
         for name in ("alice", "bob", "carol")
@@ -427,7 +422,7 @@ async def test_other_good_signature_of_the_same_claims_is_verified() -> None:
         key = counting_key(signer.kind)
         claims = access_claims()
         first, second = (
-            jwt.encode(claims, key_pair(signer.kind), signer.algorithm) for _ in range(2)
+            jwt.encode(claims, private_key(signer.kind), signer.algorithm) for _ in range(2)
         )
         assert first.rpartition(".")[0] == second.rpartition(".")[0]
         assert first != second
@@ -486,7 +481,7 @@ async def test_key_object_that_was_dropped_leaves_nothing_to_its_successor(signe
 @pytest.mark.parametrize("dress", ["counting", "pem", "jwk"])
 async def test_other_key_from_a_loader_does_not_profit(signer: Signer, dress: str) -> None:
     def dressed(owner: str) -> Any:
-        private = key_pair(signer.kind, owner)
+        private = private_key(signer.kind, owner)
         if dress == "counting":
             return counting_key(signer.kind, owner)
         if dress == "pem":
@@ -569,7 +564,7 @@ async def test_other_algorithm_of_the_same_key_does_not_profit() -> None:
     names = ["RS256", "PS256", "RS384", "PS384"]
     app = app_with(Signer("RS256", "RSA"), key, JWT_DECODE_ALGORITHMS=names)
     claims = access_claims()
-    tokens = {name: jwt.encode(claims, key_pair("RSA"), name) for name in names}
+    tokens = {name: jwt.encode(claims, private_key("RSA"), name) for name in names}
     async with app.app_context():
         for number, token in enumerate(tokens.values(), start=1):
             for _ in range(2):
@@ -757,7 +752,7 @@ async def test_raw_signature_of_every_shape_is_judged_as_by_pyjwt(
     signer: Signer, size: int
 ) -> None:
     """R and S side by side (RFC 7518, section 3.4), with every length and border of both."""
-    key = key_pair(signer.kind)
+    key = private_key(signer.kind)
     token = token_of(signer)
     signing_input, _, segment = token.rpartition(".")
     good = jwt.utils.base64url_decode(segment)
@@ -793,7 +788,7 @@ async def test_raw_signature_of_every_shape_is_judged_as_by_pyjwt(
 @pytest.mark.parametrize("signer", EC_SIGNERS, ids=str)
 async def test_halves_of_raw_signatures_keep_their_leading_zeros(signer: Signer) -> None:
     """One half in 256 begins with a byte of zero, every other one needs one more in DER."""
-    key = key_pair(signer.kind)
+    key = private_key(signer.kind)
     app = app_with(signer, key.public_key(), 0, JWT_PRIVATE_KEY=key)
     half = -(-key.curve.key_size // 8)
     short = {0: 0, half: 0}
