@@ -417,6 +417,7 @@ cdef object _TOKEN_RE = _re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # A query parameter whose name is sent as it is (RFC 3986, section 2.3), or with percent signs.
 cdef object _PLAIN_NAME_RE = _re.compile(r"[0-9A-Za-z._~-]+")
 
+# What a cookie's Domain cannot hold without ending (RFC 6265, section 4.1.1), and white space.
 cdef object _DOMAIN_RE = _re.compile(r"[^\x00-\x20;,\"\\\x7f]+")
 
 cdef object _ORIGIN_RE = _re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#@\s]+")
@@ -4942,7 +4943,8 @@ cdef object _placement_check(object app):
         }
         for endpoint, view in views.items():
             # A view may be registered twice on purpose, as it is and protected.
-            if _inspect.isfunction(view) and view in _GUARDED and view not in guarded:
+            is_bare = _inspect.isfunction(view) and view in _GUARDED
+            if is_bare and _inspect.unwrap(view) not in guarded:
                 raise RuntimeError(
                     f"The view of the endpoint {endpoint!r} is not protected: its jwt_required, or "
                     "one like it, stands above the route; put it below, next to the function"

@@ -268,7 +268,8 @@ async def test_decorator_above_the_route_of_a_blueprint_names_the_endpoint() -> 
         await app.startup()
 
 
-async def test_view_that_is_open_and_protected_on_purpose_serves_both() -> None:
+@pytest.mark.parametrize("is_wrapper", [False, True], ids=["view", "wrapper"])
+async def test_view_that_is_open_and_protected_on_purpose_serves_both(is_wrapper: bool) -> None:
     app = make_app()
 
     async def view() -> str:
@@ -281,8 +282,9 @@ async def test_view_that_is_open_and_protected_on_purpose_serves_both() -> None:
 
         return wrapper
 
-    app.add_url_rule("/bare", "bare", view)
-    app.add_url_rule("/guarded", "guarded", counted(qje.jwt_required(view)))
+    given = counted(view) if is_wrapper else view
+    app.add_url_rule("/bare", "bare", given)
+    app.add_url_rule("/guarded", "guarded", counted(qje.jwt_required(given)))
     await app.startup()
     assert await get(app, "/bare", {}) == (200, "served")
     assert (await get(app, "/guarded", {}))[0] == 401
