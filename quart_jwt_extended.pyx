@@ -2164,9 +2164,10 @@ cdef class _KeyCache:
         prepared = _prepare_key(key, name, signing, cache_size)
         if len(self.keys) >= _KEY_CACHE_SIZE:
             self.keys.pop(next(iter(self.keys)), None)
-        # The key itself is kept beside, so that no other object can come to have its id.
-        self.keys[cache_key] = (key, prepared)
-        return prepared
+        # The key itself is kept beside, so that no other object can come to have its id. Another
+        # thread may have been here first: all go on with one key, and its signature cache.
+        found = self.keys.setdefault(cache_key, (key, prepared))
+        return <_PreparedKey>(<tuple>found)[1]
 
 
 cdef str _missing_key(str name, str option):

@@ -475,9 +475,10 @@ def test_eight_threads_with_an_app_each_share_their_keys() -> None:
     # By algorithm, tokens of all threads for all others to verify.
     pools: dict[str, list[tuple[str, str]]] = {one.algorithm: [] for one in keys}
 
-    async def work(thread: int) -> None:
-        chance = random.Random(thread)
-        apps = {
+    # Made before the threads run: Werkzeug compiles rules by way of ast.parse(), which Python 3.11
+    # cannot do in two threads (https://github.com/python/cpython/issues/106905).
+    apps_by_thread = [
+        {
             one.algorithm: make_app(
                 JWT_ALGORITHM=one.algorithm,
                 JWT_SIGNATURE_CACHE_SIZE=8,
@@ -486,6 +487,12 @@ def test_eight_threads_with_an_app_each_share_their_keys() -> None:
             )
             for one in keys
         }
+        for _ in range(8)
+    ]
+
+    async def work(thread: int) -> None:
+        chance = random.Random(thread)
+        apps = apps_by_thread[thread]
         for number in range(100):
             one = chance.choice(keys)
             app, pool = apps[one.algorithm], pools[one.algorithm]
