@@ -73,7 +73,7 @@ asan:
 	rm -rf build/asan
 	mkdir -p build/asan
 	LD_PRELOAD="`gcc -print-file-name=libasan.so` `gcc -print-file-name=libubsan.so`" \
-	ASAN_OPTIONS="detect_leaks=0:malloc_context_size=8:log_path=$(CURDIR)/build/asan/report" \
+	ASAN_OPTIONS="detect_leaks=0:malloc_context_size=3:log_path=$(CURDIR)/build/asan/report" \
 	UBSAN_OPTIONS=print_stacktrace=1 \
 	PYTHONMALLOC=malloc JWT_SANITIZED=1 .venv-asan/bin/pytest --capture=sys $(CHECKED) $(PYTEST_ARGS); \
 	status=$$?; if cat build/asan/* 2>/dev/null; then echo 'These reports fail it.'; exit 1; fi; exit $$status
