@@ -423,6 +423,9 @@ def resident() -> int | None:
 
 def state(shared: dict[str, Any]) -> str:
     """What there is now, as text, so that no object of it is kept."""
+    if sys.version_info < (3, 12):
+        # Each of its 4,096 entries refers to None until it is used, which is a matter of hashes.
+        sys._clear_type_cache()
     gc.collect()
     kinds = Counter(
         f"{type(value).__module__}.{type(value).__qualname__}" for value in gc.get_objects()
