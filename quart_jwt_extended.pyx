@@ -417,8 +417,9 @@ cdef object _TOKEN_RE = _re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # A query parameter whose name is sent as it is (RFC 3986, section 2.3), or with percent signs.
 cdef object _PLAIN_NAME_RE = _re.compile(r"[0-9A-Za-z._~-]+")
 
-# What a cookie's Domain cannot hold without ending (RFC 6265, section 4.1.1), and white space.
-cdef object _DOMAIN_RE = _re.compile(r"[^\x00-\x20;,\"\\\x7f]+")
+# No end of the attribute (RFC 6265, section 4.1.1) and no white space. Nothing of an origin either:
+# browsers drop a cookie whose Domain has a scheme, a port or a path.
+cdef object _DOMAIN_RE = _re.compile(r"[^\x00-\x20:/;,\"\\\x7f]+")
 
 cdef object _ORIGIN_RE = _re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#@\s]+")
 

@@ -985,7 +985,15 @@ def wrong_values() -> Iterator[tuple[str, Any]]:
     yield "JWT_HEADER_NAME", ""
     yield "JWT_HEADER_TYPE", 5
     yield "JWT_HEADER_TYPE", b"Bearer"
-    yield "JWT_COOKIE_DOMAIN", 5
+    for value in (
+        5,
+        "https://a.example",
+        "a.example:80",
+        "a.example/b",
+        "a.example; Path=/b",
+        "a, b",
+    ):
+        yield "JWT_COOKIE_DOMAIN", value
     yield "JWT_COOKIE_SAMESITE", 5
     yield "JWT_COOKIE_SAMESITE", "Sometimes"
     for value in (None, 5, [5], [None]):
