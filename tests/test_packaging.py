@@ -34,14 +34,19 @@ STUBS = {f"quart_jwt_extended-stubs/{name}.pyi" for name in SUBMODULES | {"__ini
 pytestmark = pytest.mark.packaging
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    """What a command prints; it must succeed."""
+def attempt(*command: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """What becomes of a command, in an environment with these variables."""
     # The builds of these tests are looked at, not measured: -O0 takes a fraction of the time.
-    environment = {**os.environ, "CFLAGS": "-O0"}
+    environment = {**os.environ, "CFLAGS": "-O0", **variables}
     environment.pop("JWT_BUILD", None)
-    done = subprocess.run(
+    return subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """What a command prints; it must succeed."""
+    done = attempt(*command, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -184,3 +189,29 @@ def test_editable_install_imports_and_type_checks_from_the_tree(tree: Path, tmp_
     assert {path.name for path in (tree / "quart_jwt_extended-stubs").iterdir()} == {
         Path(stub).name for stub in STUBS
     }
+
+
+def test_build_without_a_compiler_says_what_to_install(tree: Path, tmp_path: Path) -> None:
+    pip = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index")
+    done = attempt(*pip, "--wheel-dir", tmp_path, tree, cwd=tmp_path, CC="/no/such/compiler")
+    assert done.returncode != 0
+    told = done.stdout + done.stderr
+    assert "/no/such/compiler" in told
+    assert "This needs a C compiler and the headers of this Python" in told
+    assert "gcc and python3-dev" in told
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["old", "missing"])
+def test_make_without_a_python_that_is_supported_says_so(
+    tree: Path, tmp_path: Path, is_there: bool
+) -> None:
+    interpreter = tmp_path / "python"
+    if is_there:
+        # What asks for 3.10 fails in an older one, and makes nothing of what follows.
+        interpreter.write_text("#!/bin/sh\nexit 1\n")
+        interpreter.chmod(0o755)
+    done = attempt("make", "demo", f"PYTHON={interpreter}", cwd=tree)
+    assert done.returncode != 0
+    assert f"{interpreter} is no Python of 3.10 or later that runs; name one with" in done.stderr
+    assert not (tree / ".venv").exists()
