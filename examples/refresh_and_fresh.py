@@ -59,7 +59,8 @@ async def check_password(name: str, password: str) -> bool:
 
 @jwt.token_in_blacklist_loader
 def is_revoked(claims: dict[str, Any]) -> bool:
-    login_id = claims["login"]
+    # Tokens from before the service had logins name none, and are refused.
+    login_id = claims.get("login")
     if claims["type"] == "refresh" and logins.get(login_id) != claims["jti"]:
         # It was used before: end the login, whoever has the newer one.
         logins.pop(login_id, None)

@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+import jwt
 import pytest
 from example_process import EXAMPLES, Service, running
 
@@ -495,6 +496,21 @@ def test_expired_access_token_without_a_refresh_token_leads_to_the_login(
     window.screenshot("4-refused-expired")
     window.log_in()
     assert "Written too late" not in window.notes
+
+
+def test_tokens_of_an_older_key_lead_to_the_login(window: Window) -> None:
+    window.log_in()
+    for name in ("access_token_cookie", "refresh_token_cookie"):
+        cookie = window.cookies[name]
+        claims = jwt.decode(cookie["value"], options={"verify_signature": False})
+        cookie["value"] = jwt.encode(claims, f"not {SECRET}", algorithm="HS256")
+        window.context.add_cookies([cookie])
+    assert window.fetch("GET", "/me") == [422, {"msg": "Signature verification failed"}]
+    window.open()
+    window.sees("#message", "Please log in")
+    assert window.page.is_visible("#login-form")
+    window.log_in()
+    assert window.page.inner_text("#user") == "alice"
 
 
 # --- the WebSocket -------------------------------------------------------------------------------

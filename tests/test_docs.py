@@ -41,7 +41,8 @@ from Cython.Compiler import ExprNodes
 from Cython.Compiler.TreeFragment import parse_from_strings
 from quart import Quart
 from quart.cli import ScriptInfo
-from support import SECRET, bearer
+from signing_keys import private_key, public_pem
+from support import SECRET, access_claims, bearer, hs_token
 
 import quart_jwt_extended as qje
 
@@ -286,7 +287,7 @@ async def test_environment_of_the_page_sets_options(monkeypatch: pytest.MonkeyPa
     assert all("; Secure" in cookie for cookie in cookies)
 
 
-@pytest.mark.parametrize("marker", ["create_access_token_async", "decode_key"])
+@pytest.mark.parametrize("marker", ["create_access_token_async", "decode_token_async(f"])
 @pytest.mark.parametrize(("secret", "starts"), [(SECRET, True), (None, False)])
 async def test_check_at_the_start_stops_an_app_without_a_key(
     marker: str, secret: str | None, starts: bool
@@ -297,6 +298,79 @@ async def test_check_at_the_start_stops_an_app_without_a_key(
         contextlib.nullcontext() if starts else pytest.raises(RuntimeError, match="JWT_SECRET_KEY")
     ):
         await app.startup()
+
+
+@pytest.mark.parametrize(
+    ("key", "starts"),
+    [
+        pytest.param(public_pem(private_key("RSA")), True, id="good"),
+        pytest.param("no PEM", False, id="no PEM"),
+        pytest.param(public_pem(private_key("P-256")), False, id="of another kind"),
+    ],
+)
+async def test_check_at_the_start_looks_at_the_key_of_a_service_that_only_verifies(
+    key: str, starts: bool
+) -> None:
+    app = (await namespace_after("deployment.md", "decode_token_async(f"))["app"]
+    app.config.update(JWT_ALGORITHM="RS256", JWT_PUBLIC_KEY=key)
+    with (
+        contextlib.nullcontext() if starts else pytest.raises(RuntimeError, match="JWT_PUBLIC_KEY")
+    ):
+        await app.startup()
+
+
+async def test_check_at_the_start_lets_a_loader_of_keys_be() -> None:
+    names = await namespace_after("deployment.md", "decode_token_async(f")
+    names["app"].config["JWT_ALGORITHM"] = "RS256"
+    asked = []
+
+    @names["jwt"].decode_key_loader
+    def no_key(claims: dict[str, Any], header: dict[str, Any]) -> None:
+        asked.append(header)
+
+    await names["app"].startup()
+    assert asked == [{"alg": "RS256"}]
+
+
+async def test_store_of_the_page_that_is_away_refuses_with_503() -> None:
+    names = await namespace_after("async-callbacks.md", "ServiceUnavailable")
+    app = names["app"]
+
+    async def away(jti: str) -> None:
+        raise ConnectionError(jti)
+
+    names["ask_the_store"] = away
+
+    @app.get("/")
+    @qje.jwt_required
+    async def view() -> str:
+        raise AssertionError("let in")
+
+    response = await app.test_client().get("/", headers=bearer(hs_token(access_claims())))
+    assert response.status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("header", "claims", "status"),
+    [({"typ": "at+jwt"}, {}, 200), ({}, {}, 401), ({"typ": "at+jwt"}, {"exp": ...}, 401)],
+    ids=["access token", "unmarked", "endless"],
+)
+async def test_mark_of_the_page_is_asked_for(
+    header: dict[str, Any], claims: dict[str, Any], status: int
+) -> None:
+    app = (await namespace_after("openid.md", "is_access_token"))["app"]
+    app.config["JWT_ERROR_FORMAT"] = "problem"
+
+    @app.get("/")
+    @qje.jwt_required
+    async def view() -> dict[str, Any]:
+        return {}
+
+    token = hs_token(access_claims(**claims), header={"alg": "HS256", **header})
+    response = await app.test_client().get("/", headers=bearer(token))
+    assert response.status_code == status
+    challenge = response.headers.get("WWW-Authenticate")
+    assert challenge == (None if status == 200 else 'Bearer error="invalid_token"')
 
 
 @pytest.mark.parametrize(

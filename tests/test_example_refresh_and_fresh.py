@@ -94,6 +94,13 @@ def test_expired_or_forged_refresh_token_is_refused_and_ends_no_login(service: S
     renew(service, refresh)
 
 
+def test_tokens_from_before_there_were_logins_are_refused(service: Service) -> None:
+    access, refresh = log_in(service)
+    for token, method, path in [(access, "GET", "/me"), (refresh, "POST", "/refresh")]:
+        claims = {name: value for name, value in decoded(token).items() if name != "login"}
+        assert service.call(method, path, jwt.encode(claims, SECRET)) == REVOKED
+
+
 def test_logout_ends_all_tokens_of_one_login(service: Service) -> None:
     access, refresh = log_in(service)
     other_access, other_refresh = log_in(service)

@@ -30,13 +30,16 @@ function renew() {
   return renewal;
 }
 
+// 422: a token that was never good here, such as one of an older key.
+const isRefused = ({ status }) => status === 401 || status === 422;
+
 // An access token that has expired is renewed once, and the request goes out again.
 async function send(method, path, body) {
   let response = await attempt(method, path, body);
-  if (response.status === 401 && (await renew())) {
+  if (isRefused(response) && (await renew())) {
     response = await attempt(method, path, body);
   }
-  if (response.status === 401) showLogin("Please log in");
+  if (isRefused(response)) showLogin("Please log in");
   return response;
 }
 
