@@ -14,6 +14,7 @@ import asyncio
 import os
 import secrets
 from datetime import timedelta
+from typing import Any
 
 from quart import Quart, request, url_for
 from quart.typing import ResponseReturnValue
@@ -22,6 +23,7 @@ from werkzeug.security import check_password_hash, generate_password_hash
 from quart_jwt_extended import (
     JWTManager,
     create_access_token,
+    decode_token,
     get_jwt,
     get_jwt_identity,
     jwt_required,
@@ -37,6 +39,16 @@ NO_PASSWORD = generate_password_hash(secrets.token_hex())
 
 REPORTS = {"july": "date,paid\n2026-07-01,12\n", "august": "date,paid\n2026-08-02,7\n"}
 payments: list[dict[str, str]] = []
+# The jti of the one good token of each partner. A real service keeps it in a database.
+partners: dict[str, str] = {}
+
+
+@jwt.token_in_blocklist_loader
+def is_revoked(header: dict[str, Any], claims: dict[str, Any]) -> bool:
+    """Of a partner, the newest token only is good, and none after the partner has left."""
+    if claims.get("scope") != "webhook":
+        return False
+    return partners.get(claims["identity"]) != claims["jti"]
 
 
 async def check_password(name: str, password: str) -> bool:
@@ -88,13 +100,25 @@ async def download() -> ResponseReturnValue:
 @app.post("/partners/<name>")
 @jwt_required(scopes="office")
 async def add_partner(name: str) -> ResponseReturnValue:
-    """A token for webhooks; the partner sends it as "access_token" in their bodies."""
+    """A token for webhooks; the partner sends it as "access_token" in their bodies.
+
+    It lasts long, so it can be replaced and withdrawn.
+    """
     token = create_access_token(
         name,
         expires_delta=timedelta(days=90),
         additional_claims={"scope": "webhook"},
     )
+    partners[name] = decode_token(token)["jti"]
     return {"url": url_for("paid", _external=True), "access_token": token}
+
+
+@app.delete("/partners/<name>")
+@jwt_required(scopes="office")
+async def remove_partner(name: str) -> ResponseReturnValue:
+    if partners.pop(name, None) is None:
+        return {"msg": "No such partner"}, 404
+    return {"msg": f"The token of {name} is refused from now on"}
 
 
 @app.post("/webhooks/paid")

@@ -45,6 +45,8 @@ NO_PASSWORD = generate_password_hash(secrets.token_hex())
 # The jti of the one good refresh token of each login. A real service keeps it in a
 # database, and drops a login when its refresh token has expired.
 logins: dict[str, str] = {}
+# The user of each login, which may be one of several, each on another device.
+owners: dict[str, str] = {}
 
 
 async def check_password(name: str, password: str) -> bool:
@@ -57,13 +59,19 @@ async def check_password(name: str, password: str) -> bool:
     return matches and name in passwords
 
 
+def end_login(login_id: str) -> None:
+    """Refuse all tokens of a login from now on."""
+    logins.pop(login_id, None)
+    owners.pop(login_id, None)
+
+
 @jwt.token_in_blacklist_loader
 def is_revoked(claims: dict[str, Any]) -> bool:
     # Tokens from before the service had logins name none, and are refused.
     login_id = claims.get("login")
     if claims["type"] == "refresh" and logins.get(login_id) != claims["jti"]:
         # It was used before: end the login, whoever has the newer one.
-        logins.pop(login_id, None)
+        end_login(login_id)
     return login_id not in logins
 
 
@@ -72,6 +80,7 @@ def new_tokens(name: str, login_id: str, fresh: timedelta | bool) -> dict[str, s
     claims = {"login": login_id}
     refresh_token = create_refresh_token(name, additional_claims=claims)
     logins[login_id] = decode_token(refresh_token)["jti"]
+    owners[login_id] = name
     access_token = create_access_token(name, fresh=fresh, additional_claims=claims)
     return {"access_token": access_token, "refresh_token": refresh_token}
 
@@ -112,6 +121,10 @@ async def change_password() -> ResponseReturnValue:
         case {"password": str(password)} if len(password) >= 8 and password.isprintable():
             hashed = await asyncio.to_thread(generate_password_hash, password)
             passwords[get_jwt_identity()] = hashed
+            # Whoever knew the old one is out; this login goes on.
+            for login_id, owner in list(owners.items()):
+                if owner == get_jwt_identity() and login_id != get_jwt()["login"]:
+                    end_login(login_id)
             return {"msg": "Password changed"}
     return {"msg": "A password has at least 8 characters, all printable"}, 400
 
@@ -120,7 +133,7 @@ async def change_password() -> ResponseReturnValue:
 @jwt_required
 async def logout() -> ResponseReturnValue:
     """All tokens of this login end; those of other devices stay."""
-    logins.pop(get_jwt()["login"], None)
+    end_login(get_jwt()["login"])
     return {"msg": "Logged out"}
 
 

@@ -125,12 +125,14 @@ def create_app(secret_key: str) -> Quart:
     @jwt_required
     async def echo() -> None:
         # The token was verified before the handshake was answered. The socket may outlive it, so
-        # that a logout, which happens in another request, is looked for before each answer.
+        # that its expiry, and a logout, which happens in another request, are looked for before
+        # each answer: both, as a revoked token is forgotten once it has expired.
+        claims = get_raw_jwt()
         while True:
             text = await websocket.receive()
-            if get_raw_jwt()["jti"] in revoked:
+            if claims["jti"] in revoked or claims["exp"] <= time.time():
                 # 1008: a message that violates the policy of the server (RFC 6455, section 7.4.1).
-                await websocket.close(1008, "Token has been revoked")
+                await websocket.close(1008, "Token has expired or been revoked")
                 return
             await websocket.send_json({"user": get_jwt_identity(), "echo": text})
 

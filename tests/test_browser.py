@@ -304,6 +304,18 @@ def test_logout_removes_every_cookie_and_the_page_stays_logged_out(window: Windo
     assert window.fetch("GET", "/me") == [401, {"msg": 'Missing cookie "access_token_cookie"'}]
 
 
+def test_logout_that_failed_says_so(window: Window) -> None:
+    window.log_in()
+    window.page.route("**/logout", lambda route: route.fulfill(status=503))
+    window.page.click("#logout")
+    window.sees("#message", "Something went wrong: you are still logged in")
+    assert window.page.is_visible("#account")
+    assert set(window.cookies) == ALL
+    window.page.unroute("**/logout")
+    window.page.click("#logout")
+    window.sees("#message", "Logged out")
+
+
 # --- CSRF and SameSite ---------------------------------------------------------------------------
 
 

@@ -9,13 +9,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import jwt
 import pytest
-from example_process import Service, hypercorn, running
+from example_process import Answer, Service, hypercorn, running
 from support import access_claims
 
 SECRET = "a key for the example with other locations, of 32 bytes and more"
 ALICE = {"username": "alice", "password": "wonderland"}
 
 NO_HEADER = (401, {"msg": "Missing Authorization Header"})
+REVOKED = (401, {"msg": "Token has been revoked"})
 NO_SCOPE = (403, {"msg": "Insufficient scope"})
 
 
@@ -47,13 +48,18 @@ def link(service: Service, office: str) -> str:
     return f"{url.path}?{url.query}"
 
 
-@pytest.fixture(scope="module")
-def partner(service: Service, office: str) -> str:
-    """The token of a partner."""
-    answer = service.call("POST", "/partners/bank", office)
+def add_partner(service: Service, office: str, name: str) -> str:
+    """The token of a new partner, or a new one of an old partner."""
+    answer = service.call("POST", f"/partners/{name}", office)
     assert answer.status == 200
     assert answer.body["url"] == f"http://127.0.0.1:{service.port}/webhooks/paid"
     return str(answer.body["access_token"])
+
+
+@pytest.fixture(scope="module")
+def partner(service: Service, office: str) -> str:
+    """The token of a partner."""
+    return add_partner(service, office, "bank")
 
 
 def token_of(link: str) -> str:
@@ -130,7 +136,7 @@ def test_log_of_requests_shows_tokens_of_the_query_string_and_no_others(
     """What the example warns of, and why those tokens last only a minute."""
     assert service.call("GET", link).status == 200
     office = service.call("POST", "/login", body=ALICE).body["access_token"]
-    partner = service.call("POST", "/partners/bank", office).body["access_token"]
+    partner = add_partner(service, office, "another-bank")
     body = {"access_token": partner, "order": "B-1"}
     assert service.call("POST", "/webhooks/paid", body=body).status == 200
     assert f"GET {link} " in service.printed
@@ -180,6 +186,20 @@ def test_token_of_a_partner_opens_nothing_else(service: Service, partner: str) -
     assert service.call("GET", "/payments", partner) == NO_SCOPE
     assert service.call("POST", "/partners/mallory", partner) == NO_SCOPE
     assert service.call("GET", f"/download?jwt={partner}") == NO_SCOPE
+
+
+def test_newest_token_of_a_partner_is_the_only_good_one(service: Service, office: str) -> None:
+    def call(token: str) -> Answer:
+        return service.call("POST", "/webhooks/paid", body={"access_token": token, "order": "C-1"})
+
+    first, second = [add_partner(service, office, "shop") for _ in range(2)]
+    assert call(first) == REVOKED
+    assert call(second) == (200, {"msg": "Thank you"})
+    gone = (200, {"msg": "The token of shop is refused from now on"})
+    assert service.call("DELETE", "/partners/shop", second) == NO_SCOPE
+    assert service.call("DELETE", "/partners/shop", office) == gone
+    assert call(second) == REVOKED
+    assert service.call("DELETE", "/partners/shop", office) == (404, {"msg": "No such partner"})
 
 
 def test_token_of_a_login_is_no_token_of_a_partner(service: Service, office: str) -> None:

@@ -147,9 +147,21 @@ def test_confirmation_takes_the_password_and_gives_a_fresh_token_of_the_login(
     answer = service.call("PUT", "/password", fresh, {"password": "looking-glass"})
     assert answer == (200, {"msg": "Password changed"})
     assert service.call("POST", "/login", body=ALICE).status == 401
+    renew(service, refresh)
     changed, _ = log_in(service, "looking-glass")
     answer = service.call("PUT", "/password", changed, {"password": "wonderland"})
     assert answer.status == 200
+
+
+def test_new_password_ends_all_other_logins_of_the_user(service: Service) -> None:
+    access, refresh = log_in(service)
+    other_access, other_refresh = log_in(service)
+    # The same password will do: it is what others may have known.
+    answer = service.call("PUT", "/password", access, {"password": "wonderland"})
+    assert answer.status == 200
+    assert service.call("GET", "/me", other_access) == REVOKED
+    assert service.call("POST", "/refresh", other_refresh) == REVOKED
+    assert service.call("GET", "/me", access).status == 200
     renew(service, refresh)
 
 

@@ -1346,6 +1346,20 @@ async def test_server_refuses_a_revoked_token_and_closes_its_sockets(
     assert (await server.echo(**TO_SERVER[location](other)))[1] == HELLO
 
 
+async def test_expiry_ends_sockets_that_are_open(server: Server) -> None:
+    expiry = int(time.time()) + 2
+    token = hs_token(access_claims(exp=expiry), secret=KEY)
+    async with server.open(subprotocols=["bearer", token]) as client:
+        await client.send("hello")
+        assert json.loads(await asyncio.wait_for(client.recv(), CALL_LIMIT)) == HELLO
+        await asyncio.sleep(expiry - time.time())
+        await client.send("still there?")
+        with pytest.raises(ConnectionClosed) as caught:
+            await asyncio.wait_for(client.recv(), CALL_LIMIT)
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 1008
+
+
 async def test_server_takes_the_cookies_of_the_login_from_its_own_pages(server: Server) -> None:
     _, cookies = await server.log_in()
     headers = {"Cookie": cookies}

@@ -26,6 +26,7 @@ async def change_password() -> ResponseReturnValue:
         # JSON may hold half characters, which no hash takes. They do not print.
         case {"password": str(password)} if len(password) >= 8 and password.isprintable():
             hashed = await asyncio.to_thread(generate_password_hash, password)
+            # Tokens of other devices stay good: docs/revoking.md shows how to end them.
             current_user.password_hash = hashed
             return {"msg": "Password changed"}
     return {"msg": "A password has at least 8 characters, all printable"}, 400

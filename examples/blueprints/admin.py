@@ -1,4 +1,8 @@
-"""For admins: every view asks for their scope, those that are added later too."""
+"""For admins: every view asks for their scope, those that are added later too.
+
+A view with a decorator of its own has to name it again, since the decorator counts in
+place of protect: ``@jwt_required(fresh=True, scopes="admin")``.
+"""
 
 from __future__ import annotations
 

@@ -89,8 +89,9 @@ async function logIn() {
 }
 
 async function logOut() {
-  await send("POST", "/logout");
-  showLogin("Logged out");
+  const response = await send("POST", "/logout");
+  if (response.ok) showLogin("Logged out");
+  else if (!isRefused(response)) throw new Error("you are still logged in");
 }
 
 async function addNote() {
