@@ -36,12 +36,18 @@ app.config["JWT_SECRET_KEY"] = os.environ["JWT_SECRET_KEY"]
 app.config["JWT_IDENTITY_CLAIM"] = "sub"
 jwt = JWTManager(app)
 
+DATABASE_URL = os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///users.db")
+# Seconds that a connection, or with SQLite a lock, is waited for.
+LIMITS = {"timeout": 5}
+if DATABASE_URL.startswith("postgresql+asyncpg:"):
+    # A server that hangs has let us connect: each answer has its limit, too.
+    LIMITS["command_timeout"] = 5
+
 engine = create_async_engine(
-    os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///users.db"),
+    DATABASE_URL,
     # Connections that a restart of the database has cut are replaced before use.
     pool_pre_ping=True,
-    # Seconds that a connection, or with SQLite a lock, is waited for.
-    connect_args={"timeout": 5},
+    connect_args=LIMITS,
     # Errors are logged; what they were about is nobody's business there.
     hide_parameters=True,
 )
@@ -89,6 +95,8 @@ async def load_user(identity: str) -> User | None:
 
 
 @app.errorhandler(OSError)
+# An OSError itself only since Python 3.11.
+@app.errorhandler(asyncio.TimeoutError)
 @app.errorhandler(SQLAlchemyError)
 async def database_is_away(error: Exception) -> ResponseReturnValue:
     """Answer where a user cannot be loaded; no view runs then."""

@@ -23,7 +23,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from signal import SIGINT, SIGKILL, SIGTERM, Signals
+from signal import SIGCONT, SIGINT, SIGKILL, SIGSTOP, SIGTERM, Signals
 from typing import Any, TypeVar
 
 import pytest
@@ -181,6 +181,21 @@ class Service(ABC):
         self._process.send_signal(SIGKILL)
         self._process.wait(STOP_LIMIT)
         self._process = None
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """It keeps its connections and takes new ones, and answers nothing."""
+        assert self._process is not None, "not running"
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        pids = [pid, *map(int, children)]
+        for each in pids:
+            os.kill(each, SIGSTOP)
+        try:
+            yield
+        finally:
+            for each in pids:
+                os.kill(each, SIGCONT)
 
     def _clean(self) -> None:
         self.kill()

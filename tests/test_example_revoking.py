@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import re
 import runpy
-import signal
 import socket
 import sqlite3
 import time
@@ -305,12 +302,8 @@ def test_restart_of_redis_that_no_request_has_noticed_costs_no_request(
 
 def test_redis_that_hangs_lets_nobody_in(redis_server: RedisServer, redis_service: Service) -> None:
     good, _ = log_in(redis_service)
-    process = int(re.findall(r"process_id:(\d+)", ask_redis(redis_server, "INFO", "server"))[0])
-    os.kill(process, signal.SIGSTOP)
-    try:
+    with redis_server.hanging():
         assert me(redis_service, good) == AWAY
-    finally:
-        os.kill(process, signal.SIGCONT)
     assert me(redis_service, good) == WELCOME
 
 
@@ -377,3 +370,21 @@ def test_postgres_away_lets_nobody_in_and_postgres_back_serves_as_before(
         assert service.call("POST", "/logout", good) == LOGGED_OUT
         assert me(service, good) == REVOKED
         assert_log_is_short(service, "The database does not answer", good, refresh, revoked)
+
+
+@pytest.mark.slow
+def test_postgres_that_hangs_lets_nobody_in(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    variables = {"DATABASE_URL": asyncpg_url(postgres_server)}
+    with Store("revoking_in_database", variables, tmp_path).run() as service:
+        good, _ = log_in(service)
+        assert me(service, good) == WELCOME
+        with postgres_server.hanging():
+            began = time.monotonic()
+            # One that finds a connection in the pool, and one that has to make one.
+            for _ in range(2):
+                assert me(service, good) == AWAY
+            assert time.monotonic() - began < 15
+        assert me(service, good) == WELCOME
+        assert_log_is_short(service, "The database does not answer", good)

@@ -295,3 +295,15 @@ def test_postgres_away_lets_nobody_in_and_postgres_back_serves_as_before(
         assert "The database does not answer" in service.errors
         for secret in ("Traceback", "a secret of nobody else", "scrypt:", member.token, member.id):
             assert secret not in service.errors
+
+
+@pytest.mark.slow
+def test_postgres_that_hangs_lets_nobody_in(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    with run_on(asyncpg_url(postgres_server), tmp_path)() as service:
+        member = join(service)
+        with postgres_server.hanging():
+            assert me(service, member.token) == AWAY
+        assert me(service, member.token) == member.shown
+        assert "Traceback" not in service.errors
