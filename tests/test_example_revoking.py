@@ -381,10 +381,9 @@ def test_postgres_that_hangs_lets_nobody_in(
         good, _ = log_in(service)
         assert me(service, good) == WELCOME
         with postgres_server.hanging():
-            began = time.monotonic()
-            # One that finds a connection in the pool, and one that has to make one.
+            # One that finds a connection in the pool, and one that has to make one. A request
+            # that gets no answer fails the test by itself.
             for _ in range(2):
                 assert me(service, good) == AWAY
-            assert time.monotonic() - began < 15
         assert me(service, good) == WELCOME
         assert_log_is_short(service, "The database does not answer", good)
