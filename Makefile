@@ -5,7 +5,7 @@
 # make coverage     the suite with line tracing in the .pyx, in an environment of its own
 # make asan         the suite on a build with AddressSanitizer and UndefinedBehaviorSanitizer (gcc)
 # make debug        the suite on a build without optimisation, with every assertion and check on
-# make fuzz         coverage-guided fuzzing for SECONDS=60; needs clang, see fuzz/README.md
+# make fuzz         coverage-guided fuzzing for SECONDS=60; needs clang, see tests/fuzz/README.md
 # make load         Hypercorn and uvicorn under load, with a Redis that goes and comes: four phases of
 #                   SECONDS=60
 # make wheels       a source distribution and a wheel for every installed Python, each one tested
@@ -47,21 +47,21 @@ lint: $(VENV)/extra
 	$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 typing: $(VENV)/extra
-	$(BIN)/pytest tests/test_stub.py tests/test_typing.py $(PYTEST_ARGS)
+	$(BIN)/pytest tests/typing/test_stub.py tests/typing/test_typing.py $(PYTEST_ARGS)
 
 coverage:
 	JWT_BUILD=coverage $(MAKE) VENV=.venv-coverage .venv-coverage/extra
 	.venv-coverage/bin/coverage erase
 	@# Memory is not measured, nor thousands of requests crowded, under a tracer.
 	.venv-coverage/bin/coverage run .venv-coverage/bin/pytest $(CHECKED) \
-		--ignore=tests/test_leaks.py --ignore=tests/test_concurrency.py $(PYTEST_ARGS)
+		--ignore=tests/runtime/test_leaks.py --ignore=tests/runtime/test_concurrency.py $(PYTEST_ARGS)
 	.venv-coverage/bin/coverage report --fail-under=$(COVERAGE_GOAL)
 	@# A build without line tracing has no row, and no row has no share to fall short.
 	.venv-coverage/bin/coverage report | grep -q '^quart_jwt_extended\.pyx '
 
 # What measures the file or its memory would measure the sanitizers, and a process that an example
 # runs in has nothing that the other tests have not.
-CHECKED = -m "not packaging and not slow" --ignore-glob="*/test_example_*"
+CHECKED = -m "not packaging and not slow" --ignore=tests/examples
 
 # A report ends its process. AddressSanitizer's go to files, as pytest would lose what it captured;
 # UndefinedBehaviorSanitizer's do not beside the other's library, hence --capture=sys. OpenSSL and
@@ -85,10 +85,10 @@ debug:
 
 # It makes an environment of its own, .venv-fuzz, and builds the module into it.
 fuzz:
-	$(PYTHON) fuzz/run.py --seconds $(SECONDS)
+	$(PYTHON) tests/fuzz/run.py --seconds $(SECONDS)
 
 load: $(VENV)/extra
-	$(BIN)/python load/run.py --seconds $(SECONDS)
+	$(BIN)/python tests/load/run.py --seconds $(SECONDS)
 
 wheels:
 	.ci/wheels $(PYTEST_ARGS)

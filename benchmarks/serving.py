@@ -13,7 +13,6 @@ from statistics import median, quantiles
 from typing import Any
 
 from conductor import command, shuffled
-
 from load import Client
 
 SERVERS = ("uvicorn", "uvicorn[standard]", "hypercorn")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import secrets_watch
 from quart import Quart
-from support import make_app
+
+from support import make_app, secrets_watch
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,7 +27,7 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(autouse=True)
 def no_secret_is_shown(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail every test that shows a token, a key or a CSRF value; see :mod:`secrets_watch`."""
+    """Fail every test that shows a token, a key or a CSRF value."""
     reason = secrets_watch.reason_to_show(request.node.iter_markers("may_show_secrets"))
     with secrets_watch.watching() as watch:
         yield

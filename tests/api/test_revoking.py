@@ -1,0 +1,216 @@
+"""Revocation: which tokens are checked, what the callback gets, and what its answer does."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from quart import Quart, got_request_exception
+
+import quart_jwt_extended as qje
+from support import access_claims, bearer, hs_token, make_app, manager_of, refresh_claims
+
+ENABLED = {"JWT_BLACKLIST_ENABLED": True}
+REVOKED = {"msg": "Token has been revoked"}
+
+# Every kind of protected view, with the claims that open it.
+VIEWS = {
+    "/protected": access_claims(),
+    "/optional": access_claims(),
+    "/fresh": access_claims(fresh=True),
+    "/refresh": refresh_claims(),
+}
+
+
+def revoke(app: Quart, answer: Any) -> list[dict[str, Any]]:
+    """Register a callback that gives ``answer``; return the list of what it is called with."""
+    asked: list[dict[str, Any]] = []
+
+    @manager_of(app).token_in_blacklist_loader
+    def is_revoked(claims: dict[str, Any]) -> Any:
+        asked.append(claims)
+        return answer
+
+    return asked
+
+
+async def get(app: Quart, path: str, claims: dict[str, Any]) -> tuple[int, Any]:
+    response = await app.test_client().get(path, headers=bearer(hs_token(claims)))
+    return response.status_code, await response.get_json()
+
+
+@pytest.mark.parametrize("path", VIEWS)
+async def test_revoked_token_is_refused_by_every_view(path: str) -> None:
+    app = make_app(**ENABLED)
+    asked = revoke(app, True)
+    assert await get(app, path, VIEWS[path]) == (401, REVOKED)
+    assert len(asked) == 1
+    assert app.calls == []
+
+
+@pytest.mark.parametrize("path", VIEWS)
+async def test_token_that_is_not_revoked_is_let_in_by_every_view(path: str) -> None:
+    app = make_app(**ENABLED)
+    asked = revoke(app, False)
+    assert (await get(app, path, VIEWS[path]))[0] == 200
+    assert asked == [{**VIEWS[path], "user_claims": {}}]
+    assert app.calls == [path[1:]]
+
+
+@pytest.mark.parametrize("path", VIEWS)
+async def test_nothing_is_asked_while_revocation_is_off(path: str) -> None:
+    app = make_app()
+    asked = revoke(app, True)
+    assert (await get(app, path, VIEWS[path]))[0] == 200
+    assert asked == []
+
+
+@pytest.mark.parametrize("answer", [1, "yes", ["entry"], {"revoked": False}, object()], ids=repr)
+async def test_any_true_answer_revokes(answer: Any) -> None:
+    app = make_app(**ENABLED)
+    revoke(app, answer)
+    assert await get(app, "/protected", access_claims()) == (401, REVOKED)
+
+
+@pytest.mark.parametrize("answer", [None, 0, "", [], {}], ids=repr)
+async def test_any_false_answer_lets_in(answer: Any) -> None:
+    app = make_app(**ENABLED)
+    revoke(app, answer)
+    assert (await get(app, "/protected", access_claims()))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("checks", "types"),
+    [
+        ("access", ["access"]),
+        ("refresh", ["refresh"]),
+        (["access"], ["access"]),
+        (("refresh",), ["refresh"]),
+        ({"access", "refresh"}, ["access", "refresh"]),
+        (frozenset(["refresh"]), ["refresh"]),
+        ([], []),
+        ((), []),
+    ],
+)
+async def test_only_the_configured_types_are_checked(checks: Any, types: list[str]) -> None:
+    app = make_app(**ENABLED, JWT_BLACKLIST_TOKEN_CHECKS=checks)
+    asked = revoke(app, True)
+    for path, claims in VIEWS.items():
+        expected = 401 if claims["type"] in types else 200
+        assert (await get(app, path, claims))[0] == expected
+    assert {claims["type"] for claims in asked} == set(types)
+
+
+@pytest.mark.parametrize("path", VIEWS)
+async def test_missing_callback_raises_runtime_error_that_names_the_loader(path: str) -> None:
+    """Answering as if nothing were revoked would be worse than an error."""
+    app = make_app(**ENABLED, TESTING=False, PROPAGATE_EXCEPTIONS=False)
+    raised: list[Exception] = []
+
+    def keep(sender: Quart, exception: Exception, **_: Any) -> None:
+        raised.append(exception)
+
+    with got_request_exception.connected_to(keep, app):
+        assert (await get(app, path, VIEWS[path]))[0] == 500
+    assert [type(error) for error in raised] == [RuntimeError]
+    assert "token_in_blacklist_loader" in str(raised[0])
+    assert "JWT_BLACKLIST_ENABLED" in str(raised[0])
+    assert app.calls == []
+
+
+async def test_token_without_an_identifier_reaches_the_callback_as_none() -> None:
+    app = make_app(**ENABLED)
+    asked = revoke(app, False)
+    await get(app, "/protected", access_claims(jti=...))
+    assert [claims["jti"] for claims in asked] == [None]
+
+
+@pytest.mark.parametrize("path", ["/protected", "/optional"])
+@pytest.mark.parametrize(
+    "claims", [access_claims(exp=1), refresh_claims(), access_claims(identity=...)]
+)
+async def test_token_that_fails_earlier_is_not_looked_up(path: str, claims: dict[str, Any]) -> None:
+    app = make_app(**ENABLED)
+    asked = revoke(app, False)
+    assert (await get(app, path, claims))[0] in (401, 422)
+    assert asked == []
+
+
+@pytest.mark.parametrize("request_args", [{"path": "/optional"}, {"path": "/open"}])
+async def test_request_without_a_token_is_not_looked_up(request_args: dict[str, Any]) -> None:
+    app = make_app(**ENABLED)
+    asked = revoke(app, True)
+    assert (await app.test_client().get(**request_args)).status_code == 200
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        lambda: qje.create_access_token("alice"),
+        lambda: qje.create_refresh_token("alice"),
+    ],
+    ids=["access", "refresh"],
+)
+async def test_decoding_a_revoked_token_by_hand_is_allowed(token: Callable[[], str]) -> None:
+    """A logout must be able to read what it revokes."""
+    app = make_app(**ENABLED)
+    asked = revoke(app, True)
+    async with app.app_context():
+        assert qje.decode_token(token())["identity"] == "alice"
+    assert asked == []
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+async def test_logout_revokes_one_token_and_no_other(is_async: bool) -> None:
+    app = make_app(**ENABLED)
+    blacklist: set[str] = set()
+
+    def is_revoked(claims: dict[str, Any]) -> bool:
+        return claims["jti"] in blacklist
+
+    async def is_revoked_async(claims: dict[str, Any]) -> bool:
+        return claims["jti"] in blacklist
+
+    manager_of(app).token_in_blacklist_loader(is_revoked_async if is_async else is_revoked)
+
+    @app.delete("/logout")
+    @qje.jwt_required
+    async def logout() -> dict[str, str]:
+        blacklist.add(qje.get_raw_jwt()["jti"])
+        return {"msg": "bye"}
+
+    async with app.app_context():
+        first, second = (qje.create_access_token("alice") for _ in range(2))
+        refresh = qje.create_refresh_token("alice")
+    client = app.test_client()
+
+    async def statuses() -> list[int]:
+        return [
+            (await client.get(path, headers=bearer(token))).status_code
+            for path, token in (
+                ("/protected", first),
+                ("/protected", second),
+                ("/refresh", refresh),
+            )
+        ]
+
+    assert await statuses() == [200, 200, 200]
+    assert (await client.delete("/logout", headers=bearer(first))).status_code == 200
+    assert await statuses() == [401, 200, 200]
+    assert (await client.delete("/logout", headers=bearer(first))).status_code == 401
+    assert len(blacklist) == 1
+
+
+async def test_own_answer_to_a_revoked_token_may_wait() -> None:
+    app = make_app(**ENABLED)
+    revoke(app, True)
+
+    @manager_of(app).revoked_token_loader
+    async def answer() -> Any:
+        return {"revoked": qje.get_jwt_identity()}, 403
+
+    assert inspect.iscoroutinefunction(answer)
+    assert await get(app, "/protected", access_claims()) == (403, {"revoked": "alice"})

@@ -1,0 +1,865 @@
+"""What a client sees when a token is refused: exception, status, body, and the order of checks.
+
+Clients and applications match on these messages, the odd spelling included, so every one of them
+is written out here instead of being taken from the module.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jwt
+import pytest
+from quart import Quart
+
+import quart_jwt_extended as qje
+from quart_jwt_extended.exceptions import (
+    CSRFError,
+    FreshTokenRequired,
+    InvalidHeaderError,
+    JWTDecodeError,
+    JWTExtendedException,
+    NoAuthorizationError,
+    RevokedTokenError,
+    UserClaimsVerificationError,
+    UserLoadError,
+    WrongTokenError,
+)
+from support import SECRET, access_claims, bearer, hs_token, make_app, refresh_claims
+
+VERIFY = {
+    "/protected": qje.verify_jwt_in_request,
+    "/optional": qje.verify_jwt_in_request_optional,
+    "/fresh": qje.verify_fresh_jwt_in_request,
+    "/refresh": qje.verify_jwt_refresh_token_in_request,
+}
+
+# The year 2100: a token that is made when pytest collects may be sent many minutes later.
+FAR_FUTURE = 4102444800
+
+
+def lasting_access_claims(**changes: Any) -> dict[str, Any]:
+    return access_claims(**{"exp": FAR_FUTURE, **changes})
+
+
+def lasting_refresh_claims(**changes: Any) -> dict[str, Any]:
+    return refresh_claims(**{"exp": FAR_FUTURE, **changes})
+
+
+COOKIES = {"JWT_TOKEN_LOCATION": "cookies"}
+EXPIRED_CLAIMS = lasting_access_claims(exp=int(time.time()) - 60, user_claims={"role": "admin"})
+
+
+def access_cookie(**changes: Any) -> dict[str, str]:
+    """Request headers that carry an access token in its cookie."""
+    return {"Cookie": f"access_token_cookie={hs_token(lasting_access_claims(**changes))}"}
+
+
+def refuse(loader: str, result: Any) -> Callable[[qje.JWTManager], None]:
+    """A set-up step that registers a callback answering ``result``."""
+
+    def prepare(manager: qje.JWTManager) -> None:
+        def callback(value: Any) -> Any:
+            return result
+
+        getattr(manager, loader)(callback)
+
+    return prepare
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One line of the wire contract, and a request that runs into it."""
+
+    raised: type[Exception]
+    loader: str
+    status: int
+    message: str
+    path: str = "/protected"
+    options: dict[str, Any] = field(default_factory=dict)
+    request: dict[str, Any] = field(default_factory=dict)
+    prepare: Callable[[qje.JWTManager], None] | None = None
+    arguments: tuple[Any, ...] | None = None
+    """What the loader is called with; None stands for the message."""
+
+    def app(self, **options: Any) -> Quart:
+        app = make_app(**{**self.options, **options})
+        if self.prepare is not None:
+            self.prepare(app.extensions["quart-jwt-extended"])
+        return app
+
+
+def no_token(message: str, **kwargs: Any) -> Failure:
+    return Failure(NoAuthorizationError, "unauthorized_loader", 401, message, **kwargs)
+
+
+def bad_header(message: str, **kwargs: Any) -> Failure:
+    return Failure(InvalidHeaderError, "invalid_token_loader", 422, message, **kwargs)
+
+
+def bad_csrf(message: str, **kwargs: Any) -> Failure:
+    return Failure(CSRFError, "unauthorized_loader", 401, message, **kwargs)
+
+
+def bad_claims(message: str, **kwargs: Any) -> Failure:
+    return Failure(JWTDecodeError, "invalid_token_loader", 422, message, **kwargs)
+
+
+def wrong_type(message: str, **kwargs: Any) -> Failure:
+    return Failure(WrongTokenError, "invalid_token_loader", 422, message, **kwargs)
+
+
+def not_fresh(fresh: Any) -> Failure:
+    return Failure(
+        FreshTokenRequired,
+        "needs_fresh_token_loader",
+        401,
+        "Fresh token required",
+        path="/fresh",
+        request={"headers": bearer(hs_token(lasting_access_claims(fresh=fresh)))},
+        arguments=(),
+    )
+
+
+def revoked(path: str, claims: dict[str, Any]) -> Failure:
+    return Failure(
+        RevokedTokenError,
+        "revoked_token_loader",
+        401,
+        "Token has been revoked",
+        path=path,
+        options={"JWT_BLACKLIST_ENABLED": True},
+        request={"headers": bearer(hs_token(claims))},
+        prepare=refuse("token_in_blacklist_loader", True),
+        arguments=(),
+    )
+
+
+def no_user(identity: Any, message: str, path: str = "/protected") -> Failure:
+    claims = lasting_refresh_claims if path == "/refresh" else lasting_access_claims
+    return Failure(
+        UserLoadError,
+        "user_loader_error_loader",
+        401,
+        message,
+        path=path,
+        request={"headers": bearer(hs_token(claims(identity=identity, fresh=True)))},
+        prepare=refuse("user_loader_callback_loader", None),
+        arguments=(identity,),
+    )
+
+
+def claims_refused(path: str) -> Failure:
+    return Failure(
+        UserClaimsVerificationError,
+        "claims_verification_failed_loader",
+        400,
+        "User claims verification failed",
+        path=path,
+        request={"headers": bearer(hs_token(lasting_access_claims(fresh=True)))},
+        prepare=refuse("claims_verification_loader", False),
+        arguments=(),
+    )
+
+
+FAILURES = {
+    "no header": no_token("Missing Authorization Header"),
+    "no header with own name": no_token(
+        "Missing X-Token Header", options={"JWT_HEADER_NAME": "X-Token"}
+    ),
+    "no header on a fresh view": no_token("Missing Authorization Header", path="/fresh"),
+    "no header on a refresh view": no_token("Missing Authorization Header", path="/refresh"),
+    "no access cookie": no_token('Missing cookie "access_token_cookie"', options=COOKIES),
+    "no refresh cookie": no_token(
+        'Missing cookie "refresh_token_cookie"', options=COOKIES, path="/refresh"
+    ),
+    "no cookie with own name": no_token(
+        'Missing cookie "session"', options={**COOKIES, "JWT_ACCESS_COOKIE_NAME": "session"}
+    ),
+    "no query parameter": no_token(
+        'Missing "jwt" query paramater', options={"JWT_TOKEN_LOCATION": "query_string"}
+    ),
+    "no query parameter with own name": no_token(
+        'Missing "token" query paramater',
+        options={"JWT_TOKEN_LOCATION": "query_string", "JWT_QUERY_STRING_NAME": "token"},
+    ),
+    "no json body": no_token(
+        "Invalid content-type. Must be application/json.",
+        options={"JWT_TOKEN_LOCATION": "json"},
+    ),
+    "no access key in json": no_token(
+        'Missing "access_token" key in json data.',
+        options={"JWT_TOKEN_LOCATION": "json"},
+        request={"method": "POST", "json": {"token": "x"}},
+    ),
+    "no refresh key in json": no_token(
+        'Missing "refresh_token" key in json data.',
+        options={"JWT_TOKEN_LOCATION": "json"},
+        path="/refresh",
+        request={"method": "POST", "json": {"access_token": "x"}},
+    ),
+    "nothing in two locations": no_token(
+        "Missing JWT in headers or cookies "
+        '(Missing Authorization Header; Missing cookie "access_token_cookie")',
+        options={"JWT_TOKEN_LOCATION": ["headers", "cookies"]},
+    ),
+    "nothing in three locations": no_token(
+        "Missing JWT in json, query_string or headers "
+        "(Invalid content-type. Must be application/json.; "
+        'Missing "jwt" query paramater; Missing Authorization Header)',
+        options={"JWT_TOKEN_LOCATION": ("json", "query_string", "headers")},
+    ),
+    "nothing in four locations": no_token(
+        "Missing JWT in headers, cookies, query_string or json "
+        '(Missing Authorization Header; Missing cookie "refresh_token_cookie"; '
+        'Missing "jwt" query paramater; Missing "refresh_token" key in json data.)',
+        options={"JWT_TOKEN_LOCATION": ["headers", "cookies", "query_string", "json"]},
+        path="/refresh",
+        request={"method": "POST", "json": {}},
+    ),
+    "header without scheme": bad_header(
+        "Bad Authorization header. Expected value 'Bearer <JWT>'",
+        request={"headers": {"Authorization": hs_token(lasting_access_claims())}},
+    ),
+    "header with own name and type": bad_header(
+        "Bad X-Token header. Expected value 'JWT <JWT>'",
+        options={"JWT_HEADER_NAME": "X-Token", "JWT_HEADER_TYPE": "JWT"},
+        request={"headers": {"X-Token": "JWT"}},
+    ),
+    "header that should hold only the token": bad_header(
+        "Bad Authorization header. Expected value '<JWT>'",
+        options={"JWT_HEADER_TYPE": ""},
+        request={"headers": bearer(hs_token(lasting_access_claims()))},
+    ),
+    "csrf value absent": bad_csrf(
+        "Missing CSRF token",
+        options=COOKIES,
+        request={"method": "POST", "headers": access_cookie(csrf="value")},
+    ),
+    "csrf value different": bad_csrf(
+        "CSRF double submit tokens do not match",
+        options=COOKIES,
+        request={
+            "method": "POST",
+            "headers": {**access_cookie(csrf="value"), "X-CSRF-TOKEN": "other"},
+        },
+    ),
+    "csrf claim absent": bad_claims(
+        "Missing claim: csrf",
+        options=COOKIES,
+        request={"method": "POST", "headers": {**access_cookie(), "X-CSRF-TOKEN": "value"}},
+    ),
+    "expired": Failure(
+        jwt.ExpiredSignatureError,
+        "expired_token_loader",
+        401,
+        "Token has expired",
+        request={"headers": bearer(hs_token(EXPIRED_CLAIMS))},
+        arguments=(EXPIRED_CLAIMS,),
+    ),
+    "not a token": Failure(
+        jwt.DecodeError,
+        "invalid_token_loader",
+        422,
+        "Not enough segments",
+        request={"headers": bearer("nonsense")},
+    ),
+    "signed by another": Failure(
+        jwt.InvalidSignatureError,
+        "invalid_token_loader",
+        422,
+        "Signature verification failed",
+        request={"headers": bearer(hs_token(lasting_access_claims(), secret="another secret" * 5))},
+    ),
+    "not yet valid": Failure(
+        jwt.ImmatureSignatureError,
+        "invalid_token_loader",
+        422,
+        "The token is not yet valid (nbf)",
+        request={"headers": bearer(hs_token(lasting_access_claims(nbf=FAR_FUTURE)))},
+    ),
+    "identity missing": bad_claims(
+        "Missing claim: identity",
+        request={"headers": bearer(hs_token(lasting_access_claims(identity=...)))},
+    ),
+    "identity missing with own claim": bad_claims(
+        "Missing claim: uid",
+        options={"JWT_IDENTITY_CLAIM": "uid"},
+        request={"headers": bearer(hs_token(lasting_access_claims()))},
+    ),
+    "type unknown": bad_claims(
+        "Missing or invalid claim: type",
+        request={"headers": bearer(hs_token(lasting_access_claims(type="other")))},
+    ),
+    "refresh token on an access view": wrong_type(
+        "Only access tokens are allowed",
+        request={"headers": bearer(hs_token(lasting_refresh_claims()))},
+    ),
+    "refresh token on a fresh view": wrong_type(
+        "Only access tokens are allowed",
+        path="/fresh",
+        request={"headers": bearer(hs_token(lasting_refresh_claims(fresh=True)))},
+    ),
+    "refresh token on an optional view": wrong_type(
+        "Only access tokens are allowed",
+        path="/optional",
+        request={"headers": bearer(hs_token(lasting_refresh_claims()))},
+    ),
+    "access token on a refresh view": wrong_type(
+        "Only refresh tokens are allowed",
+        path="/refresh",
+        request={"headers": bearer(hs_token(lasting_access_claims()))},
+    ),
+    "token without a type on a refresh view": wrong_type(
+        "Only refresh tokens are allowed",
+        path="/refresh",
+        request={"headers": bearer(hs_token(lasting_access_claims(type=...)))},
+    ),
+    "not fresh": not_fresh(False),
+    "fresh absent": not_fresh(...),
+    "no longer fresh": not_fresh(int(time.time()) - 60),
+    "revoked access token": revoked("/protected", lasting_access_claims()),
+    "revoked access token on an optional view": revoked("/optional", lasting_access_claims()),
+    "revoked refresh token": revoked("/refresh", lasting_refresh_claims()),
+    "user not loaded": no_user("alice", "Error loading the user alice"),
+    "user not loaded on a fresh view": no_user("bob", "Error loading the user bob", "/fresh"),
+    "user not loaded on a refresh view": no_user("eve", "Error loading the user eve", "/refresh"),
+    "user not loaded by number": no_user(7, "Error loading the user 7"),
+    "user not loaded by name in quotes": no_user('a "b" é', 'Error loading the user a "b" é'),
+    "claims refused": claims_refused("/protected"),
+    "claims refused on a fresh view": claims_refused("/fresh"),
+    "claims refused on an optional view": claims_refused("/optional"),
+}
+
+every_failure = pytest.mark.parametrize(
+    "failure", [pytest.param(failure, id=name) for name, failure in FAILURES.items()]
+)
+
+
+@every_failure
+async def test_refused_request_answers_the_contract_to_the_byte(failure: Failure) -> None:
+    """Status, media type and every byte of the body are fixed, and the view does not run."""
+    app = failure.app()
+    response = await app.test_client().open(failure.path, **failure.request)
+    expected = json.dumps({"msg": failure.message}, separators=(",", ":")) + "\n"
+    assert response.status_code == failure.status
+    assert response.mimetype == "application/json"
+    assert await response.get_data() == expected.encode()
+    assert app.calls == []
+
+
+@every_failure
+async def test_refused_request_raises_the_class_of_the_contract(failure: Failure) -> None:
+    """Applications that call the verify coroutines themselves catch these classes."""
+    app = failure.app()
+    async with app.test_request_context(failure.path, **failure.request):
+        with pytest.raises(failure.raised) as caught:
+            await VERIFY[failure.path]()
+    if issubclass(failure.raised, JWTExtendedException):
+        assert caught.type is failure.raised
+
+
+@every_failure
+async def test_own_error_message_key_names_the_message(failure: Failure) -> None:
+    app = failure.app(JWT_ERROR_MESSAGE_KEY="reason")
+    response = await app.test_client().open(failure.path, **failure.request)
+    assert response.status_code == failure.status
+    assert await response.get_json() == {"reason": failure.message}
+
+
+LOADERS = [
+    "unauthorized_loader",
+    "invalid_token_loader",
+    "expired_token_loader",
+    "needs_fresh_token_loader",
+    "revoked_token_loader",
+    "user_loader_error_loader",
+    "claims_verification_failed_loader",
+]
+
+
+def record_loaders(app: Quart) -> list[tuple[str, tuple[Any, ...]]]:
+    """Replace every error loader by one that records its call and answers 418."""
+    called: list[tuple[str, tuple[Any, ...]]] = []
+    manager = app.extensions["quart-jwt-extended"]
+
+    def with_one(name: str) -> Callable[[Any], Any]:
+        def callback(argument: Any) -> Any:
+            called.append((name, (argument,)))
+            return {"from": name}, 418
+
+        return callback
+
+    def with_none(name: str) -> Callable[[], Any]:
+        def callback() -> Any:
+            called.append((name, ()))
+            return {"from": name}, 418
+
+        return callback
+
+    takes_none = {
+        "needs_fresh_token_loader",
+        "revoked_token_loader",
+        "claims_verification_failed_loader",
+    }
+    for name in LOADERS:
+        getattr(manager, name)(with_none(name) if name in takes_none else with_one(name))
+    return called
+
+
+@every_failure
+async def test_own_loader_answers_alone_and_gets_what_the_contract_says(failure: Failure) -> None:
+    app = failure.app()
+    called = record_loaders(app)
+    response = await app.test_client().open(failure.path, **failure.request)
+    assert response.status_code == 418
+    assert await response.get_json() == {"from": failure.loader}
+    arguments = (failure.message,) if failure.arguments is None else failure.arguments
+    assert called == [(failure.loader, arguments)]
+    assert app.calls == []
+
+
+async def test_error_message_key_changed_after_init_takes_effect_on_the_next_request(
+    app: Quart,
+) -> None:
+    client = app.test_client()
+    assert await (await client.get("/protected")).get_json() == {
+        "msg": "Missing Authorization Header"
+    }
+    app.config["JWT_ERROR_MESSAGE_KEY"] = "error"
+    assert await (await client.get("/protected")).get_json() == {
+        "error": "Missing Authorization Header"
+    }
+
+
+async def test_expired_token_without_optional_claims_reaches_the_loader_with_their_defaults(
+    app: Quart,
+) -> None:
+    received = []
+
+    @app.extensions["quart-jwt-extended"].expired_token_loader
+    def expired(claims: dict[str, Any]) -> Any:
+        received.append(claims)
+        return {}, 401
+
+    claims = {"identity": "alice", "exp": int(time.time()) - 5}
+    await app.test_client().get("/protected", headers=bearer(hs_token(claims)))
+    assert received == [
+        {**claims, "jti": None, "type": "access", "fresh": False, "user_claims": {}}
+    ]
+
+
+def _tampered() -> str:
+    head, _, signature = hs_token(lasting_access_claims()).split(".")
+    return f"{head}.{hs_token(lasting_access_claims(identity='eve')).split('.')[1]}.{signature}"
+
+
+BAD_TOKENS = {
+    "one segment": "nonsense",
+    "two segments": "a.b",
+    "empty segments": "..",
+    "header not base64url": "*.e30.AA",
+    "header not json": hs_token(lasting_access_claims(), header=b"nonsense"),
+    "header a list": hs_token(lasting_access_claims(), header=[]),
+    "payload not base64url": "e30.*.AA",
+    "payload not json": hs_token(b"nonsense"),
+    "payload a list": hs_token([]),
+    "tampered payload": _tampered(),
+    "signature not base64url": hs_token(lasting_access_claims()) + "*",
+    "other algorithm of the family": hs_token(lasting_access_claims(), alg="HS512"),
+    "algorithm none": hs_token(lasting_access_claims(), header={"alg": "none"}),
+    "algorithm missing": hs_token(lasting_access_claims(), header={"typ": "JWT"}),
+    "kid not a string": hs_token(lasting_access_claims(), header={"alg": "HS256", "kid": 1}),
+    "unknown critical header": hs_token(
+        lasting_access_claims(), header={"alg": "HS256", "crit": ["exp"], "exp": 1}
+    ),
+    "iat not a number": hs_token(lasting_access_claims(iat="soon")),
+    "iat in the future": hs_token(lasting_access_claims(iat=FAR_FUTURE)),
+    "nbf not a number": hs_token(lasting_access_claims(nbf="soon")),
+    "exp not a number": hs_token(lasting_access_claims(exp="soon")),
+    "audience not expected": hs_token(lasting_access_claims(aud="someone")),
+    "sub not a string": hs_token(lasting_access_claims(sub=1)),
+    "jti not a string": hs_token(lasting_access_claims(jti=1)),
+}
+
+
+@pytest.mark.parametrize("token", BAD_TOKENS.values(), ids=BAD_TOKENS.keys())
+async def test_bad_token_answers_with_the_text_of_pyjwt(app: Quart, token: str) -> None:
+    """The oracle is PyJWT itself, asked about the same token with the same options."""
+    with pytest.raises(jwt.InvalidTokenError) as oracle:
+        jwt.decode(token, SECRET, algorithms=["HS256"])
+
+    response = await app.test_client().get("/protected", headers=bearer(token))
+    assert response.status_code == 422
+    assert await response.get_json() == {"msg": str(oracle.value)}
+    assert app.calls == []
+
+    async with app.test_request_context("/protected", headers=bearer(token)):
+        with pytest.raises(oracle.type):
+            await qje.verify_jwt_in_request()
+
+
+@pytest.mark.parametrize(
+    ("options", "claims", "raised", "message"),
+    [
+        ({"JWT_DECODE_ISSUER": "us"}, {"iss": "them"}, jwt.InvalidIssuerError, "Invalid issuer"),
+        (
+            {"JWT_DECODE_ISSUER": "us"},
+            {},
+            jwt.MissingRequiredClaimError,
+            'Token is missing the "iss" claim',
+        ),
+        (
+            {"JWT_DECODE_AUDIENCE": "us"},
+            {"aud": "them"},
+            jwt.InvalidAudienceError,
+            "Audience doesn't match",
+        ),
+        (
+            {"JWT_DECODE_AUDIENCE": ["us"]},
+            {},
+            jwt.MissingRequiredClaimError,
+            'Token is missing the "aud" claim',
+        ),
+    ],
+)
+async def test_claim_against_the_options_answers_with_the_text_of_pyjwt(
+    options: dict[str, Any], claims: dict[str, Any], raised: type[Exception], message: str
+) -> None:
+    app = make_app(**options)
+    headers = bearer(hs_token(lasting_access_claims(**claims)))
+    response = await app.test_client().get("/protected", headers=headers)
+    assert (response.status_code, await response.get_json()) == (422, {"msg": message})
+    async with app.test_request_context("/protected", headers=headers):
+        with pytest.raises(raised):
+            await qje.verify_jwt_in_request()
+
+
+@pytest.mark.parametrize("token", BAD_TOKENS.values(), ids=BAD_TOKENS.keys())
+async def test_refusal_never_repeats_the_token_or_the_key(app: Quart, token: str) -> None:
+    body = await (await app.test_client().get("/protected", headers=bearer(token))).get_data()
+    long_segments = [part for part in token.split(".") if len(part) > 20]
+    assert not [part for part in long_segments if part.encode() in body]
+    assert SECRET.encode() not in body
+
+
+BARE = {
+    NoAuthorizationError: (401, "{}"),
+    CSRFError: (401, "{}"),
+    InvalidHeaderError: (422, "{}"),
+    JWTDecodeError: (422, "{}"),
+    WrongTokenError: (422, "{}"),
+    jwt.InvalidTokenError: (422, "{}"),
+    jwt.DecodeError: (422, "{}"),
+    jwt.InvalidSignatureError: (422, "{}"),
+    jwt.InvalidAlgorithmError: (422, "{}"),
+    jwt.InvalidAudienceError: (422, "{}"),
+    jwt.InvalidIssuerError: (422, "{}"),
+    jwt.ImmatureSignatureError: (422, "{}"),
+    jwt.ExpiredSignatureError: (401, "Token has expired"),
+    RevokedTokenError: (401, "Token has been revoked"),
+    FreshTokenRequired: (401, "Fresh token required"),
+    UserLoadError: (401, "Error loading the user None"),
+    UserClaimsVerificationError: (400, "User claims verification failed"),
+}
+
+
+@pytest.mark.parametrize("text", ["", "own text"])
+@pytest.mark.parametrize("raised", BARE, ids=lambda cls: cls.__name__)
+async def test_exception_raised_bare_in_a_view_is_answered_by_its_handler(
+    app: Quart, raised: type[Exception], text: str
+) -> None:
+    """Views raise these on their own, without any token having been looked at."""
+
+    @app.route("/bare")
+    async def bare() -> Any:
+        raise raised(text) if text else raised
+
+    status, message = BARE[raised]
+    response = await app.test_client().get("/bare")
+    assert response.status_code == status
+    assert await response.get_json() == {"msg": message.format(text)}
+
+
+async def test_user_load_error_raised_in_a_protected_view_names_its_identity(app: Quart) -> None:
+    @app.route("/bare")
+    @qje.jwt_required
+    async def bare() -> Any:
+        raise UserLoadError
+
+    response = await app.test_client().get(
+        "/bare", headers=bearer(hs_token(lasting_access_claims()))
+    )
+    assert response.status_code == 401
+    assert await response.get_json() == {"msg": "Error loading the user alice"}
+
+
+async def test_expired_error_raised_in_a_view_calls_an_own_loader(app: Quart) -> None:
+    """No token expired here, so the loader must be reachable without one."""
+    received = []
+
+    @app.extensions["quart-jwt-extended"].expired_token_loader
+    def expired(claims: Any) -> Any:
+        received.append(claims)
+        return {"own": True}, 401
+
+    @app.route("/bare")
+    async def bare() -> Any:
+        raise jwt.ExpiredSignatureError("anything")
+
+    response = await app.test_client().get("/bare")
+    assert (response.status_code, await response.get_json()) == (401, {"own": True})
+    assert len(received) == 1
+
+
+@pytest.mark.parametrize(
+    ("token", "status", "message"),
+    [
+        ("nonsense", 422, "Not enough segments"),
+        (hs_token(EXPIRED_CLAIMS), 401, "Token has expired"),
+        (hs_token(lasting_access_claims(identity=...)), 422, "Missing claim: identity"),
+    ],
+)
+async def test_token_decoded_inside_a_view_is_answered_by_the_same_handlers(
+    app: Quart, token: str, status: int, message: str
+) -> None:
+    @app.route("/decode")
+    async def decode() -> Any:
+        return qje.decode_token(token)
+
+    response = await app.test_client().get("/decode")
+    assert (response.status_code, await response.get_json()) == (status, {"msg": message})
+
+
+async def test_failure_in_before_request_is_answered_and_stops_the_view(app: Quart) -> None:
+    app.before_request(qje.verify_jwt_in_request)
+    client = app.test_client()
+    response = await client.get("/open")
+    assert response.status_code == 401
+    assert await response.get_json() == {"msg": "Missing Authorization Header"}
+    assert app.calls == []
+    response = await client.get("/open", headers=bearer(hs_token(lasting_access_claims())))
+    assert (await response.get_json())["identity"] == "alice"
+
+
+@pytest.mark.parametrize(
+    ("handled", "headers"),
+    [
+        (NoAuthorizationError, {}),
+        (InvalidHeaderError, {"Authorization": "Bearer"}),
+        (jwt.ExpiredSignatureError, bearer(hs_token(EXPIRED_CLAIMS))),
+        (jwt.DecodeError, bearer("nonsense")),
+        (jwt.InvalidSignatureError, bearer(hs_token(lasting_access_claims(), secret="x" * 64))),
+        (jwt.InvalidAlgorithmError, bearer(hs_token(lasting_access_claims(), alg="HS512"))),
+        (JWTDecodeError, bearer(hs_token(lasting_access_claims(identity=...)))),
+        (WrongTokenError, bearer(hs_token(lasting_refresh_claims()))),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+async def test_handler_of_the_application_replaces_ours(
+    app: Quart, handled: type[Exception], headers: dict[str, str]
+) -> None:
+    @app.errorhandler(handled)
+    async def own(error: Exception) -> Any:
+        return {"own": type(error).__name__}, 499
+
+    response = await app.test_client().get("/protected", headers=headers)
+    assert response.status_code == 499
+    assert await response.get_json() == {"own": handled.__name__}
+
+
+STAGES = [
+    ("no cookie", 401, 'Missing cookie "access_token_cookie"'),
+    ("no csrf value", 401, "Missing CSRF token"),
+    ("signature", 422, "Signature verification failed"),
+    ("not before", 422, "The token is not yet valid (nbf)"),
+    ("identity", 422, "Missing claim: identity"),
+    ("type unknown", 422, "Missing or invalid claim: type"),
+    ("csrf value", 401, "CSRF double submit tokens do not match"),
+    ("type", 422, "Only access tokens are allowed"),
+    ("revoked", 401, "Token has been revoked"),
+    ("fresh", 401, "Fresh token required"),
+    ("claims", 400, "User claims verification failed"),
+    ("user", 401, "Error loading the user alice"),
+]
+STAGE_NAMES = [stage[0] for stage in STAGES]
+CALLBACK_STAGES = ["revoked", "claims", "user"]
+
+
+def faulty_request(faults: list[str]) -> dict[str, Any]:
+    """A POST to the fresh view that has every one of ``faults``, as far as a request carries it."""
+    claims = lasting_access_claims(csrf="value", fresh="fresh" not in faults)
+    if "not before" in faults:
+        claims["nbf"] += 600
+    if "identity" in faults:
+        del claims["identity"]
+    if "type" in faults:
+        claims["type"] = "refresh"
+    if "type unknown" in faults:
+        claims["type"] = "other"
+    secret = "another secret" * 5 if "signature" in faults else SECRET
+    headers = {}
+    if "no cookie" not in faults:
+        headers["Cookie"] = f"access_token_cookie={hs_token(claims, secret=secret)}"
+    if "no csrf value" not in faults:
+        headers["X-CSRF-TOKEN"] = "other" if "csrf value" in faults else "value"
+    return {"method": "POST", "headers": headers}
+
+
+def app_with_faulty_callbacks(faults: list[str]) -> tuple[Quart, list[str]]:
+    """An application whose callbacks refuse if named in ``faults``, and the list of their calls."""
+    app = make_app(JWT_BLACKLIST_ENABLED=True, **COOKIES)
+    manager = app.extensions["quart-jwt-extended"]
+    called: list[str] = []
+
+    @manager.token_in_blacklist_loader
+    def is_revoked(claims: dict[str, Any]) -> bool:
+        called.append("revoked")
+        return "revoked" in faults
+
+    @manager.claims_verification_loader
+    def claims_are_good(claims: dict[str, Any]) -> bool:
+        called.append("claims")
+        return "claims" not in faults
+
+    @manager.user_loader_callback_loader
+    def load_user(identity: str) -> Any:
+        called.append("user")
+        return None if "user" in faults else identity
+
+    return app, called
+
+
+@pytest.mark.parametrize("stage", range(len(STAGES)), ids=STAGE_NAMES)
+async def test_request_with_this_and_every_later_fault_answers_for_the_earliest(
+    stage: int,
+) -> None:
+    faults = STAGE_NAMES[stage:]
+    app, called = app_with_faulty_callbacks(faults)
+    response = await app.test_client().open("/fresh", **faulty_request(faults))
+    name, status, message = STAGES[stage]
+    assert (response.status_code, await response.get_json()) == (status, {"msg": message})
+    assert called == [other for other in CALLBACK_STAGES if STAGE_NAMES.index(other) <= stage]
+    assert app.calls == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "csrf", "status", "message"),
+    [
+        ("other", "value", 401, "CSRF double submit tokens do not match"),
+        ("value", ..., 422, "Missing claim: csrf"),
+        ("value", 5, 422, "Missing or invalid claim: csrf"),
+    ],
+)
+async def test_forged_request_with_an_expired_token_answers_for_the_csrf_value(
+    sent: str, csrf: Any, status: int, message: str
+) -> None:
+    """As in 0.1.0: a forged request must not get as far as the expired callback."""
+    app, _ = app_with_faulty_callbacks([])
+    headers = {**access_cookie(exp=int(time.time()) - 60, csrf=csrf), "X-CSRF-TOKEN": sent}
+    response = await app.test_client().post("/protected", headers=headers)
+    assert (response.status_code, await response.get_json()) == (status, {"msg": message})
+
+
+@pytest.mark.parametrize("changes", [{"identity": ...}, {"type": "other"}, {"fresh": "yes"}])
+async def test_expired_token_with_a_fault_of_ours_answers_that_it_has_expired(
+    changes: dict[str, Any],
+) -> None:
+    """PyJWT's checks come before ours, and it calls such a token expired."""
+    app, _ = app_with_faulty_callbacks([])
+    expired = {"exp": int(time.time()) - 60, "csrf": "value", **changes}
+    headers = {**access_cookie(**expired), "X-CSRF-TOKEN": "value"}
+    response = await app.test_client().post("/protected", headers=headers)
+    assert (response.status_code, await response.get_json()) == (401, {"msg": "Token has expired"})
+
+
+@pytest.mark.parametrize("fault", STAGE_NAMES)
+async def test_request_with_one_fault_answers_for_it(fault: str) -> None:
+    """The other half of the order test: each fault alone is enough."""
+    app, _ = app_with_faulty_callbacks([fault])
+    response = await app.test_client().open("/fresh", **faulty_request([fault]))
+    _, status, message = STAGES[STAGE_NAMES.index(fault)]
+    assert (response.status_code, await response.get_json()) == (status, {"msg": message})
+    assert app.calls == []
+
+
+async def test_request_without_a_fault_runs_every_check_once_and_the_view_once() -> None:
+    app, called = app_with_faulty_callbacks([])
+    response = await app.test_client().open("/fresh", **faulty_request([]))
+    assert response.status_code == 200
+    assert called == CALLBACK_STAGES
+    assert app.calls == ["fresh"]
+
+
+async def test_claims_of_a_refresh_token_are_not_verified() -> None:
+    """Claims verification is for access tokens only, whatever the callback would say."""
+    app = make_app()
+    refuse("claims_verification_loader", False)(app.extensions["quart-jwt-extended"])
+    response = await app.test_client().get(
+        "/refresh", headers=bearer(hs_token(lasting_refresh_claims()))
+    )
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("stage", "loader", "takes_argument"),
+    [
+        ("type", "invalid_token_loader", True),
+        ("revoked", "revoked_token_loader", False),
+        ("fresh", "needs_fresh_token_loader", False),
+        ("claims", "claims_verification_failed_loader", False),
+        ("user", "user_loader_error_loader", True),
+    ],
+)
+async def test_identity_and_claims_are_known_inside_error_callbacks(
+    stage: str, loader: str, takes_argument: bool
+) -> None:
+    app, _ = app_with_faulty_callbacks([stage])
+    seen = []
+
+    def without_argument() -> Any:
+        seen.append((qje.get_jwt_identity(), qje.get_jwt_claims()))
+        return {}, 401
+
+    def with_argument(identity: Any) -> Any:
+        return without_argument()
+
+    callback = with_argument if takes_argument else without_argument
+    getattr(app.extensions["quart-jwt-extended"], loader)(callback)
+    await app.test_client().open("/fresh", **faulty_request([stage]))
+    assert seen == [("alice", {})]
+
+
+async def test_identity_and_claims_are_known_inside_the_expired_callback(app: Quart) -> None:
+    seen = []
+
+    @app.extensions["quart-jwt-extended"].expired_token_loader
+    def expired(claims: dict[str, Any]) -> Any:
+        seen.append((qje.get_jwt_identity(), qje.get_jwt_claims()))
+        return {}, 401
+
+    await app.test_client().get("/protected", headers=bearer(hs_token(EXPIRED_CLAIMS)))
+    assert seen == [("alice", {"role": "admin"})]
+
+
+async def test_identity_and_claims_are_known_inside_the_user_loader(app: Quart) -> None:
+    seen = []
+
+    @app.extensions["quart-jwt-extended"].user_loader_callback_loader
+    def load(identity: Any) -> Any:
+        seen.append((identity, qje.get_jwt_identity(), qje.get_jwt_claims()))
+        return identity
+
+    token = hs_token(lasting_access_claims(user_claims={"role": "admin"}))
+    await app.test_client().get("/protected", headers=bearer(token))
+    assert seen == [("alice", "alice", {"role": "admin"})]
+
+
+async def test_failed_request_leaves_nothing_behind_for_the_next(app: Quart) -> None:
+    client = app.test_client()
+    await client.get("/fresh", headers=bearer(hs_token(lasting_access_claims())))
+    assert (await (await client.get("/open")).get_json())["identity"] is None

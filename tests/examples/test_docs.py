@@ -1,0 +1,721 @@
+"""docs/: what the pages say is true, what they show runs, and nothing is left out.
+
+How a code block of a page is checked is decided by what stands above it:
+
+- a line that is only a link to a file in ``examples/`` and a colon: the block is an excerpt of that
+  file, in which ``...`` stands for lines left out;
+- a file name in backticks and a colon: all such blocks of the page make a folder, whose tests pass;
+- ``<!-- not run: reason -->``: the block is only compiled;
+- anything else, in a ``python`` block: it runs, with the names of ``prelude`` at hand, and after
+  ``<!-- continues -->`` with those of the block before it, too;
+- ``pycon`` blocks are doctests.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import contextlib
+import datetime
+import doctest
+import inspect
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+import quart
+from click.testing import CliRunner
+from Cython.Compiler import ExprNodes
+from Cython.Compiler.TreeFragment import parse_from_strings
+from quart import Quart
+from quart.cli import ScriptInfo
+
+import quart_jwt_extended as qje
+from support import SECRET, access_claims, bearer, hs_token
+from support.signing_keys import private_key, public_pem
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+# Text that has links; the results of benchmarks are written by a program.
+LINKING = [
+    ROOT / "README.md",
+    ROOT / "CHANGES.md",
+    ROOT / "benchmarks" / "README.md",
+    *sorted((ROOT / "examples").rglob("*.md")),
+    *PAGES,
+]
+
+
+def read(page: str | Path) -> str:
+    return (DOCS / page).read_text("utf-8")
+
+
+# --- Links ---------------------------------------------------------------------------------------
+
+
+def outside_of_code(text: str) -> str:
+    return re.sub(r"^```.*?^```$|`[^`\n]+`", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def headings(page: Path) -> list[str]:
+    text = re.sub(r"^```.*?^```$", "", read(page), flags=re.DOTALL | re.MULTILINE)
+    return re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub, and Sphinx for us, give to the headings of a page."""
+    names: Counter[str] = Counter()
+    found = set()
+    for title in headings(page):
+        text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", title)
+        slug = re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
+        found.add(f"{slug}-{names[slug]}" if names[slug] else slug)
+        names[slug] += 1
+    return found
+
+
+def local_links() -> list[tuple[Path, str]]:
+    return [
+        (page, target)
+        for page in LINKING
+        for target in re.findall(r"\]\(([^)\s]+)\)", outside_of_code(read(page)))
+        if "://" not in target
+    ]
+
+
+@pytest.mark.parametrize(
+    ("page", "target"), local_links(), ids=[f"{page.name}-{to}" for page, to in local_links()]
+)
+def test_local_link_leads_to_a_file_and_a_heading(page: Path, target: str) -> None:
+    path, _, anchor = target.partition("#")
+    destination = (page.parent / path).resolve() if path else page
+    assert destination.exists()
+    assert not anchor or anchor in anchors(destination)
+
+
+def test_index_lists_every_page_once() -> None:
+    listed = re.findall(r"^- \[[^]]+\]\(([^)]+)\): \S", read("index.md"), re.MULTILINE)
+    assert sorted(listed) == sorted(page.name for page in PAGES if page.name != "index.md")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_list_of_sections_at_the_top_is_complete_and_in_order(page: Path) -> None:
+    top, *sections = re.split(r"^## ", read(page), flags=re.MULTILINE)
+    listed = re.findall(r"^- \[([^]]+)\]\(#[^)]+\)$", top, re.MULTILINE)
+    assert listed in ([], [section.partition("\n")[0] for section in sections])
+
+
+# --- Code blocks ---------------------------------------------------------------------------------
+
+EXAMPLE_LINE = re.compile(r"^\[[^]]+\]\(\.\./(examples/[^)]+)\):$")
+FILE_LINE = re.compile(r"^`([\w./-]+)`:$")
+
+
+@dataclass
+class Block:
+    page: str
+    line: int
+    language: str
+    code: str
+    above: str
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def blocks_of(page: Path) -> Iterator[Block]:
+    text = read(page)
+    for found in re.finditer(r"^```(\S*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        before = text[: found.start()].rstrip("\n").rpartition("\n")[2]
+        line = text.count("\n", 0, found.start()) + 1
+        yield Block(page.name, line, found[1], found[2], before)
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+EXCERPTS = [block for block in BLOCKS if EXAMPLE_LINE.match(block.above)]
+FILES = [block for block in BLOCKS if FILE_LINE.match(block.above)]
+OTHERS = [
+    block
+    for block in BLOCKS
+    if block.language == "python" and block not in EXCERPTS and block not in FILES
+]
+
+
+def pieces(code: str) -> list[list[str]]:
+    """The runs of lines between ``...``, without blank lines around.
+
+    The three dots are a line of their own, or, as ruff formats it, what is left of a body.
+    """
+    runs: list[list[str]] = [[]]
+    for line in code.splitlines():
+        if line.strip() != "...":
+            runs[-1].append(line.removesuffix(" ...") if line.endswith(": ...") else line)
+        if line.strip() == "..." or line.endswith(": ..."):
+            runs.append([])
+    return [textwrap.dedent("\n".join(run).strip("\n")).splitlines() for run in runs if any(run)]
+
+
+def find(piece: list[str], lines: list[str], start: int) -> int:
+    """The number of the line behind a piece, wherever it begins from ``start`` on."""
+    for first in range(start, len(lines) - len(piece) + 1):
+        window = lines[first : first + len(piece)]
+        if textwrap.dedent("\n".join(window)).splitlines() == piece:
+            return first + len(piece)
+    pytest.fail("not in the example, or not in this order:\n" + "\n".join(piece))
+
+
+@pytest.mark.parametrize("block", EXCERPTS, ids=str)
+def test_excerpt_is_in_its_example(block: Block) -> None:
+    match = EXAMPLE_LINE.match(block.above)
+    assert match
+    lines = (ROOT / match[1]).read_text("utf-8").splitlines()
+    position = 0
+    for piece in pieces(block.code):
+        position = find(piece, lines, position)
+    assert position > 0
+
+
+def prelude() -> dict[str, Any]:
+    """The names that a block finds: those that its reader imports without being told."""
+    app = Quart("docs")
+    app.config["JWT_SECRET_KEY"] = SECRET
+    names = ("Blueprint", "Quart", "current_app", "g", "jsonify", "make_response", "request")
+    return {
+        "__name__": "docs",
+        "app": app,
+        "jwt": qje.JWTManager(app),
+        "asyncio": asyncio,
+        "timedelta": datetime.timedelta,
+        "websocket": quart.websocket,
+        **{name: getattr(quart, name) for name in names},
+        **{name: getattr(qje, name) for name in qje.__all__},
+    }
+
+
+async def run(code: str, namespace: dict[str, Any], origin: str) -> None:
+    """Run a block, which may await at its top level, in a context of its app."""
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    program = compile(code, origin, "exec", flags=flags, dont_inherit=True)
+    async with namespace["app"].app_context():
+        result = eval(program, namespace)
+        if inspect.isawaitable(result):
+            await result
+
+
+@pytest.mark.parametrize("block", OTHERS, ids=str)
+async def test_python_in_docs_runs(block: Block) -> None:
+    if block.above.startswith("<!-- not run: "):
+        compile(block.code, str(block), "exec", dont_inherit=True)
+        return
+    chain = [block]
+    on_page = [other for other in OTHERS if other.page == block.page]
+    while chain[0].above == "<!-- continues -->":
+        chain.insert(0, on_page[on_page.index(chain[0]) - 1])
+    namespace = prelude()
+    for part in chain:
+        await run(part.code, namespace, str(part))
+
+
+async def namespace_after(page: str, marker: str) -> dict[str, Any]:
+    """What the one block of a page that holds a marker leaves behind."""
+    (block,) = [block for block in OTHERS if block.page == page and marker in block.code]
+    namespace = prelude()
+    await run(block.code, namespace, str(block))
+    return namespace
+
+
+@pytest.mark.parametrize(
+    ("marker", "method", "path"),
+    [
+        ("admin_required", "GET", "/users"),
+        ("tenant_required", "DELETE", "/acme/invoices/7"),
+    ],
+)
+async def test_decorators_of_the_page_let_in_their_token_only(
+    marker: str, method: str, path: str
+) -> None:
+    namespace = await namespace_after("custom-decorators.md", marker)
+    client = namespace["app"].test_client()
+    async with namespace["app"].app_context():
+        other = qje.create_access_token("mallory", fresh=True)
+    statuses = []
+    for headers in ({}, bearer(other), bearer(namespace["token"])):
+        response = await client.open(path, method=method, headers=headers)
+        statuses.append(response.status_code)
+    assert statuses == [401, 403, 200]
+
+
+async def test_generations_of_the_page_revoke_all_tokens_of_a_user() -> None:
+    namespace = await namespace_after("revoking.md", "is_of_an_old_generation")
+    app = namespace["app"]
+    app.add_url_rule("/", "view", qje.jwt_required(lambda: "ok"))
+    async with app.app_context():
+        token = qje.create_access_token("alice")
+    client = app.test_client()
+    assert (await client.get("/", headers=bearer(token))).status_code == 200
+    namespace["revoke_all"]("alice")
+    assert (await client.get("/", headers=bearer(token))).status_code == 401
+
+
+async def test_environment_of_the_page_sets_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    (console,) = [b.code for b in BLOCKS if b.page == "deployment.md" and "export" in b.code]
+    for name, value in re.findall(r"^\$ export (\w+)=(.+)$", console, re.MULTILINE):
+        monkeypatch.setenv(name, value.strip("'").replace("$(cat /run/secrets/jwt)", SECRET))
+    app = (await namespace_after("deployment.md", "from_prefixed_env"))["app"]
+    async with app.app_context():
+        token = qje.create_access_token("alice")
+        claims = qje.decode_token(token)
+        assert claims["exp"] - claims["iat"] == 600
+        assert jwt.decode(token, SECRET, ["HS256"])["jti"] == claims["jti"]
+        response = await quart.make_response("")
+        qje.set_access_cookies(response, token)
+    cookies = response.headers.getlist("Set-Cookie")
+    assert len(cookies) == 2
+    assert all("; Secure" in cookie for cookie in cookies)
+
+
+@pytest.mark.parametrize("marker", ["create_access_token_async", "decode_token_async(f"])
+@pytest.mark.parametrize(("secret", "starts"), [(SECRET, True), (None, False)])
+async def test_check_at_the_start_stops_an_app_without_a_key(
+    marker: str, secret: str | None, starts: bool
+) -> None:
+    app = (await namespace_after("deployment.md", marker))["app"]
+    app.config["JWT_SECRET_KEY"] = secret
+    with (
+        contextlib.nullcontext() if starts else pytest.raises(RuntimeError, match="JWT_SECRET_KEY")
+    ):
+        await app.startup()
+
+
+@pytest.mark.parametrize(
+    ("key", "starts"),
+    [
+        pytest.param(public_pem(private_key("RSA")), True, id="good"),
+        pytest.param("no PEM", False, id="no PEM"),
+        pytest.param(public_pem(private_key("P-256")), False, id="of another kind"),
+    ],
+)
+async def test_check_at_the_start_looks_at_the_key_of_a_service_that_only_verifies(
+    key: str, starts: bool
+) -> None:
+    app = (await namespace_after("deployment.md", "decode_token_async(f"))["app"]
+    app.config.update(JWT_ALGORITHM="RS256", JWT_PUBLIC_KEY=key)
+    with (
+        contextlib.nullcontext() if starts else pytest.raises(RuntimeError, match="JWT_PUBLIC_KEY")
+    ):
+        await app.startup()
+
+
+async def test_check_at_the_start_lets_a_loader_of_keys_be() -> None:
+    names = await namespace_after("deployment.md", "decode_token_async(f")
+    names["app"].config["JWT_ALGORITHM"] = "RS256"
+    asked = []
+
+    @names["jwt"].decode_key_loader
+    def no_key(claims: dict[str, Any], header: dict[str, Any]) -> None:
+        asked.append(header)
+
+    await names["app"].startup()
+    assert asked == [{"alg": "RS256"}]
+
+
+async def test_store_of_the_page_that_is_away_refuses_with_503() -> None:
+    names = await namespace_after("async-callbacks.md", "ServiceUnavailable")
+    app = names["app"]
+
+    async def away(jti: str) -> None:
+        raise ConnectionError(jti)
+
+    names["ask_the_store"] = away
+
+    @app.get("/")
+    @qje.jwt_required
+    async def view() -> str:
+        raise AssertionError("let in")
+
+    response = await app.test_client().get("/", headers=bearer(hs_token(access_claims())))
+    assert response.status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("header", "claims", "status"),
+    [({"typ": "at+jwt"}, {}, 200), ({}, {}, 401), ({"typ": "at+jwt"}, {"exp": ...}, 401)],
+    ids=["access token", "unmarked", "endless"],
+)
+async def test_mark_of_the_page_is_asked_for(
+    header: dict[str, Any], claims: dict[str, Any], status: int
+) -> None:
+    app = (await namespace_after("openid.md", "is_access_token"))["app"]
+    app.config["JWT_ERROR_FORMAT"] = "problem"
+
+    @app.get("/")
+    @qje.jwt_required
+    async def view() -> dict[str, Any]:
+        return {}
+
+    token = hs_token(access_claims(**claims), header={"alg": "HS256", **header})
+    response = await app.test_client().get("/", headers=bearer(token))
+    assert response.status_code == status
+    challenge = response.headers.get("WWW-Authenticate")
+    assert challenge == (None if status == 200 else 'Bearer error="invalid_token"')
+
+
+@pytest.mark.parametrize(
+    "page", sorted({block.page for block in BLOCKS if block.language == "pycon"})
+)
+async def test_interpreter_sessions_in_docs_give_what_they_show(page: str) -> None:
+    code = "\n".join(b.code for b in BLOCKS if b.page == page and b.language == "pycon")
+    namespace = prelude()
+    session = doctest.DocTestParser().get_doctest(code, namespace, page, page, 0)
+    assert session.examples
+    async with namespace["app"].app_context():
+        runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+        result = runner.run(session)
+    assert result.failed == 0
+
+
+@pytest.mark.parametrize("page", sorted({block.page for block in FILES}))
+def test_files_of_a_page_work_together(page: str, tmp_path: Path) -> None:
+    names = []
+    for block in FILES:
+        if block.page == page:
+            match = FILE_LINE.match(block.above)
+            assert match
+            names.append(match[1])
+            (tmp_path / match[1]).write_text(block.code, "utf-8")
+    modules = [name.removesuffix(".py") for name in names if name.endswith(".py")]
+    tests = [name for name in modules if name.startswith("test_")]
+    command = [sys.executable, "-W", "error", "-c", f"import {', '.join(modules)}"]
+    if tests:
+        command = [sys.executable, "-m", "pytest", "-q", "-W", "error"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert not tests or re.search(r"^\d+ passed", result.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("block", [*OTHERS, *FILES], ids=str)
+def test_code_is_narrow_enough_for_the_page(block: Block) -> None:
+    assert max(map(len, block.code.splitlines())) <= 88
+
+
+# --- The quickstart ------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[int]:
+    """Serve ``app.py`` in a folder as the page says, on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    command = [sys.executable, "-m", "hypercorn", "--bind", f"127.0.0.1:{port}", "app:app"]
+    server = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and server.poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        else:
+            server.kill()
+            pytest.fail(f"the server did not start:\n{server.communicate()[0].decode()}")
+        yield port
+    finally:
+        server.terminate()
+        try:
+            server.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.communicate()
+
+
+def test_quickstart_answers_what_it_shows(tmp_path: Path) -> None:
+    """Its ``curl`` lines, against the server that it says to start."""
+    if shutil.which("curl") is None:
+        if os.environ.get("REQUIRE_SERVICES") == "1":
+            pytest.fail("curl is not installed")
+        pytest.skip("curl is not installed")
+    (code,) = [block.code for block in FILES if block.page == "quickstart.md"]
+    (tmp_path / "app.py").write_text(code, "utf-8")
+    consoles = [
+        block.code for block in BLOCKS if block.page == "quickstart.md" and "curl" in block.code
+    ]
+    commands, shown = [], []
+    for line in re.sub(r"\\\n +", "", "".join(consoles)).splitlines():
+        if line.startswith("$ "):
+            commands.append(line.removeprefix("$ "))
+        else:
+            shown.append(line)
+    with served(tmp_path) as port:
+        script = "\n".join(commands).replace(":8000", f":{port}")
+        # curl hangs at its start with the library of AddressSanitizer in it, as "make asan" has it.
+        environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
+        result = subprocess.run(
+            ["bash", "-eu", "-c", script],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environment,
+        )
+    assert result.stderr == ""
+    # JSON answers end without a line feed of their own.
+    assert result.stdout.replace("}{", "}\n{").splitlines() == shown
+    assert len(shown) >= 3
+
+
+# --- The options ---------------------------------------------------------------------------------
+
+OPTION_ROW = re.compile(
+    r"^\| `(?P<name>JWT_\w+)` \| (?P<type>[^|]+) \| (?P<unit>[^|]+) \| `(?P<default>[^|]+)`"
+    r" \| (?P<since>[^|]+) \| (?P<meaning>[^|]+) \|$",
+    re.MULTILINE,
+)
+OPTION_ROWS = list(OPTION_ROW.finditer(read("options.md")))
+
+
+def test_every_option_is_documented_once_and_no_other() -> None:
+    documented = [row["name"] for row in OPTION_ROWS]
+    assert sorted(documented) == sorted(qje.DEFAULTS)
+
+
+@pytest.mark.parametrize("row", OPTION_ROWS, ids=lambda row: row["name"])
+def test_documented_default_is_the_default(row: re.Match[str]) -> None:
+    # The page spells defaults as Python, and a timedelta is no literal.
+    documented = eval(row["default"], {"timedelta": datetime.timedelta})
+    default = qje.DEFAULTS[row["name"]]
+    assert (type(documented), documented) == (type(default), default)
+    app = Quart("docs_options")
+    qje.JWTManager(app)
+    assert app.config[row["name"]] == documented
+
+
+@pytest.mark.parametrize("row", OPTION_ROWS, ids=lambda row: row["name"])
+def test_numbers_have_a_unit_and_nothing_else_has(row: re.Match[str]) -> None:
+    types = re.split(r", or | or |, ", row["type"])
+    assert (row["unit"] != "–") == bool({"int", "float", "timedelta"} & set(types))
+
+
+def test_options_that_are_new_are_those_that_the_changes_name() -> None:
+    changes = (ROOT / "CHANGES.md").read_text("utf-8")
+    news = changes.split("### New for users of 0.1.0\n")[1].split("\n### Fixed")[0]
+    new = {row["name"] for row in OPTION_ROWS if row["since"] == "1.0"}
+    old = {row["name"] for row in OPTION_ROWS if row["since"] == "0.1.0"}
+    assert len(new) + len(old) == len(OPTION_ROWS)
+    named = set(re.findall(r"JWT_\w+", news))
+    # What an old option does now is news too.
+    assert new == named - {"JWT_DECODE_ALGORITHMS"}
+
+
+# --- The names -----------------------------------------------------------------------------------
+
+
+def test_every_public_name_is_in_the_reference_once() -> None:
+    named = re.findall(
+        r"^ *\.\. (?:auto)?\w+:: (?:quart_jwt_extended\.)?(\S+)$", read("reference.md"), re.M
+    )
+    named = [name for name in named if name != "quart_jwt_extended"]
+    loaders = [f"JWTManager.{name}" for name in vars(qje.JWTManager) if name.endswith("_loader")]
+    assert sorted(named) == sorted([*qje.__all__, *loaders, "init_app"])
+
+
+def test_constants_are_in_the_reference() -> None:
+    for name in ("DEFAULTS", "__version__"):
+        assert hasattr(qje, name)
+        assert f"`quart_jwt_extended.{name}`" in read("reference.md")
+
+
+def table_below(heading: str, page: str) -> list[list[str]]:
+    """The cells of the first table below a heading, without its two head lines."""
+    text = read(page).split(f"{heading}\n", 1)[1]
+    rows = re.findall(r"^\| (.+) \|$", text.split("\n#", 1)[0], re.MULTILINE)
+    return [row.split(" | ") for row in rows[1:]]
+
+
+def test_listing_of_routes_is_what_the_command_prints() -> None:
+    app = Quart("docs_routes")
+    qje.JWTManager(app)
+    qje.protect(app, exempt=("static",))
+    app.add_url_rule("/login", "login", qje.jwt_exempt(lambda: ""), methods=["POST"])
+    app.add_url_rule("/me", "me", lambda: "")
+    delete_order = qje.jwt_required(lambda number: "", fresh=True, scopes="orders:write")
+    app.add_url_rule("/orders/<int:number>", "orders", delete_order, methods=["DELETE"])
+    (shown,) = [b.code for b in BLOCKS if b.page == "whole-apps.md" and b.language == "console"]
+    printed = CliRunner().invoke(app.cli, ["jwt", "routes"], obj=ScriptInfo(create_app=lambda: app))
+    assert printed.output == shown.partition("\n")[2]
+
+
+def test_names_that_are_the_same_as_in_flask_jwt_extended_exist() -> None:
+    sentence = read("from-flask-jwt-extended.md").split("These are the same:")[1].split("\n\n")[0]
+    names = re.findall(r"`(\w+)", sentence)
+    assert len(names) > 10
+    for name in names:
+        assert hasattr(qje, name) or hasattr(qje.JWTManager, name)
+
+
+def test_loaders_in_the_table_of_names_exist() -> None:
+    rows = table_below("## Names", "from-flask-jwt-extended.md")
+    names = {name for row in rows for cell in row for name in re.findall(r"`(\w+_loader)`", cell)}
+    assert len(names) > 15
+    for name in names:
+        assert hasattr(qje.JWTManager, name)
+
+
+# --- The errors ----------------------------------------------------------------------------------
+
+ERRORS = table_below("## Every error", "errors.md")
+
+
+def raised_in_docs() -> list[tuple[str, str, str, str]]:
+    """Each exception of the table with its code, and its status in both formats."""
+    return [
+        (name, re.sub("[`,].*|`", "", code.removeprefix("`")), legacy, problem)
+        for code, legacy, problem, exceptions, _ in ERRORS
+        for name in exceptions.replace("`", "").split(", ")
+        if "another scheme" not in code and code != "`csrf_missing`"
+    ]
+
+
+@pytest.mark.parametrize(("name", "code", "legacy", "problem"), raised_in_docs())
+async def test_documented_exception_is_answered_as_documented(
+    name: str, code: str, legacy: str, problem: str
+) -> None:
+    exception = getattr(jwt if name.startswith("jwt.") else qje, name.removeprefix("jwt."))
+    for error_format, status in (("legacy", legacy), ("problem", problem)):
+        app = Quart("docs_errors")
+        app.config.update(JWT_SECRET_KEY="k" * 32, JWT_ERROR_FORMAT=error_format)
+        qje.JWTManager(app)
+
+        @app.get("/")
+        async def view() -> str:
+            raise exception("reason")
+
+        response = await app.test_client().get("/")
+        assert str(response.status_code) == status
+        body = await response.get_json()
+        assert set(body) == {"msg"} if error_format == "legacy" else body["code"] == code
+
+
+def test_every_loader_of_an_answer_is_in_the_table_of_errors() -> None:
+    documented = {loader for row in ERRORS for loader in re.findall(r"`(\w+)`", row[4])}
+    answers = {
+        name
+        for name in vars(qje.JWTManager)
+        if re.search("response", getattr(qje.JWTManager, name).__doc__ or "")
+        and name.endswith("_loader")
+    }
+    assert documented == answers
+
+
+# --- The messages --------------------------------------------------------------------------------
+
+# Calls whose strings describe something for editors and for the help of a command.
+DESCRIBING = {
+    "_as_configured",
+    "_attribute",
+    "_by_type",
+    "_config_property",
+    "_register_submodule",
+    "property",
+}
+# What else has a space in it, and is no message.
+NOT_MESSAGES = {
+    # The help of the command, and its column of what a route asks for.
+    "Commands of quart-jwt-extended.",
+    "List the routes and how they are protected, open ones first.",
+    "access token",
+    "refresh token",
+    "access or refresh token",
+    "fresh <>",
+    "optional <>",
+    ", in <>",
+    ", scopes: <>",
+    ", not checked for revocation",
+    # The header WWW-Authenticate.
+    ', scope="<>"',
+    # A fault of the module itself, which would show when it is imported.
+    "the claim <> shares its slot",
+    # Sought in texts of PyJWT, to leave them out.
+    " at 0x",
+}
+
+
+def messages_in_source() -> Iterator[tuple[int, str]]:
+    """Every string of the module with a space in it, with its line; ``<>`` where a value goes.
+
+    Not only those in ``raise``: texts are also handed to functions that raise, kept in constants
+    and put together from pieces. Docstrings are left out.
+    """
+    source = (ROOT / "quart_jwt_extended.pyx").read_text("utf-8")
+    pending: list[Any] = [parse_from_strings("quart_jwt_extended", source)]
+    while pending:
+        node = pending.pop()
+        function = getattr(node, "function", None)
+        if getattr(function, "name", None) in DESCRIBING:
+            continue
+        text = None
+        if isinstance(node, ExprNodes.JoinedStrNode):
+            parts = [v.value if isinstance(v, ExprNodes.UnicodeNode) else "<>" for v in node.values]
+            text = "".join(parts)
+        elif isinstance(node, ExprNodes.UnicodeNode):
+            text = str(node.value)
+        if text is not None and " " in text.strip():
+            yield node.pos[1], text
+        for name in node.child_attrs or ():
+            # A class keeps its docstring as a node, a function as text.
+            if name == "doc":
+                continue
+            children = getattr(node, name)
+            for child in children if isinstance(children, list) else [children]:
+                literal = isinstance(child, ExprNodes.UnicodeNode)
+                if child is None or literal and isinstance(node, ExprNodes.JoinedStrNode):
+                    continue
+                pending.append(child)
+
+
+def message_patterns() -> dict[str, re.Pattern[str]]:
+    """What the page shows for each message: ``<name>`` where a value goes."""
+    return {
+        message: re.compile("<[^>]+>".join(map(re.escape, message.strip().split("<>"))))
+        for message in dict.fromkeys(text for _, text in messages_in_source())
+        if message not in NOT_MESSAGES
+    }
+
+
+def in_one_line(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
+
+
+def test_every_message_is_on_the_page_of_messages() -> None:
+    page = in_one_line(read("troubleshooting.md"))
+    patterns = message_patterns()
+    assert len(patterns) > 100
+    missing = [message for message, pattern in patterns.items() if not pattern.search(page)]
+    assert missing == []
+
+
+def test_strings_that_are_no_messages_are_in_the_source() -> None:
+    assert {text for _, text in messages_in_source()} >= NOT_MESSAGES
+
+
+def test_every_entry_of_the_page_of_messages_is_a_message() -> None:
+    ours, _, _ = read("troubleshooting.md").partition("\n## Texts of other packages")
+    # A code span may be in two backticks, to hold one.
+    spans = re.findall(r"^ *- (`+)(.+?)(?<!`)\1(?!`)", ours, re.MULTILINE | re.DOTALL)
+    heads = [in_one_line(span) for _, span in spans]
+    patterns = message_patterns().values()
+    assert len(heads) > 100
+    unknown = [head for head in heads if not any(pattern.search(head) for pattern in patterns)]
+    assert unknown == []

@@ -1,0 +1,207 @@
+"""examples/refresh_and_fresh.py, over real HTTP."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jwt
+import pytest
+
+from support.example_process import Service, running
+
+SECRET = "a key for the example with fresh tokens, of 32 bytes and more"
+ALICE = {"username": "alice", "password": "wonderland"}
+
+REVOKED = (401, {"msg": "Token has been revoked"})
+NOT_FRESH = (401, {"msg": "Fresh token required"})
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    directory = tmp_path_factory.mktemp("refresh_and_fresh")
+    with running("refresh_and_fresh:app", directory, JWT_SECRET_KEY=SECRET) as service:
+        yield service
+
+
+def log_in(service: Service, password: str = "wonderland") -> tuple[str, str]:
+    """A new access token and a new refresh token."""
+    answer = service.call("POST", "/login", body={**ALICE, "password": password})
+    assert answer.status == 200, answer
+    return answer.body["access_token"], answer.body["refresh_token"]
+
+
+def renew(service: Service, refresh_token: str) -> tuple[str, str]:
+    answer = service.call("POST", "/refresh", refresh_token)
+    assert answer.status == 200, answer
+    return answer.body["access_token"], answer.body["refresh_token"]
+
+
+def decoded(token: str) -> dict[str, Any]:
+    return jwt.decode(token, SECRET, algorithms=["HS256"])
+
+
+def altered(token: str, **changes: Any) -> str:
+    """The same claims, but for ``changes``, under the key of the service."""
+    return jwt.encode({**decoded(token), **changes}, SECRET, algorithm="HS256")
+
+
+# --- refresh tokens ------------------------------------------------------------------------------
+
+
+def test_refresh_gives_two_new_tokens_of_the_same_login(service: Service) -> None:
+    access, refresh = log_in(service)
+    later_access, later_refresh = renew(service, refresh)
+    assert service.call("GET", "/me", later_access) == (200, {"username": "alice"})
+    assert service.call("GET", "/me", access).status == 200
+    claims = [decoded(token) for token in (access, refresh, later_access, later_refresh)]
+    assert len({c["jti"] for c in claims}) == 4
+    assert len({c["login"] for c in claims}) == 1
+    assert [c["type"] for c in claims] == ["access", "refresh"] * 2
+    renew(service, later_refresh)
+
+
+def test_refresh_token_that_comes_back_ends_the_login_for_everybody(service: Service) -> None:
+    access, stolen = log_in(service)
+    other_access, other_refresh = log_in(service)
+    later_access, later_refresh = renew(service, stolen)
+    assert service.call("POST", "/refresh", stolen) == REVOKED
+    assert service.call("POST", "/refresh", later_refresh) == REVOKED
+    for token in (access, later_access):
+        assert service.call("GET", "/me", token) == REVOKED
+    assert service.call("GET", "/me", other_access).status == 200
+    renew(service, other_refresh)
+
+
+def test_tokens_do_not_serve_in_each_others_place(service: Service) -> None:
+    access, refresh = log_in(service)
+    only_access = (422, {"msg": "Only access tokens are allowed"})
+    assert service.call("GET", "/me", refresh) == only_access
+    only_refresh = (422, {"msg": "Only refresh tokens are allowed"})
+    assert service.call("POST", "/refresh", access) == only_refresh
+    # Neither mistake is taken for a theft.
+    renew(service, refresh)
+
+
+def test_expired_or_forged_refresh_token_is_refused_and_ends_no_login(service: Service) -> None:
+    _, refresh = log_in(service)
+    expired = altered(refresh, exp=int(time.time()) - 1, jti="another")
+    assert service.call("POST", "/refresh", expired) == (401, {"msg": "Token has expired"})
+    claims = {**decoded(refresh), "jti": "another"}
+    forged = jwt.encode(claims, SECRET.upper(), algorithm="HS256")
+    answer = service.call("POST", "/refresh", forged)
+    assert answer == (422, {"msg": "Signature verification failed"})
+    renew(service, refresh)
+
+
+def test_tokens_from_before_there_were_logins_are_refused(service: Service) -> None:
+    access, refresh = log_in(service)
+    for token, method, path in [(access, "GET", "/me"), (refresh, "POST", "/refresh")]:
+        claims = {name: value for name, value in decoded(token).items() if name != "login"}
+        assert service.call(method, path, jwt.encode(claims, SECRET)) == REVOKED
+
+
+def test_logout_ends_all_tokens_of_one_login(service: Service) -> None:
+    access, refresh = log_in(service)
+    other_access, other_refresh = log_in(service)
+    later_access, later_refresh = renew(service, refresh)
+    assert service.call("POST", "/logout", later_access) == (200, {"msg": "Logged out"})
+    for token in (access, later_access):
+        assert service.call("GET", "/me", token) == REVOKED
+    assert service.call("POST", "/refresh", later_refresh) == REVOKED
+    assert service.call("GET", "/me", other_access).status == 200
+    renew(service, other_refresh)
+
+
+# --- fresh tokens --------------------------------------------------------------------------------
+
+
+def test_login_is_fresh_for_five_minutes(service: Service) -> None:
+    access, _ = log_in(service)
+    claims = decoded(access)
+    assert claims["fresh"] - claims["iat"] == pytest.approx(300, abs=1)
+    for password in ("short", "\ud800" * 8):
+        answer = service.call("PUT", "/password", access, {"password": password})
+        assert answer == (400, {"msg": "A password has at least 8 characters, all printable"})
+    stale = altered(access, fresh=int(time.time()) - 1)
+    assert service.call("GET", "/me", stale).status == 200
+    assert service.call("PUT", "/password", stale, {"password": "looking-glass"}) == NOT_FRESH
+
+
+def test_refreshed_access_token_is_not_fresh(service: Service) -> None:
+    later, _ = renew(service, log_in(service)[1])
+    assert decoded(later)["fresh"] is False
+    assert service.call("PUT", "/password", later, {"password": "looking-glass"}) == NOT_FRESH
+
+
+def test_confirmation_takes_the_password_and_gives_a_fresh_token_of_the_login(
+    service: Service,
+) -> None:
+    later, refresh = renew(service, log_in(service)[1])
+    answer = service.call("POST", "/confirm", later, {"password": "wonderland"})
+    assert answer.status == 200
+    fresh = answer.body["access_token"]
+    assert decoded(fresh)["login"] == decoded(later)["login"]
+    assert decoded(fresh)["fresh"] > time.time() + 200
+
+    answer = service.call("PUT", "/password", fresh, {"password": "looking-glass"})
+    assert answer == (200, {"msg": "Password changed"})
+    assert service.call("POST", "/login", body=ALICE).status == 401
+    renew(service, refresh)
+    changed, _ = log_in(service, "looking-glass")
+    answer = service.call("PUT", "/password", changed, {"password": "wonderland"})
+    assert answer.status == 200
+
+
+def test_new_password_ends_all_other_logins_of_the_user(service: Service) -> None:
+    access, refresh = log_in(service)
+    other_access, other_refresh = log_in(service)
+    # The same password will do: it is what others may have known.
+    answer = service.call("PUT", "/password", access, {"password": "wonderland"})
+    assert answer.status == 200
+    assert service.call("GET", "/me", other_access) == REVOKED
+    assert service.call("POST", "/refresh", other_refresh) == REVOKED
+    assert service.call("GET", "/me", access).status == 200
+    renew(service, refresh)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"password": "x"}, {"password": "\ud800"}, {"password": None}, {}, [], None],
+    ids=str,
+)
+def test_confirmation_without_the_password_is_refused(service: Service, body: Any) -> None:
+    later, _ = renew(service, log_in(service)[1])
+    answer = service.call("POST", "/confirm", later, body)
+    assert answer == (401, {"msg": "Wrong password"})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"username": "alice", "password": "x"},
+        {"username": "alice", "password": "\ud800"},
+        {"username": "bob"},
+        [],
+        None,
+    ],
+    ids=str,
+)
+def test_wrong_login_is_refused(service: Service, body: Any) -> None:
+    answer = service.call("POST", "/login", body=body)
+    assert answer == (401, {"msg": "Wrong username or password"})
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/refresh"),
+        ("POST", "/confirm"),
+        ("PUT", "/password"),
+        ("POST", "/logout"),
+        ("GET", "/me"),
+    ],
+)
+def test_no_token_is_refused(service: Service, method: str, path: str) -> None:
+    assert service.call(method, path) == (401, {"msg": "Missing Authorization Header"})

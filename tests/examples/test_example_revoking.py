@@ -1,0 +1,390 @@
+"""The examples that revoke tokens, as processes of their own, on real stores."""
+
+from __future__ import annotations
+
+import runpy
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jwt
+import pytest
+
+from support import access_claims, hs_token
+from support.example_process import EXAMPLES, Answer, Service, running
+from support.services import PostgresServer, RedisServer
+from support.services import postgres_server as postgres_server
+from support.services import redis_server as redis_server
+
+SECRET = "a key for the examples that revoke tokens, of 32 bytes and more"
+ALICE = {"username": "alice", "password": "wonderland"}
+
+LOGGED_OUT = (200, {"msg": "Token revoked"})
+REVOKED = (401, {"msg": "Token has been revoked"})
+AWAY = (503, {"msg": "Tokens cannot be checked now, try again later"})
+
+
+class Store(NamedTuple):
+    """Where an example remembers what was revoked, and how it is told."""
+
+    example: str
+    variables: dict[str, str]
+    directory: Path
+
+    def run(self) -> AbstractContextManager[Service]:
+        """The service on this store; several may run, one after the other or side by side."""
+        variables = {"JWT_SECRET_KEY": SECRET, **self.variables}
+        return running(f"{self.example}:app", self.directory, **variables)
+
+
+def asyncpg_url(server: PostgresServer) -> str:
+    return server.url.replace("postgresql://", "postgresql+asyncpg://")
+
+
+@pytest.fixture(
+    scope="module",
+    params=["memory", "sqlite", "redis", pytest.param("postgres", marks=pytest.mark.slow)],
+)
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    kind = request.param
+    directory = tmp_path_factory.mktemp(kind)
+    if kind == "memory":
+        return Store("revoking_in_memory", {}, directory)
+    if kind == "redis":
+        url = request.getfixturevalue("redis_server").url
+        return Store("revoking_in_redis", {"REDIS_URL": url}, directory)
+    url = f"sqlite+aiosqlite:///{directory}/revoked.db"
+    if kind == "postgres":
+        url = asyncpg_url(request.getfixturevalue("postgres_server"))
+    return Store("revoking_in_database", {"DATABASE_URL": url}, directory)
+
+
+@pytest.fixture(scope="module")
+def service(store: Store) -> Iterator[Service]:
+    with store.run() as service:
+        yield service
+
+
+def log_in(service: Service) -> tuple[str, str]:
+    """A new access token and a new refresh token."""
+    answer = service.call("POST", "/login", body=ALICE)
+    assert answer.status == 200, answer
+    return answer.body["access_token"], answer.body["refresh_token"]
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    return jwt.decode(token, SECRET, algorithms=["HS256"])
+
+
+def me(service: Service, token: str) -> Answer:
+    return service.call("GET", "/me", token)
+
+
+WELCOME = (200, {"username": "alice"})
+
+
+# --- Every store ----------------------------------------------------------------------------------
+
+
+def test_logged_out_access_token_is_refused_and_no_other(service: Service) -> None:
+    access, refresh = log_in(service)
+    other, _ = log_in(service)
+    assert me(service, access) == WELCOME
+    assert service.call("POST", "/logout", access) == LOGGED_OUT
+    assert me(service, access) == REVOKED
+    assert me(service, other) == WELCOME
+    answer = service.call("POST", "/refresh", refresh)
+    assert answer.status == 200
+    assert me(service, answer.body["access_token"]) == WELCOME
+
+
+def test_logged_out_refresh_token_is_refused_and_no_other(service: Service) -> None:
+    access, refresh = log_in(service)
+    _, other = log_in(service)
+    assert service.call("POST", "/logout", refresh) == LOGGED_OUT
+    assert service.call("POST", "/refresh", refresh) == REVOKED
+    assert service.call("POST", "/refresh", other).status == 200
+    assert me(service, access) == WELCOME
+
+
+def test_second_logout_is_refused(service: Service) -> None:
+    access, _ = log_in(service)
+    assert service.call("POST", "/logout", access) == LOGGED_OUT
+    assert service.call("POST", "/logout", access) == REVOKED
+
+
+def test_logouts_of_one_token_at_the_same_time_do_not_fail(service: Service) -> None:
+    for _ in range(2):
+        access, _ = log_in(service)
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: service.call("POST", "/logout", access), range(8)))  # noqa: B023
+        assert LOGGED_OUT in answers
+        assert all(answer in (LOGGED_OUT, REVOKED) for answer in answers)
+        assert me(service, access) == REVOKED
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        b"{",
+        [],
+        {"username": "alice"},
+        ALICE | {"username": "bob"},
+        ALICE | {"password": "Wonderland"},
+        ALICE | {"password": 1},
+        ALICE | {"password": "\ud800"},
+    ],
+    ids=repr,
+)
+def test_wrong_credentials_are_refused(service: Service, body: Any) -> None:
+    answer = service.call("POST", "/login", body=body)
+    assert answer == (401, {"msg": "Wrong username or password"})
+
+
+def test_only_the_memory_of_one_process_is_not_shared_by_another(
+    store: Store, service: Service
+) -> None:
+    """The other one starts after the first logout, so this is about restarts, too."""
+    first, _ = log_in(service)
+    second, _ = log_in(service)
+    assert service.call("POST", "/logout", first) == LOGGED_OUT
+    with store.run() as other:
+        expected = WELCOME if store.example == "revoking_in_memory" else REVOKED
+        assert me(other, first) == expected
+        assert other.call("POST", "/logout", second) == LOGGED_OUT
+        assert me(service, second) == expected
+
+
+# --- Entries end with their tokens ----------------------------------------------------------------
+
+
+def test_memory_forgets_an_entry_once_its_token_has_expired(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
+    example = runpy.run_path(str(EXAMPLES / "revoking_in_memory.py"))
+    revoke, revoked = example["revoke"], example["revoked"]
+    now = 1_000_000_000
+    monkeypatch.setattr(time, "time", lambda: now)
+    revoke({"jti": "short", "exp": now + 10})
+    revoke({"jti": "eternal"})
+    now += 9
+    revoke({"jti": "long", "exp": now + 100})
+    assert list(revoked) == ["short", "eternal", "long"]
+    now += 1
+    revoke({"jti": "last", "exp": now + 100})
+    assert list(revoked) == ["eternal", "long", "last"]
+
+
+def test_database_forgets_an_entry_a_minute_after_its_token_has_expired(tmp_path: Path) -> None:
+    file = tmp_path / "revoked.db"
+    variables = {"DATABASE_URL": f"sqlite+aiosqlite:///{file}"}
+    now = int(time.time())
+    entries = [("long ago", now - 120), ("just now", now - 1), ("eternal", None)]
+    with (
+        Store("revoking_in_database", variables, tmp_path).run() as service,
+        closing(sqlite3.connect(file, isolation_level=None)) as database,
+    ):
+        database.executemany("INSERT INTO revoked_tokens VALUES (?, ?)", entries)
+        access, _ = log_in(service)
+        assert service.call("POST", "/logout", access) == LOGGED_OUT
+        left = dict(database.execute("SELECT jti, expires FROM revoked_tokens"))
+    claims = claims_of(access)
+    assert left == {"just now": now - 1, "eternal": None, claims["jti"]: claims["exp"]}
+
+
+def ask_redis(server: RedisServer, *command: str) -> str:
+    """One command and its answer, without a client library."""
+    words = b"".join(b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in command)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(b"*%d\r\n%s" % (len(command), words))
+        return connection.recv(4096).decode().strip()
+
+
+@pytest.fixture(scope="module")
+def redis_service(
+    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    variables = {"REDIS_URL": redis_server.url}
+    with Store("revoking_in_redis", variables, tmp_path_factory.mktemp("redis")).run() as service:
+        yield service
+
+
+def test_redis_forgets_an_entry_a_minute_after_its_token_has_expired(
+    redis_server: RedisServer, redis_service: Service
+) -> None:
+    for token in log_in(redis_service):
+        assert redis_service.call("POST", "/logout", token) == LOGGED_OUT
+        claims = claims_of(token)
+        moment = ask_redis(redis_server, "EXPIRETIME", f"revoked:{claims['jti']}")
+        assert moment == f":{claims['exp'] + 60}"
+
+
+def test_token_that_never_expires_is_revoked_for_ever(
+    redis_server: RedisServer, redis_service: Service
+) -> None:
+    token = hs_token(access_claims(exp=..., jti="eternal"), secret=SECRET)
+    assert me(redis_service, token) == WELCOME
+    assert redis_service.call("POST", "/logout", token) == LOGGED_OUT
+    assert me(redis_service, token) == REVOKED
+    assert ask_redis(redis_server, "EXPIRETIME", "revoked:eternal") == ":-1"
+
+
+# --- The store is away ----------------------------------------------------------------------------
+
+
+def assert_nobody_gets_in(service: Service, good: str, refresh: str, revoked: str) -> None:
+    """What the service answers while its store is away."""
+    for method, path, token in [
+        ("GET", "/me", good),
+        ("GET", "/me", revoked),
+        ("POST", "/refresh", refresh),
+        ("POST", "/logout", good),
+    ]:
+        answer = service.call(method, path, token)
+        assert answer == AWAY
+        assert answer.headers["Retry-After"] == "5"
+    # These need no store.
+    assert service.call("POST", "/login", body=ALICE).status == 200
+    assert service.call("GET", "/me") == (401, {"msg": "Missing Authorization Header"})
+    expired = hs_token(access_claims(exp=1), secret=SECRET)
+    assert me(service, expired) == (401, {"msg": "Token has expired"})
+    forged = hs_token(access_claims(), secret="another key of 32 bytes and more than that")
+    assert me(service, forged) == (422, {"msg": "Signature verification failed"})
+
+
+def assert_log_is_short(service: Service, message: str, *tokens: str) -> None:
+    errors = service.errors
+    assert message in errors
+    assert "Traceback" not in errors
+    for token in tokens:
+        assert token not in errors
+        assert claims_of(token)["jti"] not in errors
+
+
+@pytest.mark.parametrize("way", ["stop", "kill"])
+def test_redis_away_lets_nobody_in_and_redis_back_serves_as_before(
+    redis_server: RedisServer, redis_service: Service, way: str
+) -> None:
+    good, refresh = log_in(redis_service)
+    revoked, _ = log_in(redis_service)
+    assert redis_service.call("POST", "/logout", revoked) == LOGGED_OUT
+    getattr(redis_server, way)()
+    try:
+        assert_nobody_gets_in(redis_service, good, refresh, revoked)
+    finally:
+        redis_server.start()
+    # The logout that was answered 503 did not happen, as it said.
+    assert me(redis_service, good) == WELCOME
+    assert me(redis_service, revoked) == REVOKED
+    assert redis_service.call("POST", "/refresh", refresh).status == 200
+    assert redis_service.call("POST", "/logout", good) == LOGGED_OUT
+    assert me(redis_service, good) == REVOKED
+    assert_log_is_short(redis_service, "Redis does not answer", good, refresh, revoked)
+
+
+def test_restart_of_redis_that_no_request_has_noticed_costs_no_request(
+    redis_server: RedisServer, redis_service: Service
+) -> None:
+    good, _ = log_in(redis_service)
+    with ThreadPoolExecutor(8) as pool:
+        # Several connections are open now, all of which the restart cuts.
+        assert set(pool.map(lambda _: me(redis_service, good).status, range(16))) == {200}
+        redis_server.stop()
+        redis_server.start()
+        assert set(pool.map(lambda _: me(redis_service, good).status, range(16))) == {200}
+
+
+def test_redis_that_hangs_lets_nobody_in(redis_server: RedisServer, redis_service: Service) -> None:
+    good, _ = log_in(redis_service)
+    with redis_server.hanging():
+        assert me(redis_service, good) == AWAY
+    assert me(redis_service, good) == WELCOME
+
+
+def test_redis_that_takes_no_more_entries_does_not_log_anybody_out(
+    redis_server: RedisServer, redis_service: Service
+) -> None:
+    """Never a "Token revoked" for a token that is not."""
+    good, _ = log_in(redis_service)
+    assert ask_redis(redis_server, "CONFIG", "SET", "maxmemory", "1") == "+OK"
+    try:
+        assert redis_service.call("POST", "/logout", good) == AWAY
+    finally:
+        assert ask_redis(redis_server, "CONFIG", "SET", "maxmemory", "0") == "+OK"
+    assert me(redis_service, good) == WELCOME
+
+
+def test_fault_of_the_database_lets_nobody_in(tmp_path: Path) -> None:
+    file = tmp_path / "revoked.db"
+    variables = {"DATABASE_URL": f"sqlite+aiosqlite:///{file}"}
+    with Store("revoking_in_database", variables, tmp_path).run() as service:
+        good, refresh = log_in(service)
+        revoked, _ = log_in(service)
+        assert service.call("POST", "/logout", revoked) == LOGGED_OUT
+        with closing(sqlite3.connect(file)) as database:
+            database.execute("ALTER TABLE revoked_tokens RENAME TO elsewhere")
+        assert_nobody_gets_in(service, good, refresh, revoked)
+        with closing(sqlite3.connect(file)) as database:
+            database.execute("ALTER TABLE elsewhere RENAME TO revoked_tokens")
+        assert me(service, good) == WELCOME
+        assert me(service, revoked) == REVOKED
+        assert_log_is_short(service, "no such table: revoked_tokens", good, refresh, revoked)
+
+
+@pytest.mark.slow
+def test_restart_of_postgres_that_no_request_has_noticed_costs_no_request(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    variables = {"DATABASE_URL": asyncpg_url(postgres_server)}
+    with Store("revoking_in_database", variables, tmp_path).run() as service:
+        good, _ = log_in(service)
+        assert me(service, good) == WELCOME
+        postgres_server.stop()
+        postgres_server.start()
+        assert me(service, good) == WELCOME
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["stop", "kill"])
+def test_postgres_away_lets_nobody_in_and_postgres_back_serves_as_before(
+    postgres_server: PostgresServer, tmp_path: Path, way: str
+) -> None:
+    variables = {"DATABASE_URL": asyncpg_url(postgres_server)}
+    with Store("revoking_in_database", variables, tmp_path).run() as service:
+        good, refresh = log_in(service)
+        revoked, _ = log_in(service)
+        assert service.call("POST", "/logout", revoked) == LOGGED_OUT
+        getattr(postgres_server, way)()
+        try:
+            assert_nobody_gets_in(service, good, refresh, revoked)
+        finally:
+            postgres_server.start()
+        assert me(service, good) == WELCOME
+        assert me(service, revoked) == REVOKED
+        assert service.call("POST", "/logout", good) == LOGGED_OUT
+        assert me(service, good) == REVOKED
+        assert_log_is_short(service, "The database does not answer", good, refresh, revoked)
+
+
+@pytest.mark.slow
+def test_postgres_that_hangs_lets_nobody_in(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    variables = {"DATABASE_URL": asyncpg_url(postgres_server)}
+    with Store("revoking_in_database", variables, tmp_path).run() as service:
+        good, _ = log_in(service)
+        assert me(service, good) == WELCOME
+        with postgres_server.hanging():
+            # One that finds a connection in the pool, and one that has to make one. A request
+            # that gets no answer fails the test by itself.
+            for _ in range(2):
+                assert me(service, good) == AWAY
+        assert me(service, good) == WELCOME
+        assert_log_is_short(service, "The database does not answer", good)

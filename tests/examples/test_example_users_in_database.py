@@ -1,0 +1,310 @@
+"""The example with users in a database, as a process of its own, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jwt
+import pytest
+
+from support import access_claims, hs_token
+from support.example_process import Answer, Service, running
+from support.services import PostgresServer
+from support.services import postgres_server as postgres_server
+
+SECRET = "a key for the example with users in a database, of 32 bytes and more"
+PASSWORD = "correct horse battery staple"
+
+AWAY = (503, {"msg": "Users cannot be looked up now, try again later"})
+WRONG = (401, {"msg": "Wrong username or password"})
+MALFORMED = (
+    400,
+    {"msg": "Send JSON with a username of 1 to 80 characters and a password"},
+)
+
+Run = Callable[[], AbstractContextManager[Service]]
+
+
+def run_on(url: str, directory: Path) -> Run:
+    variables = {"JWT_SECRET_KEY": SECRET, "DATABASE_URL": url}
+    return partial(running, "users_in_database:app", directory, **variables)
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Starts the service on one database; several may run, one after the other or side by side."""
+    directory = tmp_path_factory.mktemp("users")
+    if request.param == "sqlite":
+        return run_on(f"sqlite+aiosqlite:///{directory}/users.db", directory)
+    return run_on(asyncpg_url(request.getfixturevalue("postgres_server")), directory)
+
+
+def asyncpg_url(server: PostgresServer) -> str:
+    return server.url.replace("postgresql://", "postgresql+asyncpg://")
+
+
+@pytest.fixture(scope="module")
+def service(run: Run) -> Iterator[Service]:
+    with run() as service:
+        yield service
+
+
+class Member(NamedTuple):
+    """Somebody who has registered and logged in."""
+
+    id: str
+    name: str
+    token: str
+
+    @property
+    def shown(self) -> tuple[int, dict[str, str]]:
+        return 200, {"id": self.id, "username": self.name}
+
+
+def credentials(name: str, password: str = PASSWORD) -> dict[str, str]:
+    return {"username": name, "password": password}
+
+
+def join(service: Service, name: str = "") -> Member:
+    """Register under a new name and log in."""
+    name = name or f"user-{uuid.uuid4()}"
+    answer = service.call("POST", "/register", body=credentials(name))
+    assert answer.status == 201, answer
+    return Member(answer.body["id"], name, log_in(service, name))
+
+
+def log_in(service: Service, name: str) -> str:
+    answer = service.call("POST", "/login", body=credentials(name))
+    assert answer.status == 200, answer
+    return str(answer.body["access_token"])
+
+
+def me(service: Service, token: str) -> Answer:
+    return service.call("GET", "/me", token)
+
+
+# --- Registration and login -----------------------------------------------------------------------
+
+
+def test_registered_user_logs_in_and_is_loaded(service: Service) -> None:
+    member = join(service)
+    claims = jwt.decode(member.token, SECRET, algorithms=["HS256"])
+    assert (claims["sub"], claims["fresh"], "identity" in claims) == (member.id, True, False)
+    assert me(service, member.token) == member.shown
+
+
+@pytest.mark.parametrize(
+    "name", ["Zoë Åström", "李小龙", "🦆", "' OR 1=1 --", "%", "a" * 80, "é" * 80]
+)
+def test_name_of_any_printable_characters_is_taken_as_it_is(service: Service, name: str) -> None:
+    member = join(service, name)
+    assert me(service, member.token) == member.shown == (200, {"id": member.id, "username": name})
+
+
+def test_name_that_is_taken_is_a_conflict(service: Service) -> None:
+    member = join(service)
+    answer = service.call("POST", "/register", body=credentials(member.name, "another password"))
+    assert answer == (409, {"msg": "This name is taken"})
+    answer = service.call("POST", "/login", body=credentials(member.name, "another password"))
+    assert answer == WRONG
+    assert log_in(service, member.name)
+
+
+def test_one_of_many_registrations_at_the_same_time_wins(service: Service) -> None:
+    body = credentials(f"user-{uuid.uuid4()}")
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(lambda _: service.call("POST", "/register", body=body).status, range(8))
+        assert sorted(answers) == [201] + [409] * 7
+
+
+@pytest.mark.parametrize("path", ["/register", "/login"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        b"",
+        b"{",
+        [],
+        {},
+        {"username": "carol"},
+        {"username": "carol", "password": None},
+        {"username": ["carol"], "password": PASSWORD},
+        credentials(""),
+        credentials("a" * 81),
+        credentials("nul\0"),
+        credentials("half \ud800"),
+        credentials("line\n"),
+    ],
+    ids=repr,
+)
+def test_request_without_proper_strings_is_a_bad_request(
+    service: Service, path: str, body: Any
+) -> None:
+    assert service.call("POST", path, body=body) == MALFORMED
+
+
+@pytest.mark.parametrize("path", ["/register", "/login"])
+@pytest.mark.parametrize("body", [b"\xff", credentials("carol", PASSWORD + "\ud800")], ids=repr)
+def test_text_that_is_not_unicode_is_a_bad_request(service: Service, path: str, body: Any) -> None:
+    assert service.call("POST", path, body=body) == (400, {"msg": "Send text in UTF-8"})
+
+
+@pytest.mark.parametrize("password", ["", "1234567"])
+def test_short_password_is_refused_at_registration(service: Service, password: str) -> None:
+    answer = service.call("POST", "/register", body=credentials("carol", password))
+    assert answer == (400, {"msg": "The password needs 8 characters or more"})
+    assert service.call("POST", "/login", body=credentials("carol", password)) == WRONG
+
+
+def test_wrong_password_and_unknown_name_are_refused_in_the_same_words(service: Service) -> None:
+    member = join(service)
+    for body in (
+        credentials(member.name, PASSWORD.upper()),
+        credentials(member.name.upper()),
+        credentials("nobody"),
+    ):
+        assert service.call("POST", "/login", body=body) == WRONG
+
+
+# --- Loading --------------------------------------------------------------------------------------
+
+
+def test_deleted_user_is_refused_and_a_namesake_is_another(service: Service) -> None:
+    member, other = join(service), join(service)
+    answer = service.call("DELETE", "/me", member.token)
+    assert answer == (200, {"msg": "User deleted"})
+    gone = (401, {"msg": f"Error loading the user {member.id}"})
+    assert me(service, member.token) == gone
+    assert service.call("DELETE", "/me", member.token) == gone
+    assert service.call("POST", "/login", body=credentials(member.name)) == WRONG
+    assert me(service, other.token) == other.shown
+
+    namesake = join(service, member.name)
+    assert me(service, namesake.token) == namesake.shown
+    assert me(service, member.token) == gone
+
+
+def test_token_that_is_not_fresh_deletes_nobody(service: Service) -> None:
+    member = join(service)
+    stale = hs_token(access_claims(identity=..., sub=member.id, fresh=False), secret=SECRET)
+    assert me(service, stale) == member.shown
+    answer = service.call("DELETE", "/me", stale)
+    assert answer == (401, {"msg": "Fresh token required"})
+    assert me(service, member.token) == member.shown
+
+
+@pytest.mark.parametrize(
+    ("subject", "refusal"),
+    [
+        ("unknown", (401, {"msg": "Error loading the user unknown"})),
+        ("", (401, {"msg": "Error loading the user "})),
+        (1, (422, {"msg": "Subject must be a string"})),
+        (None, (422, {"msg": "Subject must be a string"})),
+        (..., (422, {"msg": "Missing claim: sub"})),
+    ],
+)
+def test_token_without_a_user_is_refused(
+    service: Service, subject: Any, refusal: tuple[int, Any]
+) -> None:
+    token = hs_token(access_claims(identity="alice", sub=subject), secret=SECRET)
+    assert me(service, token) == refusal
+
+
+def test_user_outlives_the_service(run: Run, service: Service) -> None:
+    member = join(service)
+    with run() as later:
+        assert me(later, member.token) == member.shown
+        assert log_in(later, member.name)
+
+
+def test_password_is_kept_only_as_a_hash(tmp_path: Path) -> None:
+    with run_on(f"sqlite+aiosqlite:///{tmp_path}/users.db", tmp_path)() as service:
+        member = join(service)
+        stored = (tmp_path / "users.db").read_bytes()
+    assert member.id.encode() in stored
+    assert b"scrypt:" in stored
+    assert PASSWORD.encode() not in stored
+
+
+# --- The database is away -------------------------------------------------------------------------
+
+
+def test_fault_of_the_database_is_answered_and_logged_without_what_it_was_about(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "users.db"
+    with run_on(f"sqlite+aiosqlite:///{file}", tmp_path)() as service:
+        member = join(service)
+        with closing(sqlite3.connect(file)) as database:
+            database.execute("ALTER TABLE users RENAME TO elsewhere")
+        body = credentials("a name that nobody else has")
+        assert service.call("POST", "/register", body=body) == AWAY
+        assert service.call("POST", "/login", body=body) == AWAY
+        assert me(service, member.token) == AWAY
+        with closing(sqlite3.connect(file)) as database:
+            database.execute("ALTER TABLE elsewhere RENAME TO users")
+        assert me(service, member.token) == member.shown
+        assert "no such table: users" in service.errors
+        for secret in ("Traceback", body["username"], "scrypt:", member.token, member.id):
+            assert secret not in service.errors
+
+
+@pytest.mark.slow
+def test_restart_of_postgres_that_no_request_has_noticed_costs_no_request(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    with run_on(asyncpg_url(postgres_server), tmp_path)() as service:
+        member = join(service)
+        postgres_server.stop()
+        postgres_server.start()
+        assert me(service, member.token) == member.shown
+        assert "The database does not answer" not in service.errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["stop", "kill"])
+def test_postgres_away_lets_nobody_in_and_postgres_back_serves_as_before(
+    postgres_server: PostgresServer, tmp_path: Path, way: str
+) -> None:
+    with run_on(asyncpg_url(postgres_server), tmp_path)() as service:
+        member = join(service)
+        getattr(postgres_server, way)()
+        try:
+            body = credentials(f"user-{uuid.uuid4()}", "a secret of nobody else")
+            for method, path, token in [
+                ("GET", "/me", member.token),
+                ("DELETE", "/me", member.token),
+                ("POST", "/login", ""),
+                ("POST", "/register", ""),
+            ]:
+                assert service.call(method, path, token, body if not token else None) == AWAY
+            expired = hs_token(access_claims(sub=member.id, exp=1), secret=SECRET)
+            assert me(service, expired) == (401, {"msg": "Token has expired"})
+        finally:
+            postgres_server.start()
+        assert me(service, member.token) == member.shown
+        assert service.call("POST", "/login", body=body) == WRONG
+        assert join(service, body["username"])
+
+        assert "The database does not answer" in service.errors
+        for secret in ("Traceback", "a secret of nobody else", "scrypt:", member.token, member.id):
+            assert secret not in service.errors
+
+
+@pytest.mark.slow
+def test_postgres_that_hangs_lets_nobody_in(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    with run_on(asyncpg_url(postgres_server), tmp_path)() as service:
+        member = join(service)
+        with postgres_server.hanging():
+            assert me(service, member.token) == AWAY
+        assert me(service, member.token) == member.shown
+        assert "Traceback" not in service.errors

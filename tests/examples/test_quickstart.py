@@ -1,0 +1,313 @@
+"""The quickstart example, as a process of its own, over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+
+from support.example_process import (
+    CALL_LIMIT,
+    CURL,
+    EXAMPLES,
+    START_LIMIT,
+    STOP_LIMIT,
+    Service,
+    environment,
+    running,
+)
+
+EXAMPLE = EXAMPLES / "quickstart.py"
+SECRET = "a key for the quickstart, from the environment, of 32 bytes and more"
+ALICE = {"username": "alice", "password": "wonderland"}
+
+
+def log_in(service: Service) -> tuple[str, str]:
+    """A new access token and a new refresh token."""
+    answer = service.call("POST", "/login", body=ALICE)
+    assert answer.status == 200, answer
+    return answer.body["access_token"], answer.body["refresh_token"]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    directory = tmp_path_factory.mktemp("quickstart")
+    with running([str(EXAMPLE)], directory, JWT_SECRET_KEY=SECRET) as service:
+        yield service
+
+
+# --- login ---------------------------------------------------------------------------------------
+
+
+def test_right_password_gives_a_fresh_access_token_and_a_refresh_token(service: Service) -> None:
+    access, refresh = log_in(service)
+    claims = [jwt.decode(token, SECRET, algorithms=["HS256"]) for token in (access, refresh)]
+    assert [(c["identity"], c["type"], c.get("fresh")) for c in claims] == [
+        ("alice", "access", True),
+        ("alice", "refresh", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        {"username": "alice", "password": "Wonderland"},
+        {"username": "alice", "password": ""},
+        {"username": "bob", "password": "wonderland"},
+        {"username": "", "password": ""},
+    ],
+    ids=str,
+)
+def test_wrong_password_or_name_is_refused_in_the_same_words(
+    service: Service, credentials: dict[str, str]
+) -> None:
+    answer = service.call("POST", "/login", body=credentials)
+    assert answer == (401, {"msg": "Wrong username or password"})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        b"",
+        b"{",
+        [],
+        "alice",
+        {},
+        {"username": "alice"},
+        {"username": "alice", "password": None},
+        {"username": ["alice"], "password": "wonderland"},
+        {"username": "alice", "password": "\ud800"},
+    ],
+    ids=str,
+)
+def test_login_without_two_strings_is_a_bad_request(service: Service, body: Any) -> None:
+    answer = service.call("POST", "/login", body=body)
+    message = "Send a JSON object with these strings: username, password"
+    assert answer == (400, {"msg": message})
+
+
+# --- access, refresh, fresh ----------------------------------------------------------------------
+
+
+def test_access_token_opens_the_protected_view(service: Service) -> None:
+    access, _ = log_in(service)
+    answer = service.call("GET", "/me", access)
+    assert answer.status == 200
+    assert answer.body["username"] == "alice"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/me"),
+        ("PUT", "/email"),
+        ("POST", "/refresh"),
+        ("POST", "/logout"),
+        ("POST", "/logout/refresh"),
+    ],
+)
+def test_no_token_is_refused_by_every_protected_view(
+    service: Service, method: str, path: str
+) -> None:
+    assert service.call(method, path) == (401, {"msg": "Missing Authorization Header"})
+
+
+def test_altered_access_token_is_refused(service: Service) -> None:
+    access, _ = log_in(service)
+    head, _, signature = access.rpartition(".")
+    altered = f"{head}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
+    answer = service.call("GET", "/me", altered)
+    assert answer == (422, {"msg": "Signature verification failed"})
+
+
+def test_tokens_do_not_serve_in_each_others_place(service: Service) -> None:
+    access, refresh = log_in(service)
+    only_access = (422, {"msg": "Only access tokens are allowed"})
+    only_refresh = (422, {"msg": "Only refresh tokens are allowed"})
+    assert service.call("GET", "/me", refresh) == only_access
+    assert service.call("POST", "/logout", refresh) == only_access
+    assert service.call("POST", "/refresh", access) == only_refresh
+    assert service.call("POST", "/logout/refresh", access) == only_refresh
+
+
+def test_refreshed_access_token_is_good_but_not_fresh(service: Service) -> None:
+    _, refresh = log_in(service)
+    answer = service.call("POST", "/refresh", refresh)
+    assert answer.status == 200
+    later = answer.body["access_token"]
+    assert service.call("GET", "/me", later).status == 200
+    answer = service.call("PUT", "/email", later, {"email": "mallory@example.com"})
+    assert answer == (401, {"msg": "Fresh token required"})
+
+
+def test_fresh_access_token_changes_the_email(service: Service) -> None:
+    access, _ = log_in(service)
+    email = f"alice.{time.monotonic_ns()}@example.com"
+    assert service.call("PUT", "/email", access, {"email": email}) == (200, {"email": email})
+    assert service.call("GET", "/me", access) == (200, {"username": "alice", "email": email})
+
+
+def test_fresh_view_without_its_field_is_a_bad_request_that_changes_nothing(
+    service: Service,
+) -> None:
+    access, _ = log_in(service)
+    before = service.call("GET", "/me", access)
+    answer = service.call("PUT", "/email", access, {"email": 1})
+    assert answer == (400, {"msg": "Send a JSON object with these strings: email"})
+    assert service.call("GET", "/me", access) == before
+
+
+# --- logout --------------------------------------------------------------------------------------
+
+
+def test_logout_revokes_the_access_token_and_no_other(service: Service) -> None:
+    access, refresh = log_in(service)
+    other_access, _ = log_in(service)
+    assert service.call("POST", "/logout", access) == (200, {"msg": "Access token revoked"})
+    revoked = (401, {"msg": "Token has been revoked"})
+    assert service.call("GET", "/me", access) == revoked
+    assert service.call("PUT", "/email", access, {"email": "x@example.com"}) == revoked
+    assert service.call("POST", "/logout", access) == revoked
+    assert service.call("GET", "/me", other_access).status == 200
+    assert service.call("POST", "/refresh", refresh).status == 200
+
+
+def test_refresh_logout_revokes_the_refresh_token_and_no_other(service: Service) -> None:
+    access, refresh = log_in(service)
+    _, other_refresh = log_in(service)
+    answer = service.call("POST", "/logout/refresh", refresh)
+    assert answer == (200, {"msg": "Refresh token revoked"})
+    revoked = (401, {"msg": "Token has been revoked"})
+    assert service.call("POST", "/refresh", refresh) == revoked
+    assert service.call("POST", "/logout/refresh", refresh) == revoked
+    assert service.call("GET", "/me", access).status == 200
+    assert service.call("POST", "/refresh", other_refresh).status == 200
+
+
+@pytest.fixture
+def blacklist() -> Any:
+    return runpy.run_path(str(EXAMPLE), run_name="quickstart")["Blacklist"]()
+
+
+def test_blacklist_drops_a_jti_once_its_token_has_expired(
+    blacklist: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = 1_000_000_000
+    monkeypatch.setattr(time, "time", lambda: moment)
+    blacklist.add({"jti": "long", "exp": moment + 20})
+    blacklist.add({"jti": "short", "exp": moment + 10})
+    moment += 9
+    blacklist.add({"jti": "next", "exp": moment + 100})
+    assert [jti in blacklist for jti in ("long", "short", "next")] == [True, True, True]
+    moment += 1
+    blacklist.add({"jti": "last", "exp": moment + 100})
+    assert [jti in blacklist for jti in ("long", "short", "next")] == [True, False, True]
+
+
+def test_blacklist_keeps_a_token_without_expiry_for_ever(
+    blacklist: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blacklist.add({"jti": "eternal"})
+    monkeypatch.setattr(time, "time", lambda: 1e18)
+    blacklist.add({"jti": "other", "exp": 1})
+    assert "eternal" in blacklist
+
+
+# --- what it prints ------------------------------------------------------------------------------
+
+
+def test_printed_lines_do_what_their_comments_say(service: Service, tmp_path: Path) -> None:
+    curl = tmp_path / "curl"
+    curl.write_text(CURL)
+    curl.chmod(0o755)
+    lines = service.printed.splitlines()
+    first = next(index for index, line in enumerate(lines) if line.startswith("# "))
+    done = subprocess.run(
+        ["/bin/sh", "-e", "-u"],
+        input="\n".join(lines[first:]),
+        env=environment(
+            PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}", CURL_LOG=str(tmp_path / "log")
+        ),
+        capture_output=True,
+        text=True,
+        timeout=CALL_LIMIT * 3,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "log").read_text().splitlines() == [
+        "POST /login 200",
+        "GET /me 200",
+        "PUT /email 200",
+        "POST /refresh 200",
+        "PUT /email 401",
+        "POST /logout 200",
+        "POST /logout/refresh 200",
+        "GET /me 401",
+        "POST /refresh 401",
+    ]
+    messages = [json.loads(line) for line in done.stdout.splitlines()]
+    assert messages[1:] == [
+        {"email": "alice@example.org"},
+        {"msg": "Fresh token required"},
+        {"msg": "Access token revoked"},
+        {"msg": "Refresh token revoked"},
+        {"msg": "Token has been revoked"},
+        {"msg": "Token has been revoked"},
+    ]
+
+
+def test_configured_key_is_used_and_not_printed(service: Service) -> None:
+    assert "JWT_SECRET_KEY from the environment" in service.printed
+    assert SECRET not in service.printed
+
+
+# --- start and stop ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_start_without_a_key_makes_one_and_a_signal_ends_it_cleanly(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with running([str(EXAMPLE)], tmp_path) as service:
+        assert "JWT_SECRET_KEY is not set: a key was made for this run" in service.printed
+        access, _ = log_in(service)
+        with pytest.raises(jwt.InvalidSignatureError):
+            jwt.decode(access, SECRET, algorithms=["HS256"])
+        assert service.call("GET", "/me", access).status == 200
+        service.process.send_signal(number)
+        assert service.process.wait(STOP_LIMIT) == 0
+    assert "Traceback" not in service.errors
+
+
+@pytest.mark.parametrize(
+    ("port", "message"), [("taken", "Choose another port"), ("http", "PORT must be a number")]
+)
+def test_unusable_port_ends_with_a_message_and_no_traceback(
+    service: Service, port: str, message: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLE)],
+        env=environment(
+            PORT=str(service.port) if port == "taken" else port,
+            # Hypercorn leaves the socket open that it could not bind; Python 3.10 then tells it.
+            PYTHONWARNINGS="error,ignore:unclosed:ResourceWarning",
+        ),
+        capture_output=True,
+        text=True,
+        timeout=START_LIMIT,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,839 @@
+"""Many requests at once: every one has its own identity and its own options, and leaves nothing.
+
+The requests are driven as an ASGI server drives them, so that a client can hang up: that cancels
+what runs for it, with every version of Quart, wherever it happens to wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import itertools
+import json
+import random
+import sys
+import threading
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, NamedTuple
+
+import jwt
+import pytest
+from quart import Quart, has_app_context, has_request_context, request, websocket
+
+import quart_jwt_extended as qje
+from support import SECRET, access_claims, bearer, hs_token, make_app, manager_of
+from support.leak_probe import FAR_FUTURE, Exchange, Sent, in_headers, scope_of
+from support.signing_keys import private_key
+
+# Seconds; ample for a slow machine, so that nothing here waits without an end.
+LIMIT = 300
+
+# Each one waits for a random time in each of these.
+STAGES = ("key", "blacklist", "claims", "user", "view")
+
+SIGNATURES = 64
+
+# Key objects are told apart by their identity: each is made once.
+SIGNING_KEY = private_key("P-256")
+VERIFYING_KEY = SIGNING_KEY.public_key()
+
+
+async def answer_to(app: Quart, path: str, sent: Sent) -> tuple[int | None, Any]:
+    """Status and JSON body of the answer to one request."""
+    exchange = Exchange(sent)
+    await app(scope_of(path, sent), exchange.receive, exchange.send)
+    return exchange.status, json.loads(exchange.body)
+
+
+def caches_of(app: Quart) -> Counter[str]:
+    """How many entries each cache of an app has, the largest of those of the prepared keys."""
+    sizes: Counter[str] = Counter()
+    for state in app.extensions.values():
+        for part in gc.get_referents(state):
+            for held in gc.get_referents(part):
+                if type(part).__name__ == "_KeyCache" and type(held) is dict:
+                    sizes["keys"] = len(held)
+                    for _, prepared in held.values():
+                        for cache in gc.get_referents(prepared):
+                            if type(cache) is dict:
+                                sizes["signatures"] = max(sizes["signatures"], len(cache))
+                elif type(part).__name__ == "_HeaderMemo" and type(held) is list:
+                    sizes["headers"] = len(held)
+    return sizes
+
+
+# --- five thousand at once ------------------------------------------------------------------------
+
+
+class Flight:
+    """An app, and requests to it that have nothing in common but the time.
+
+    The name of a request is in a header, too, so that every callback can compare.
+    """
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count = count
+        self.loop = asyncio.get_running_loop()
+        self.chance = random.Random(seed)
+        self.exchanges: dict[str, Exchange] = {}
+        # By name, the stage in which the client hangs up, and whether that is waited for.
+        self.doomed: dict[str, tuple[str, bool]] = {}
+        self.cancelled: Counter[str] = Counter()
+        self.wrong: list[Any] = []
+        self.requests: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.arrived = 0
+        self.all_here = asyncio.Event()
+        self.app = self.make_app()
+
+    def make_app(self) -> Quart:
+        app = make_app(
+            JWT_DECODE_ALGORITHMS=["HS256", "ES256"],
+            JWT_PUBLIC_KEY=VERIFYING_KEY,
+            JWT_SIGNATURE_CACHE_SIZE=SIGNATURES,
+            JWT_BLACKLIST_ENABLED=True,
+        )
+        manager = manager_of(app)
+
+        @manager.decode_key_loader
+        async def key_of(claims: dict[str, Any], header: dict[str, Any]) -> Any:
+            name = request.headers["X-Name"]
+            self.requests.add(request._get_current_object())
+            self.compare("key", name, claims["identity"], qje.get_jwt_identity() or name)
+            self.arrived += 1
+            if self.arrived >= self.count:
+                self.all_here.set()
+            await self.wait("key", name, self.all_here.wait())
+            if header["alg"] == "ES256":
+                return VERIFYING_KEY
+            return own_secret(claims["identity"])
+
+        @manager.token_in_blacklist_loader
+        async def is_revoked(claims: dict[str, Any]) -> bool:
+            name = request.headers["X-Name"]
+            await self.wait("blacklist", name)
+            self.compare("blacklist", name, claims["identity"])
+            return name.startswith("revoked")
+
+        @manager.claims_verification_loader
+        async def are_accepted(user_claims: dict[str, Any]) -> bool:
+            name = request.headers["X-Name"]
+            self.compare("claims", name, qje.get_jwt_identity(), user_claims["name"])
+            await self.wait("claims", name)
+            self.compare("claims", name, qje.get_jwt_identity(), qje.get_jwt_claims()["name"])
+            return not name.startswith("refused")
+
+        @manager.user_loader_callback_loader
+        async def load(identity: str) -> Any:
+            self.compare("user", request.headers["X-Name"], identity)
+            await self.wait("user", identity)
+            self.compare("user", request.headers["X-Name"], qje.get_jwt_identity())
+            return None if identity.startswith("nobody") else f"user {identity}"
+
+        @manager.revoked_token_loader
+        async def revoked() -> Any:
+            await asyncio.sleep(self.chance.random() / 100)
+            return {"revoked": qje.get_jwt_identity()}, 401
+
+        @app.get("/async")
+        @qje.jwt_required
+        async def async_view() -> Any:
+            await self.wait("view", request.headers["X-Name"])
+            return identity_everywhere()
+
+        @app.get("/sync")
+        @qje.jwt_required
+        def sync_view() -> Any:
+            name = request.headers["X-Name"]
+            self.compare("sync view", name, qje.get_jwt_identity(), qje.get_raw_jwt()["jti"])
+            if name in self.doomed and self.doomed[name][0] == "view":
+                # Its thread runs on if it is cancelled.
+                self.loop.call_soon_threadsafe(self.exchanges[name].hang_up)
+            time.sleep(self.chance.random() / 1000)
+            return identity_everywhere()
+
+        return app
+
+    def compare(self, stage: str, name: str, *identities: Any) -> None:
+        if any(identity != name for identity in identities):
+            self.wrong.append((stage, name, identities))
+
+    async def wait(self, stage: str, name: str, first: Any = None) -> None:
+        """Sleep for a random time; the client of a doomed request hangs up at a random moment."""
+        doomed_stage, is_certain = self.doomed.get(name, (None, False))
+        if doomed_stage == stage:
+            self.loop.call_later(self.chance.random() / 50, self.exchanges[name].hang_up)
+        try:
+            if first is not None:
+                await first
+            for _ in range(self.chance.randrange(4)):
+                await asyncio.sleep(self.chance.choice((0, self.chance.random() / 25)))
+            if doomed_stage == stage and is_certain:
+                await self.loop.create_future()
+        except asyncio.CancelledError:
+            self.cancelled[stage] += 1
+            raise
+
+    async def send(self, name: str, path: str) -> None:
+        exchange = self.exchanges[name]
+        sent = named(name)
+        await self.app(scope_of(path, sent), exchange.receive, exchange.send)
+
+
+def stages_of(name: str, path: str) -> tuple[str, ...]:
+    """The stages that a request comes to, and can be stopped in."""
+    last = {"forged": "key", "revoked": "blacklist", "refused": "claims", "nobody": "user"}
+    kind = name.partition(" ")[0]
+    end = last.get(kind, "view" if path == "/async" else "user")
+    return STAGES[: STAGES.index(end) + 1]
+
+
+def own_secret(name: str) -> str:
+    """The secret of one user: more of them than an app keeps prepared."""
+    return f"{SECRET} {name}"
+
+
+def token_of(name: str) -> str:
+    claims = access_claims(exp=FAR_FUTURE, identity=name, jti=name, user_claims={"name": name})
+    if name.startswith("signed"):
+        return jwt.encode(claims, SIGNING_KEY, "ES256")
+    return hs_token(claims, secret=own_secret("another" if name.startswith("forged") else name))
+
+
+def named(name: str) -> Sent:
+    sent = in_headers(token_of(name))
+    return sent._replace(headers=(*sent.headers, (b"x-name", name.encode())))
+
+
+def identity_everywhere() -> list[Any]:
+    return [
+        qje.get_jwt_identity(),
+        qje.get_current_user(),
+        qje.get_jwt_claims()["name"],
+        qje.get_raw_jwt()["jti"],
+    ]
+
+
+def expected_answer(name: str) -> tuple[int, Any]:
+    match name.partition(" ")[0]:
+        case "revoked":
+            return 401, {"revoked": name}
+        case "refused":
+            return 400, {"msg": "User claims verification failed"}
+        case "nobody":
+            return 401, {"msg": f"Error loading the user {name}"}
+        case "forged":
+            return 422, {"msg": "Signature verification failed"}
+        case _:
+            return 200, [name, f"user {name}", name, name]
+
+
+@pytest.mark.may_show_secrets("the callback of the application answers with the identity")
+async def test_five_thousand_requests_at_once_keep_their_identities() -> None:
+    """More than a third of them is cancelled."""
+    flight = Flight(5000, seed=1)
+    chance = random.Random(2)
+    kinds = ["plain"] * 12 + ["signed"] * 4 + ["revoked", "refused", "nobody", "forged"]
+    paths: dict[str, str] = {}
+    for number in range(flight.count):
+        name = f"{chance.choice(kinds)} {number}"
+        paths[name] = "/sync" if number % 10 == 0 else "/async"
+        flight.exchanges[name] = Exchange(named(name))
+    for name in chance.sample(list(paths), flight.count // 2):
+        is_certain = chance.random() < 0.75
+        stages = stages_of(name, paths[name]) if is_certain else STAGES
+        flight.doomed[name] = (chance.choice(stages), is_certain)
+    await asyncio.wait_for(
+        asyncio.gather(*(flight.send(name, path) for name, path in paths.items())), LIMIT
+    )
+
+    assert flight.wrong == []
+    # Every one had begun before the first one could end.
+    assert flight.arrived == flight.count
+    unanswered = {name for name, exchange in flight.exchanges.items() if exchange.status is None}
+    assert unanswered <= flight.doomed.keys()
+    assert len(unanswered) > flight.count / 3
+    assert all(flight.cancelled[stage] > 100 for stage in STAGES)
+    for name in paths.keys() - unanswered:
+        exchange = flight.exchanges[name]
+        assert (exchange.status, json.loads(exchange.body)) == expected_answer(name)
+
+    # Nothing is left of them.
+    assert not has_app_context()
+    assert not has_request_context()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    async with flight.app.app_context():
+        assert qje.get_jwt_identity() is None
+        assert qje.get_raw_jwt() == {}
+    await until_gone(flight.requests)
+    # And what is kept on purpose is sound, and not too much.
+    assert caches_of(flight.app)["keys"] == 1024
+    names = ["forged after", *(f"signed after {number}" for number in range(2 * SIGNATURES))]
+    names += chance.sample(list(paths), 50)
+    flight.doomed.clear()
+    answers = await asyncio.gather(
+        *(answer_to(flight.app, "/async", named(name)) for name in names)
+    )
+    assert answers == [expected_answer(name) for name in names]
+    assert caches_of(flight.app) == {"keys": 1024, "signatures": SIGNATURES, "headers": 2}
+
+
+async def until_gone(objects: weakref.WeakSet[Any]) -> None:
+    """Wait for threads that have just ended to let go of their context."""
+    for _ in range(1000):
+        gc.collect()
+        if not objects:
+            break
+        await asyncio.sleep(0.01)
+    assert list(objects) == []
+
+
+async def test_identity_does_not_stay_in_an_outer_app_context() -> None:
+    """Under Quart 0.20 to 0.22 the requests below share one ``g``."""
+    app = make_app()
+    async with app.app_context():
+        client = app.test_client()
+        headers = bearer(hs_token(access_claims(exp=FAR_FUTURE)))
+        assert (await (await client.get("/protected", headers=headers)).get_json())["identity"]
+        assert (await (await client.get("/open")).get_json())["identity"] is None
+        assert qje.get_jwt_identity() is None
+
+
+# --- WebSockets -----------------------------------------------------------------------------------
+
+
+class Socket:
+    """The server's side of one WebSocket, whose client asks who it is until it leaves."""
+
+    def __init__(self, name: str, questions: int) -> None:
+        self.name = name
+        self.inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.inbox.put_nowait({"type": "websocket.connect"})
+        self.questions = questions
+        self.answers: list[Any] = []
+        self.status: int | None = None
+
+    def ask(self) -> None:
+        if self.questions:
+            self.questions -= 1
+            self.inbox.put_nowait({"type": "websocket.receive", "text": "who?", "bytes": None})
+        else:
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        self.inbox.put_nowait({"type": "websocket.disconnect", "code": 1005})
+
+    async def send(self, message: Any) -> None:
+        match message["type"]:
+            case "websocket.accept":
+                self.ask()
+            case "websocket.send":
+                self.answers.append(json.loads(message["text"]))
+                self.ask()
+            case "websocket.http.response.start":
+                self.status = message["status"]
+            case "websocket.http.response.body" if not message.get("more_body"):
+                self.hang_up()
+
+    async def run(self, app: Quart, path: str) -> None:
+        scope = scope_of(path, named(self.name))
+        scope |= {
+            "type": "websocket",
+            "scheme": "ws",
+            "subprotocols": [],
+            "extensions": {"websocket.http.response": {}},
+        }
+        del scope["method"]
+        # Quart 0.23 cancels the task of a socket whose client left.
+        with contextlib.suppress(asyncio.CancelledError):
+            await app(scope, self.inbox.get, self.send)
+
+
+async def test_three_hundred_websockets_keep_their_identities() -> None:
+    flight = Flight(300, seed=3)
+    chance = random.Random(4)
+    # The callbacks of the flight look into the request, which a socket is not.
+    app = make_app(JWT_BLACKLIST_ENABLED=True)
+    manager = manager_of(app)
+    open_sockets: weakref.WeakSet[Any] = weakref.WeakSet()
+    at_once = 0
+
+    @manager.decode_key_loader
+    async def key_of(claims: dict[str, Any], header: dict[str, Any]) -> str:
+        await asyncio.sleep(chance.random() / 50)
+        return own_secret(claims["identity"])
+
+    @manager.token_in_blacklist_loader
+    async def is_revoked(claims: dict[str, Any]) -> bool:
+        await asyncio.sleep(chance.random() / 50)
+        return bool(claims["jti"].startswith("revoked"))
+
+    @manager.user_loader_callback_loader
+    async def load(identity: str) -> str:
+        await asyncio.sleep(chance.random() / 50)
+        flight.compare("user", websocket.headers["X-Name"], identity, qje.get_jwt_identity())
+        return f"user {identity}"
+
+    @app.websocket("/socket")
+    @qje.jwt_required
+    async def socket() -> None:
+        nonlocal at_once
+        open_sockets.add(websocket._get_current_object())
+        at_once = max(at_once, len(open_sockets))
+        await websocket.accept()
+        while True:
+            await websocket.receive()
+            await asyncio.sleep(chance.random() / 50)
+            if chance.random() < 0.2:
+                await qje.verify_jwt_in_request()
+            await websocket.send_json(identity_everywhere())
+
+    names = [f"{chance.choice(['plain'] * 9 + ['revoked'])} {n}" for n in range(flight.count)]
+    sockets = [Socket(name, questions=20) for name in names]
+    doomed = set(chance.sample(sockets, flight.count // 3))
+    loop = asyncio.get_running_loop()
+    for one in doomed:
+        loop.call_later(chance.random() / 2, one.hang_up)
+    await asyncio.wait_for(asyncio.gather(*(one.run(app, "/socket") for one in sockets)), LIMIT)
+
+    assert flight.wrong == []
+    assert at_once > flight.count / 3
+    for one in sockets:
+        name = one.name
+        if name.startswith("revoked"):
+            assert one.answers == []
+            assert one.status == 401 or one in doomed
+        else:
+            assert one.status is None
+            assert one.answers == [[name, f"user {name}", name, name]] * len(one.answers)
+            assert len(one.answers) == 20 or one in doomed
+    assert any(len(one.answers) < 20 for one in doomed)
+    await until_gone(open_sockets)
+
+
+# --- threads --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    """Let threads take turns as often as can be."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def run_threads(count: int, work: Callable[[int], Coroutine[Any, Any, None]]) -> None:
+    """Run ``work`` in threads with a loop each; what goes wrong in one is raised."""
+    failures: list[BaseException] = []
+    start = threading.Barrier(count)
+
+    def run(number: int) -> None:
+        try:
+            start.wait(LIMIT)
+            asyncio.run(asyncio.wait_for(work(number), LIMIT))
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+class SharedKeys(NamedTuple):
+    """An algorithm with the very key objects that every thread signs and verifies with."""
+
+    algorithm: str
+    options: dict[str, Any]
+    # What forges tokens: another key of the same kind.
+    foreign: Any
+
+
+def shared_keys() -> list[SharedKeys]:
+    shared = [SharedKeys("HS256", {"JWT_SECRET_KEY": SECRET.encode()}, f"not {SECRET}")]
+    for algorithm, kind in [("RS256", "RSA"), ("ES256", "P-256"), ("EdDSA", "Ed25519")]:
+        key = private_key(kind)
+        options = {"JWT_PRIVATE_KEY": key, "JWT_PUBLIC_KEY": key.public_key()}
+        shared.append(SharedKeys(algorithm, options, private_key(kind, "another service")))
+    return shared
+
+
+@pytest.mark.usefixtures("hasty_threads")
+def test_eight_threads_with_an_app_each_share_their_keys() -> None:
+    keys = shared_keys()
+    # By algorithm, tokens of all threads for all others to verify.
+    pools: dict[str, list[tuple[str, str]]] = {one.algorithm: [] for one in keys}
+
+    # Made before the threads run: Werkzeug compiles rules by way of ast.parse(), which Python 3.11
+    # cannot do in two threads (https://github.com/python/cpython/issues/106905).
+    apps_by_thread = [
+        {
+            one.algorithm: make_app(
+                JWT_ALGORITHM=one.algorithm,
+                JWT_SIGNATURE_CACHE_SIZE=8,
+                JWT_ACCESS_TOKEN_EXPIRES=False,
+                **one.options,
+            )
+            for one in keys
+        }
+        for _ in range(8)
+    ]
+
+    async def work(thread: int) -> None:
+        chance = random.Random(thread)
+        apps = apps_by_thread[thread]
+        for number in range(100):
+            one = chance.choice(keys)
+            app, pool = apps[one.algorithm], pools[one.algorithm]
+            async with app.app_context():
+                name = f"{thread} {number}"
+                pool.append((name, qje.create_access_token(name)))
+                for name, token in chance.choices(pool, k=5):
+                    assert qje.decode_token(token)["identity"] == name
+                forged = jwt.encode(access_claims(exp=FAR_FUTURE), one.foreign, one.algorithm)
+                with pytest.raises(jwt.InvalidSignatureError):
+                    qje.decode_token(forged)
+            name, token = chance.choice(pool)
+            status, body = await answer_to(app, "/protected", in_headers(token))
+            assert (status, body["identity"]) == (200, name)
+            assert (await answer_to(app, "/protected", in_headers(forged)))[0] == 422
+        for one in keys:
+            sizes = caches_of(apps[one.algorithm])
+            assert sizes["signatures"] == (0 if one.algorithm == "HS256" else 8)
+            assert sizes["keys"] <= 2
+
+    run_threads(8, work)
+    assert sum(map(len, pools.values())) == 8 * 100
+
+
+@pytest.mark.usefixtures("hasty_threads")
+@pytest.mark.parametrize("keys", shared_keys(), ids=lambda keys: keys.algorithm)
+def test_eight_threads_share_an_app_and_its_caches(keys: SharedKeys) -> None:
+    """The caches drop entries all the time while others look into them."""
+    app = make_app(
+        JWT_ALGORITHM=keys.algorithm,
+        JWT_SIGNATURE_CACHE_SIZE=4,
+        JWT_ACCESS_TOKEN_EXPIRES=False,
+        **keys.options,
+    )
+    pool: list[tuple[str, str]] = []
+
+    async def work(thread: int) -> None:
+        chance = random.Random(thread)
+        for number in range(100):
+            async with app.app_context():
+                name = f"{thread} {number}"
+                headers = {"kid": str(chance.randrange(20))}
+                pool.append((name, qje.create_access_token(name, headers=headers)))
+                for name, token in chance.choices(pool, k=5):
+                    assert qje.decode_token(token)["identity"] == name
+                forged = jwt.encode(
+                    access_claims(exp=FAR_FUTURE), keys.foreign, keys.algorithm, headers
+                )
+                with pytest.raises(jwt.InvalidSignatureError):
+                    qje.decode_token(forged)
+            name, token = chance.choice(pool)
+            status, body = await answer_to(app, "/protected", in_headers(token))
+            assert (status, body["identity"]) == (200, name)
+
+    run_threads(8, work)
+    sizes = caches_of(app)
+    assert sizes["signatures"] == (0 if keys.algorithm == "HS256" else 4)
+    assert sizes["headers"] == 8
+    assert sizes["keys"] <= 2
+
+
+# --- options that change --------------------------------------------------------------------------
+
+
+def options_of(era: str) -> dict[str, Any]:
+    """Options of which no two fit together unless they are of one era."""
+    return {
+        "JWT_SECRET_KEY": f"{SECRET} {era}",
+        "JWT_HEADER_NAME": f"X-{era}",
+        "JWT_JSON_KEY": f"{era}_token",
+        "JWT_IDENTITY_CLAIM": f"{era}_identity",
+        "JWT_USER_CLAIMS": f"{era}_claims",
+        "JWT_DECODE_ISSUER": f"{era} issuer",
+        "JWT_ENCODE_ISSUER": f"{era} issuer",
+        "JWT_ERROR_MESSAGE_KEY": f"{era}_message",
+        "JWT_WWW_AUTHENTICATE": era == "new",
+    }
+
+
+ERAS = ("old", "new")
+
+
+def token_of_era(era: str, name: str) -> str:
+    """A token that only options of its era take for what it is."""
+    expiry = 1 if name == "expired" else FAR_FUTURE
+    claims = access_claims(exp=expiry, identity=..., iss=f"{era} issuer")
+    for other in ERAS:
+        claims[f"{other}_identity"] = name if other == era else "a mixture"
+        claims[f"{other}_claims"] = {"name": name if other == era else "a mixture"}
+    return hs_token(claims, secret=f"{SECRET} {'forger' if name == 'forged' else era}")
+
+
+def of_both_eras(name: str) -> Sent:
+    """A request with two tokens, of which each era sees its own."""
+    headers = [
+        (b"x-" + era.encode(), b"Bearer " + token_of_era(era, name).encode()) for era in ERAS
+    ]
+    return Sent(headers=tuple(headers))
+
+
+class Answer(NamedTuple):
+    status: int | None
+    body: Any
+    has_challenge: bool
+
+
+def answer_of_era(era: str, name: str) -> Answer:
+    """What a request gets whose every part is of one era."""
+    message = f"{era}_message"
+    match name:
+        case "expired" | "revoked":
+            return Answer(401, {name: name, "claims": {"name": name}}, era == "new")
+        case "nobody":
+            return Answer(401, {message: "Error loading the user nobody"}, era == "new")
+        case "refused":
+            return Answer(400, {message: "User claims verification failed"}, False)
+        case "forged":
+            return Answer(422, {message: "Signature verification failed"}, False)
+    return Answer(200, [era, name, f"user {name}", {"name": name}], False)
+
+
+class Changing:
+    """An app whose callbacks let time pass, or change the options themselves."""
+
+    def __init__(self, *, has_key_loader: bool = False) -> None:
+        self.app = make_app(**options_of("old"), JWT_BLACKLIST_ENABLED=True)
+        # In which stage the options change, once.
+        self.stage = ""
+        self.register()
+        if has_key_loader:
+            self.register_key_loader()
+
+    async def pass_time(self, stage: str) -> None:
+        await asyncio.sleep(0)
+        if stage == self.stage:
+            self.stage = ""
+            self.app.config.update(options_of("new"))
+            # A request that comes meanwhile makes the new snapshot.
+            assert await answered(self.app, of_both_eras("meanwhile")) == answer_of_era(
+                "new", "meanwhile"
+            )
+        await asyncio.sleep(0)
+
+    def register_key_loader(self) -> None:
+        @manager_of(self.app).decode_key_loader
+        async def key_of(claims: dict[str, Any], header: dict[str, Any]) -> str:
+            key: str = self.app.config["JWT_SECRET_KEY"]
+            await self.pass_time("key")
+            return key
+
+    def register(self) -> None:
+        app, manager = self.app, manager_of(self.app)
+
+        @manager.token_in_blacklist_loader
+        async def is_revoked(claims: dict[str, Any]) -> bool:
+            await self.pass_time("blacklist")
+            return "revoked" in claims.values()
+
+        @manager.claims_verification_loader
+        async def are_accepted(user_claims: dict[str, Any]) -> bool:
+            await self.pass_time("claims")
+            return user_claims["name"] not in ("refused", "a mixture")
+
+        @manager.user_loader_callback_loader
+        async def load(identity: str) -> str | None:
+            await self.pass_time("user")
+            return None if identity == "nobody" else f"user {identity}"
+
+        async def answer() -> Any:
+            await self.pass_time("answer")
+            name = qje.get_jwt_identity()
+            return {name: name, "claims": qje.get_jwt_claims()}, 401
+
+        manager.revoked_token_loader(answer)
+        manager.expired_token_loader(lambda claims: answer())
+
+        @app.route("/", methods=["GET", "POST"])
+        @qje.jwt_required
+        async def view() -> Any:
+            await self.pass_time("view")
+            era = qje.get_raw_jwt()["iss"].removesuffix(" issuer")
+            return [era, qje.get_jwt_identity(), qje.get_current_user(), qje.get_jwt_claims()]
+
+
+async def answered(app: Quart, sent: Sent) -> Answer:
+    exchange = Exchange(sent)
+    await app(scope_of("/", sent), exchange.receive, exchange.send)
+    body = json.loads(exchange.body)
+    return Answer(exchange.status, body, b"www-authenticate" in exchange.headers)
+
+
+@pytest.mark.parametrize(
+    ("stage", "name"),
+    [
+        *(("key", name) for name in ("ann", "expired", "forged", "revoked", "refused", "nobody")),
+        *(("blacklist", name) for name in ("ann", "revoked", "refused", "nobody")),
+        *(("claims", name) for name in ("ann", "refused", "nobody")),
+        *(("user", name) for name in ("ann", "nobody")),
+        *(("answer", name) for name in ("expired", "revoked")),
+        ("view", "ann"),
+    ],
+)
+async def test_options_that_change_during_a_request_are_those_of_the_next_one(
+    stage: str, name: str
+) -> None:
+    changing = Changing(has_key_loader=stage == "key")
+    changing.stage = stage
+    assert await answered(changing.app, of_both_eras(name)) == answer_of_era("old", name)
+    assert changing.stage == ""
+    assert await answered(changing.app, of_both_eras(name)) == answer_of_era("new", name)
+
+
+@pytest.mark.parametrize("name", ["ann", "nobody", "refused", "expired", "forged", ""])
+async def test_options_that_change_while_the_body_arrives_are_those_of_the_next_request(
+    name: str,
+) -> None:
+    app = Changing().app
+    app.config["JWT_TOKEN_LOCATION"] = ["headers", "json"]
+    tokens = {f"{era}_token": token_of_era(era, name) for era in ERAS if name}
+    body = json.dumps({"item": 17, **tokens}).encode()
+    sent = Sent("POST", ((b"content-type", b"application/json"),), body=body)
+    exchange = Exchange(sent)
+
+    async def late() -> Any:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        app.config.update(options_of("new"))
+        return await exchange.receive()
+
+    def expected(era: str) -> Answer:
+        if name:
+            return answer_of_era(era, name)
+        reason = f'Missing X-{era} Header; Missing "{era}_token" key in json data.'
+        message = f"Missing JWT in headers or json ({reason})"
+        return Answer(401, {f"{era}_message": message}, era == "new")
+
+    await app(scope_of("/", sent), late, exchange.send)
+    body_of_answer = json.loads(exchange.body)
+    has_challenge = b"www-authenticate" in exchange.headers
+    assert Answer(exchange.status, body_of_answer, has_challenge) == expected("old")
+    assert await answered(app, sent) == expected("new")
+
+
+NAMES = ["ann", "bob", "cid", "expired", "forged", "revoked", "refused", "nobody"]
+
+
+async def test_options_that_change_all_the_time_are_never_mixed_in_a_request() -> None:
+    changing = Changing()
+    app, chance = changing.app, random.Random(5)
+    under_way = 0
+    # Requests that were under way when the options changed.
+    overtaken = 0
+
+    async def one(name: str) -> tuple[str, Answer]:
+        nonlocal under_way
+        await asyncio.sleep(chance.random())
+        under_way += 1
+        answer = await answered(app, of_both_eras(name))
+        under_way -= 1
+        return name, answer
+
+    async def change() -> None:
+        nonlocal overtaken
+        for number in itertools.count(1):
+            for _ in range(chance.randrange(1, 6)):
+                await asyncio.sleep(0)
+            app.config.update(options_of(ERAS[number % 2]))
+            overtaken += under_way
+
+    changes = asyncio.create_task(change())
+    answers = await asyncio.gather(*(one(chance.choice(NAMES)) for _ in range(1500)))
+    changes.cancel()
+    assert overtaken > 1500
+    for name, answer in answers:
+        assert answer in [answer_of_era(era, name) for era in ERAS]
+    for era in ERAS:
+        for name in NAMES:
+            assert (name, answer_of_era(era, name)) in answers
+
+
+@pytest.mark.usefixtures("hasty_threads")
+def test_options_that_another_thread_changes_are_never_mixed_in_a_request() -> None:
+    app = Changing().app
+    seen: Counter[str] = Counter()
+    is_over = threading.Event()
+
+    def change() -> None:
+        for number in itertools.count(1):
+            app.config.update(options_of(ERAS[number % 2]))
+            if is_over.wait(0.0001):
+                return
+
+    async def work(thread: int) -> None:
+        chance = random.Random(thread)
+        for _ in range(200):
+            name = chance.choice(NAMES)
+            answer = await answered(app, of_both_eras(name))
+            assert answer in [answer_of_era(era, name) for era in ERAS]
+            seen[next(era for era in ERAS if answer == answer_of_era(era, name))] += 1
+
+    changes = threading.Thread(target=change)
+    changes.start()
+    try:
+        run_threads(8, work)
+    finally:
+        is_over.set()
+        changes.join()
+    assert all(seen[era] > 50 for era in ERAS)
+
+
+@pytest.mark.parametrize("kind", ["access", "refresh"])
+async def test_options_that_change_while_a_token_is_made_are_those_of_the_next_one(
+    kind: str,
+) -> None:
+    app = Changing().app
+    app.config["JWT_CLAIMS_IN_REFRESH_TOKEN"] = True
+    era = "old"
+
+    async def user_claims(user: str) -> dict[str, str]:
+        app.config.update(options_of("new"))
+        await asyncio.sleep(0)
+        return {"name": user}
+
+    manager_of(app).user_claims_loader(user_claims)
+    create = getattr(qje, f"create_{kind}_token_async")
+    async with app.app_context():
+        for era in ERAS:
+            claims = jwt.decode(
+                await create("ann"),
+                f"{SECRET} {era}",
+                algorithms=["HS256"],
+                issuer=f"{era} issuer",
+            )
+            assert claims[f"{era}_identity"] == "ann"
+            assert claims[f"{era}_claims"] == {"name": "ann"}
+            other = ERAS[1 - ERAS.index(era)]
+            assert not any(name.startswith(other) for name in claims)
+
+
+async def test_options_that_change_while_a_token_is_decoded_are_those_of_the_next_one() -> None:
+    changing = Changing(has_key_loader=True)
+    changing.stage = "key"
+    async with changing.app.app_context():
+        for era in ERAS:
+            token = token_of_era(era, "ann")
+            assert (await qje.decode_token_async(token))[f"{era}_identity"] == "ann"
+        with pytest.raises(jwt.InvalidTokenError):
+            await qje.decode_token_async(token_of_era("old", "ann"))

@@ -1,0 +1,28 @@
+"""The page on security: its table of threats names every attack test, and no other."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+PAGE = TESTS.parent / "docs" / "security.md"
+
+# They show that the attacks would be noticed, and are none.
+CONTROLS = {
+    "test_signer_of_the_attacks_makes_good_tokens",
+    "test_watch_over_files_and_sockets_sees_them",
+}
+
+
+def test_table_of_threats_names_every_attack_test() -> None:
+    code = (TESTS / "security" / "test_attacks.py").read_text(encoding="utf-8")
+    attacks = set(re.findall(r"def (test_\w+)", code)) - CONTROLS
+    rows = re.findall(r"^\| .+ \| .+ \| `(test_\w+)` \|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    assert sorted(rows) == sorted(attacks)
+
+
+def test_page_names_files_of_tests_that_exist() -> None:
+    files = re.findall(r"`pytest tests/([\w/]+\.py)`", PAGE.read_text(encoding="utf-8"))
+    assert len(files) >= 6
+    assert [name for name in files if not (TESTS / name).exists()] == []
