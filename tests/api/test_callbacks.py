@@ -6,7 +6,6 @@ import asyncio
 import functools
 import gc
 import inspect
-import time
 import types
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -19,13 +18,21 @@ from quart import Quart, Response, got_request_exception
 
 import quart_jwt_extended as qje
 from quart_jwt_extended.exceptions import CSRFError, InvalidHeaderError, NoAuthorizationError
-from support import SECRET, access_claims, bearer, hs_token, make_app, manager_of, refresh_claims
+from support import (
+    LONG_AGO,
+    SECRET,
+    access_claims,
+    bearer,
+    hs_token,
+    make_app,
+    manager_of,
+    refresh_claims,
+)
 
 Function = Callable[..., Any]
 
 OTHER_SECRET = "another secret of the test suite, long enough for HS256"
-PAST = int(time.time()) - 60
-EXPIRED = access_claims(exp=PAST)
+EXPIRED = access_claims(exp=LONG_AGO)
 GOOD = access_claims()
 # With what is filled in when a token is verified.
 GIVEN = {**GOOD, "user_claims": {}}

@@ -566,7 +566,7 @@ async def test_header_is_written_sorted_and_compact(headers: Any, expected: byte
             assert segments(create("alice", headers=headers))[0] == expected
 
 
-@pytest.mark.parametrize("value", [object(), {1}, b"bytes", {"a": {(1,): 2}}], ids=repr)
+@pytest.mark.parametrize("value", [..., {1}, b"bytes", {"a": {(1,): 2}}], ids=repr)
 async def test_header_that_is_not_serialisable_raises_what_json_raises(value: Any) -> None:
     app = roomy_app()
     async with app.app_context():

@@ -18,9 +18,8 @@ from werkzeug.http import dump_cookie
 import quart_jwt_extended as qje
 from support import access_claims, bearer, hs_token, make_app, refresh_claims
 
-FAR_FUTURE = 4102444800
-TOKEN = hs_token(access_claims(exp=FAR_FUTURE, csrf="access-csrf"))
-REFRESH_TOKEN = hs_token(refresh_claims(exp=FAR_FUTURE, csrf="refresh-csrf"))
+TOKEN = hs_token(access_claims(csrf="access-csrf"))
+REFRESH_TOKEN = hs_token(refresh_claims(csrf="refresh-csrf"))
 
 SET = {
     "access": lambda response, **kwargs: qje.set_access_cookies(response, TOKEN, **kwargs),
@@ -293,10 +292,10 @@ def padded(size: int, **changes: Any) -> str:
     """A token of a number of characters; a size that base64url cannot give has a longer header."""
     for spare in ("", "x", "xx", "xxx"):
         header = {"typ": "JWT", "alg": "HS256", "kid": spare}
-        short = hs_token(access_claims(csrf="c", exp=FAR_FUTURE, pad="", **changes), header=header)
+        short = hs_token(access_claims(csrf="c", pad="", **changes), header=header)
         pad = (size - len(short)) * 3 // 4
         for count in range(max(pad - 3, 0), pad + 4):
-            claims = access_claims(csrf="c", exp=FAR_FUTURE, pad="x" * count, **changes)
+            claims = access_claims(csrf="c", pad="x" * count, **changes)
             token = hs_token(claims, header=header)
             if len(token) == size:
                 return token

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,7 @@ from quart_jwt_extended.exceptions import (
     UserLoadError,
     WrongTokenError,
 )
-from support import access_claims, bearer, hs_token, make_app, manager_of, refresh_claims
+from support import LONG_AGO, access_claims, bearer, hs_token, make_app, manager_of, refresh_claims
 
 READERS = [
     qje.get_jwt_identity,
@@ -306,9 +305,6 @@ async def test_request_is_readable_in_after_request_and_teardown(app: Quart) -> 
     assert noted == [("after", "alice"), ("teardown", "alice")]
 
 
-PAST = int(time.time()) - 60
-
-
 def refuse_revoked(manager: qje.JWTManager) -> None:
     manager.token_in_blacklist_loader(lambda claims: True)
 
@@ -323,7 +319,7 @@ def refuse_user(manager: qje.JWTManager) -> None:
 
 # Per failure: the loader, how to bring it about, and the changes that the token needs.
 FAILURES: dict[str, tuple[str, Callable[[qje.JWTManager], None], dict[str, Any]]] = {
-    "expired": ("expired_token_loader", lambda manager: None, {"exp": PAST}),
+    "expired": ("expired_token_loader", lambda manager: None, {"exp": LONG_AGO}),
     "revoked": ("revoked_token_loader", refuse_revoked, {}),
     "not fresh": ("needs_fresh_token_loader", lambda manager: None, {"fresh": False}),
     "claims": ("claims_verification_failed_loader", refuse_claims, {}),
@@ -359,8 +355,12 @@ async def test_error_callback_reads_the_refused_token(failure: str, is_async: bo
 @pytest.mark.parametrize(
     ("verify", "claims", "raised"),
     [
-        (qje.verify_jwt_in_request, access_claims(exp=PAST), jwt.ExpiredSignatureError),
-        (qje.verify_jwt_in_request_optional, access_claims(exp=PAST), jwt.ExpiredSignatureError),
+        (qje.verify_jwt_in_request, access_claims(exp=LONG_AGO), jwt.ExpiredSignatureError),
+        (
+            qje.verify_jwt_in_request_optional,
+            access_claims(exp=LONG_AGO),
+            jwt.ExpiredSignatureError,
+        ),
         (qje.verify_jwt_in_request, access_claims(jti="revoked"), RevokedTokenError),
         (qje.verify_jwt_in_request, refresh_claims(), WrongTokenError),
         (qje.verify_jwt_refresh_token_in_request, access_claims(), WrongTokenError),

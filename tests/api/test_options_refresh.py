@@ -22,8 +22,8 @@ from quart_jwt_extended.config import config
 from support import SECRET, access_claims, bearer, hs_token, make_app
 
 OTHER = "another secret of the test suite, which is just as long as the first, 9876543210"
-TOKEN = hs_token(access_claims(exp=4102444800))
-OTHER_TOKEN = hs_token(access_claims(exp=4102444800), secret=OTHER)
+TOKEN = hs_token(access_claims())
+OTHER_TOKEN = hs_token(access_claims(), secret=OTHER)
 OPTION = "JWT_SECRET_KEY"
 
 

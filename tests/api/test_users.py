@@ -76,7 +76,9 @@ async def test_user_is_loaded_once_in_every_kind_of_view(
 
 @both
 @pytest.mark.parametrize(
-    "user", [0, 0.0, "", b"", False, [], {}, (), set(), Falsy(), Empty()], ids=repr
+    "user",
+    [0, 0.0, "", b"", False, [], {}, (), set(), Falsy(), Empty()],
+    ids=lambda user: type(user).__name__,
 )
 async def test_falsy_user_counts_as_loaded(app: Quart, user: Any, is_async: bool) -> None:
     """Only None says that there is no user."""
