@@ -8,7 +8,7 @@ from typing import Any
 
 import jwt
 import pytest
-from quart import Blueprint, Quart, got_request_exception
+from quart import Blueprint, Quart, got_request_exception, render_template, render_template_string
 from quart.config import Config
 
 import quart_jwt_extended as qje
@@ -24,7 +24,7 @@ from quart_jwt_extended.exceptions import (
     UserLoadError,
     WrongTokenError,
 )
-from support import SECRET, access_claims, bearer, hs_token, make_app, refresh_claims
+from support import SECRET, access_claims, bearer, hs_token, make_app, manager_of, refresh_claims
 
 SECRETS = {name: f"the secret of the {name} app, long enough for HS256" for name in "abc"}
 HEADERS = bearer(hs_token(access_claims()))
@@ -544,3 +544,69 @@ async def test_token_is_created_in_any_context(context: str) -> None:
 def test_token_outside_of_any_context_names_the_app_context() -> None:
     with pytest.raises(RuntimeError, match="app_context"):
         qje.create_access_token("alice")
+
+
+# --- add_context_processor -----------------------------------------------------
+
+
+def templated_app(tmp_path: Any, bind: Callable[[Quart], Any]) -> Quart:
+    """An app with a template that shows the current user."""
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "page.html").write_text("user: {{ current_user }}")
+    app = Quart("templated", root_path=str(tmp_path))
+    app.config["JWT_SECRET_KEY"] = SECRET
+    bind(app)
+    manager_of(app).user_lookup_loader(lambda header, claims: f"user {claims['identity']}")
+
+    @app.get("/page")
+    @qje.jwt_optional
+    async def page() -> str:
+        return await render_template("page.html")
+
+    @app.get("/open")
+    async def open_page() -> str:
+        return await render_template_string("user: {{ current_user }}")
+
+    return app
+
+
+async def page_of(app: Quart, path: str, headers: dict[str, str]) -> str:
+    response = await app.test_client().get(path, headers=headers)
+    assert response.status_code == 200
+    return await response.get_data(as_text=True)
+
+
+@pytest.mark.parametrize(
+    "bind",
+    [
+        lambda app: qje.JWTManager(app, add_context_processor=True),
+        lambda app: qje.JWTManager(app, True),
+        lambda app: qje.JWTManager().init_app(app, add_context_processor=True),
+        lambda app: qje.JWTManager().init_app(app, True),
+    ],
+    ids=["constructor", "constructor by position", "init_app", "init_app by position"],
+)
+async def test_context_processor_gives_templates_the_current_user(
+    tmp_path: Any, bind: Callable[[Quart], Any]
+) -> None:
+    app = templated_app(tmp_path, bind)
+    assert await page_of(app, "/page", HEADERS) == "user: user alice"
+    assert await page_of(app, "/page", {}) == "user: None"
+    # Without a verification there is no user, whatever is sent.
+    assert await page_of(app, "/open", HEADERS) == "user: None"
+
+
+@pytest.mark.parametrize(
+    "bind",
+    [
+        qje.JWTManager,
+        lambda app: qje.JWTManager(app, add_context_processor=False),
+        lambda app: qje.JWTManager().init_app(app),
+    ],
+    ids=["constructor", "False", "init_app"],
+)
+async def test_templates_get_no_current_user_unasked(
+    tmp_path: Any, bind: Callable[[Quart], Any]
+) -> None:
+    app = templated_app(tmp_path, bind)
+    assert await page_of(app, "/page", HEADERS) == "user: "

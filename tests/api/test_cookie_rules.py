@@ -467,11 +467,14 @@ async def test_clearing_never_exceeds_the_size_of_setting() -> None:
     assert field_of(cleared) < LARGEST
 
 
-@pytest.mark.parametrize("kind", SET)
-async def test_domain_argument_reaches_every_cookie_in_place_of_the_option(kind: str) -> None:
-    app = cookie_app(JWT_COOKIE_DOMAIN="example.com")
-    for helper in (SET[kind], UNSET[kind]):
-        cookies = await cookies_of(app, helper, domain="sub.example.com")
-        assert [c["Domain"] for c in cookies] == ["sub.example.com"] * 2
-        cookies = await cookies_of(app, helper)
-        assert [c["Domain"] for c in cookies] == ["example.com"] * 2
+@pytest.mark.parametrize("helper", [*SET.values(), *UNSET.values(), qje.unset_jwt_cookies])
+async def test_domain_argument_reaches_every_cookie_in_place_of_the_option(helper: Any) -> None:
+    for option in (None, "example.com"):
+        app = cookie_app(JWT_COOKIE_DOMAIN=option)
+        for keywords, expected in (
+            ({"domain": "sub.example.com"}, "sub.example.com"),
+            ({"domain": None}, option),
+            ({}, option),
+        ):
+            cookies = await cookies_of(app, helper, **keywords)
+            assert {cookie.get("Domain") for cookie in cookies} == {expected}

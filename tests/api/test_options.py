@@ -1338,3 +1338,43 @@ async def test_option_that_was_deleted_counts_as_its_default() -> None:
     names = [jwt.decode(token, SECRET, algorithms=["HS256"]) for token in (before, *after)]
     assert ["who" in claims for claims in names] == [True, False, False]
     assert ["identity" in claims for claims in names] == [False, True, True]
+
+
+# --- JWT_QUERY_STRING_VALUE_PREFIX ---------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("prefix", "value", "status"),
+    [
+        ("", ACCESS_TOKEN, 200),
+        (None, ACCESS_TOKEN, 200),
+        ("Bearer ", f"Bearer {ACCESS_TOKEN}", 200),
+        ("Bearer ", ACCESS_TOKEN, 401),
+        ("Bearer ", f"bearer {ACCESS_TOKEN}", 401),
+        ("Bearer ", f" Bearer {ACCESS_TOKEN}", 401),
+        ("Bearer ", f"Bearer Bearer {ACCESS_TOKEN}", 422),
+        ("t=&%", f"t=&%{ACCESS_TOKEN}", 200),
+        ("é", f"é{ACCESS_TOKEN}", 200),
+        ("", f"Bearer {ACCESS_TOKEN}", 422),
+    ],
+)
+async def test_query_string_value_prefix_stands_before_the_token(
+    prefix: Any, value: str, status: int
+) -> None:
+    app = make_app(JWT_TOKEN_LOCATION="query_string", JWT_QUERY_STRING_VALUE_PREFIX=prefix)
+    response = await app.test_client().get("/protected", query_string={"jwt": value})
+    body = await response.get_json()
+    assert response.status_code == status
+    if status == 401:
+        assert body == {"msg": 'Missing "jwt" query paramater'}
+    assert app.calls == (["protected"] if status == 200 else [])
+
+
+async def test_value_without_the_prefix_moves_on_to_the_next_location() -> None:
+    app = make_app(
+        JWT_TOKEN_LOCATION=["query_string", "headers"], JWT_QUERY_STRING_VALUE_PREFIX="Bearer "
+    )
+    response = await app.test_client().get(
+        "/protected", query_string={"jwt": "x"}, headers=bearer(ACCESS_TOKEN)
+    )
+    assert response.status_code == 200

@@ -169,7 +169,7 @@ def unhandled(app: Quart) -> Iterator[list[Exception]]:
         yield raised
 
 
-async def status(app: Quart, path: str = "/protected", token: Any = None, **request: Any) -> int:
+async def status_of(app: Quart, path: str = "/protected", token: Any = None, **request: Any) -> int:
     """The status of the answer; what the application does not handle is raised.
 
     Each Quart passes such an exception on, wraps it or hides it by rules of its own, but for the
