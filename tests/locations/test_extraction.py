@@ -16,6 +16,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import strategies as st
 
+from support.asgi import Raw
 from support.raw_requests import (
     ANN,
     BOB,
@@ -24,7 +25,6 @@ from support.raw_requests import (
     OLD,
     TOKENS,
     Probe,
-    Raw,
     explore,
     own_token,
 )

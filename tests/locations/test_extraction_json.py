@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 from hypothesis import strategies as st
-from quart import Quart, request
+from quart import request
 from werkzeug.exceptions import RequestTimeout
 
 import quart_jwt_extended as qje
-from support.raw_requests import ANN, BOB, OLD, TOKENS, Probe, Raw, explore, json_request
+from support.asgi import Raw, exchanged, json_request
+from support.raw_requests import ANN, BOB, OLD, TOKENS, Probe, explore
 
 A, B = ANN.encode(), BOB.encode()
 BODY = b'{"access_token":"%s"}' % A
@@ -631,35 +632,6 @@ async def test_body_that_does_not_end_in_time_is_refused_as_quart_does() -> None
     assert await probe.check(json_request(BODY)) == "ann"
 
 
-async def statuses(app: Quart, raw: Raw) -> list[int]:
-    """What a view that reads the body and one that asks for a token answer to the same request."""
-    found = []
-    for path in ("/read", "/ask"):
-        messages = []
-        chunks = list(raw.chunks)
-        answered = asyncio.Event()
-
-        async def receive(chunks: Any = chunks, answered: Any = answered) -> dict[str, Any]:
-            if chunks:
-                body = chunks.pop(0)
-                return {
-                    "type": "http.request",
-                    "body": body,
-                    "more_body": bool(chunks) or raw.stuck,
-                }
-            await answered.wait()
-            return {"type": "http.disconnect"}
-
-        async def send(message: Any, messages: Any = messages, answered: Any = answered) -> None:
-            messages.append(message)
-            if message["type"] == "http.response.body" and not message.get("more_body"):
-                answered.set()
-
-        await app({**raw.scope(), "path": path, "raw_path": path.encode()}, receive, send)
-        found.append(messages[0]["status"])
-    return found
-
-
 @pytest.mark.parametrize("decorator", [qje.jwt_required, qje.jwt_optional, qje.fresh_jwt_required])
 @pytest.mark.parametrize("case", ["too long", "announced too long", "stuck"])
 async def test_body_refused_by_quart_answers_as_in_a_view_without_protection(
@@ -682,9 +654,9 @@ async def test_body_refused_by_quart_answers_as_in_a_view_without_protection(
     if case == "announced too long":
         headers.append((b"content-length", b"2000"))
     chunks = (BODY,) if case == "stuck" else (BODY, b" " * 2000)
-    unprotected, protected = await statuses(
-        app, json_request(*chunks, headers=headers, stuck=case == "stuck")
-    )
+    raw = json_request(*chunks, headers=headers, stuck=case == "stuck")
+    unprotected = (await exchanged(app, raw, "/read")).status
+    protected = (await exchanged(app, raw, "/ask")).status
     assert protected == unprotected
     # Quart 0.22 does not know the TimeoutError of asyncio in Python 3.10, and answers 500.
     assert unprotected in ((408, 500) if case == "stuck" else (413,))

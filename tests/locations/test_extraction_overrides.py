@@ -27,7 +27,8 @@ from werkzeug.datastructures import (
 
 import quart_jwt_extended as qje
 from support import SECRET, access_claims, hs_token
-from support.raw_requests import ANN, BOB, CID, Probe, Raw, json_request
+from support.asgi import Raw, json_request
+from support.raw_requests import ANN, BOB, CID, Probe
 
 A, B, C = ANN.encode(), BOB.encode(), CID.encode()
 

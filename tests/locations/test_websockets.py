@@ -15,8 +15,8 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import quart_jwt_extended as qje
 from support import SECRET, access_claims, bearer, hs_token, make_app, manager_of, refresh_claims
+from support.asgi import Refusal, opened
 from support.example_process import (
     CALL_LIMIT,
     CURL,
@@ -37,9 +38,6 @@ from support.example_process import (
 )
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "websocket.py"
-
-# Seconds that a single message may take, ample for a slow machine.
-LIMIT = 20
 
 FAR_FUTURE = 4102444800
 
@@ -56,117 +54,7 @@ FORGED = TOKEN[:-4] + "AAAA"
 ALL_LOCATIONS = ["headers", "cookies", "query_string", "json", "websocket_protocol"]
 
 
-# --- a client that speaks ASGI -------------------------------------------------------------------
-
-
-class Refusal(NamedTuple):
-    """A handshake that got an HTTP response."""
-
-    status: int
-    headers: dict[str, str]
-    body: Any
-
-    @property
-    def answer(self) -> tuple[int, Any]:
-        return self.status, self.body
-
-
-class Client:
-    """One WebSocket, as an ASGI server drives it; every message of the app waits in a queue."""
-
-    def __init__(self, app: Quart, scope: dict[str, Any]) -> None:
-        self.outbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.inbox.put_nowait({"type": "websocket.connect"})
-        self.task = asyncio.ensure_future(self.run(app, scope))
-
-    async def run(self, app: Quart, scope: dict[str, Any]) -> None:
-        try:
-            await app(scope, self.inbox.get, self.send)
-        finally:
-            self.outbox.put_nowait({"type": "end"})
-
-    async def send(self, message: dict[str, Any]) -> None:
-        self.outbox.put_nowait(message)
-        # A server tells of the end, whoever made it.
-        if message["type"] == "websocket.close" or (
-            message["type"] == "websocket.http.response.body" and not message.get("more_body")
-        ):
-            self.leave()
-
-    def leave(self) -> None:
-        self.inbox.put_nowait({"type": "websocket.disconnect", "code": 1005})
-
-    def say(self, text: str) -> None:
-        self.inbox.put_nowait({"type": "websocket.receive", "text": text, "bytes": None})
-
-    async def next(self, kind: str) -> dict[str, Any]:
-        message = await asyncio.wait_for(self.outbox.get(), LIMIT)
-        assert message["type"] == kind, message
-        return message
-
-    async def hear(self) -> Any:
-        return json.loads((await self.next("websocket.send"))["text"])
-
-    async def refusal(self) -> Refusal:
-        """The HTTP response that the app must answer with, before anything else."""
-        start = await self.next("websocket.http.response.start")
-        body = b""
-        while True:
-            message = await self.next("websocket.http.response.body")
-            body += message["body"]
-            if not message["more_body"]:
-                break
-        await self.next("end")
-        headers = {name.decode(): value.decode() for name, value in start["headers"]}
-        return Refusal(start["status"], headers, json.loads(body))
-
-    async def end(self) -> None:
-        self.leave()
-        await asyncio.wait([self.task], timeout=LIMIT)
-        assert self.task.done()
-        # Quart 0.23 cancels the task of a socket whose client left.
-        if not self.task.cancelled():
-            self.task.result()
-
-
-@asynccontextmanager
-async def opened(
-    app: Quart,
-    path: str = "/protected",
-    *,
-    token: str | None = None,
-    headers: dict[str, str] | None = None,
-    offered: Any = (),
-    query: str = "",
-    scheme: str = "ws",
-    host: str = "localhost",
-    extensions: tuple[str, ...] = ("websocket.http.response",),
-) -> AsyncIterator[Client]:
-    """A socket to ``path``; ``token`` goes into the header."""
-    fields = {"host": host, **(bearer(token) if token else {}), **(headers or {})}
-    client = Client(
-        app,
-        {
-            "type": "websocket",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1",
-            "scheme": scheme,
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": query.encode(),
-            "root_path": "",
-            "headers": [(n.lower().encode(), v.encode("latin-1")) for n, v in fields.items()],
-            "client": ("192.0.2.1", 50000),
-            "server": ("localhost", 80),
-            "subprotocols": list(offered),
-            "extensions": {name: {} for name in extensions},
-        },
-    )
-    try:
-        yield client
-    finally:
-        await client.end()
+# --- handshakes -----------------------------------------------------------------------------------
 
 
 async def refused(app: Quart, path: str = "/protected", **handshake: Any) -> Refusal:

@@ -28,18 +28,17 @@ import quart_jwt_extended as qje
 from quart_jwt_extended.config import config
 from quart_jwt_extended.exceptions import InvalidHeaderError
 from support import SECRET, make_app
+from support.asgi import Raw, json_request
 from support.raw_answers import let_exceptions_through, status_of, status_or_quarts_own_fault
 from support.raw_requests import (
     ANN,
     TOKENS,
     Absent,
     Probe,
-    Raw,
     in_cookies,
     in_headers,
     in_json,
     in_query_string,
-    json_request,
 )
 from support.signing_keys import private_key, private_pem, public_pem
 

@@ -15,8 +15,7 @@ import asyncio
 import inspect
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from hypothesis import HealthCheck, given, seed, settings
@@ -32,6 +31,7 @@ from quart_jwt_extended.exceptions import (
     WrongTokenError,
 )
 from support import hs_token, make_app
+from support.asgi import Exchange, Raw
 
 # Generated examples per test are multiplied by this, for a long run once in a while.
 MULTIPLIER = int(os.environ.get("EXTRACTION_EXAMPLES", "1"))
@@ -53,47 +53,6 @@ OLD = own_token("old", type="refresh")
 FORGED = ANN[:-4] + "AAAA"
 
 TOKENS = [token.encode() for token in (ANN, BOB, CID, OLD, FORGED)]
-
-
-@dataclass
-class Raw:
-    """A request as an ASGI server hands it over."""
-
-    headers: Iterable[Any] = ()
-    query: bytes = b""
-    chunks: tuple[bytes, ...] = ()
-    method: str = "GET"
-    http_version: str = "1.1"
-    # The body never ends, as with a client that went to sleep.
-    stuck: bool = False
-    # What a before_request hook puts in the place of the query string; Quart would not get as far
-    # as a view with one that is not UTF-8.
-    late_query: bytes | None = None
-    scope_headers: Callable[[list[Any]], Any] = field(default=list)
-
-    def scope(self) -> dict[str, Any]:
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": self.http_version,
-            "method": self.method,
-            "scheme": "http",
-            "path": "/probe",
-            "raw_path": b"/probe",
-            "query_string": self.query,
-            "root_path": "",
-            "headers": self.scope_headers([(b"host", b"localhost"), *self.headers]),
-            "client": ("192.0.2.1", 50000),
-            "server": ("localhost", 80),
-            "extensions": {},
-        }
-
-
-def json_request(
-    *chunks: bytes, content_type: bytes | None = b"application/json", **changes: Any
-) -> Raw:
-    headers = [] if content_type is None else [(b"content-type", content_type)]
-    return replace(Raw(headers=headers, chunks=chunks, method="POST"), **changes)
 
 
 # --- the contract, by hand -----------------------------------------------------------------------
@@ -311,23 +270,7 @@ class Probe:
     async def send(self, raw: Raw) -> None:
         """Let the application answer ``raw``; the client leaves when it has its answer."""
         self.raw, self.answers = raw, None
-        chunks = list(raw.chunks) or [b""]
-        answered = asyncio.Event()
-
-        async def receive() -> dict[str, Any]:
-            await asyncio.sleep(0)
-            if chunks:
-                body = chunks.pop(0)
-                more = bool(chunks) or raw.stuck
-                return {"type": "http.request", "body": body, "more_body": more}
-            await answered.wait()
-            return {"type": "http.disconnect"}
-
-        async def send(message: dict[str, Any]) -> None:
-            if message["type"] == "http.response.body" and not message.get("more_body"):
-                answered.set()
-
-        await self.app(raw.scope(), receive, send)
+        await Exchange(raw).run(self.app)
 
     async def check(self, raw: Raw) -> str:
         """Compare; return the identity that was found, or the message of the error."""
