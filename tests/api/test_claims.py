@@ -7,6 +7,7 @@ only have grown since: a token whose ``exp`` is this very second is dead, howeve
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import time
 from typing import Any
@@ -17,7 +18,16 @@ from jwt.exceptions import InvalidJTIError, InvalidSubjectError
 from quart import Quart
 
 import quart_jwt_extended as qje
-from support import access_claims, bearer, hs_token, make_app, refresh_claims
+from support import (
+    OTHER_SECRET,
+    access_claims,
+    ask,
+    bearer,
+    hs_token,
+    make_app,
+    manager_of,
+    refresh_claims,
+)
 
 MARGIN = 100
 """Seconds that no test takes."""
@@ -137,15 +147,6 @@ async def test_time_that_is_no_number_is_refused(app: Quart, claim: str, text: s
     error = await refusal(app, raw_token(claim, text))
     assert isinstance(error, kind)
     assert str(error) == message
-
-
-@pytest.mark.parametrize("claim", TIME_ERRORS)
-@pytest.mark.parametrize("text", WRONG_TIMES, ids=shown)
-async def test_time_that_is_no_number_answers_422(app: Quart, claim: str, text: str) -> None:
-    response = await app.test_client().get("/protected", headers=bearer(raw_token(claim, text)))
-    assert response.status_code == 422
-    assert await response.get_json() == {"msg": TIME_ERRORS[claim][1]}
-    assert app.calls == []
 
 
 @pytest.mark.parametrize(
@@ -289,45 +290,8 @@ async def test_fractions_of_leeway_count() -> None:
     await accepted(app, hs_token(access_claims(exp=now() - 1)))
 
 
-async def test_changed_leeway_takes_effect_at_once(app: Quart) -> None:
-    token = hs_token(access_claims(exp=now() - 20))
-    client = app.test_client()
-    for leeway, status in ((0, 401), (60, 200), (datetime.timedelta(seconds=1), 401)):
-        app.config["JWT_DECODE_LEEWAY"] = leeway
-        response = await client.get("/protected", headers=bearer(token))
-        assert response.status_code == status
-
-
-@pytest.mark.parametrize(
-    "leeway",
-    [
-        float("nan"),
-        float("inf"),
-        float("-inf"),
-        -1,
-        -0.001,
-        datetime.timedelta(seconds=-1),
-        "60",
-        [],
-    ],
-    ids=repr,
-)
-async def test_leeway_that_would_switch_expiry_off_is_a_misconfiguration(leeway: Any) -> None:
-    with pytest.raises(RuntimeError, match="JWT_DECODE_LEEWAY"):
-        await accepted(make_app(JWT_DECODE_LEEWAY=leeway), hs_token(access_claims(exp=1)))
-
-
 # --- Expired -------------------------------------------------------------------
 # What an expired token tells, and to whom.
-
-
-async def test_exception_carries_header_and_claims(app: Quart) -> None:
-    claims = access_claims(exp=now() - MARGIN, user_claims={"a": 1})
-    header = {"typ": "JWT", "alg": "HS256", "kid": "k"}
-    error = await refusal(app, hs_token(claims, header=header))
-    assert isinstance(error, jwt.ExpiredSignatureError)
-    assert error.jwt_header == header
-    assert error.jwt_data == claims
 
 
 async def test_exception_carries_the_defaults_too(app: Quart) -> None:
@@ -342,20 +306,6 @@ async def test_exception_carries_the_defaults_too(app: Quart) -> None:
         "fresh": False,
         "user_claims": {},
     }
-
-
-async def test_request_answers_401_with_its_own_text(app: Quart) -> None:
-    token = hs_token(access_claims(exp=now() - MARGIN))
-    response = await app.test_client().get("/protected", headers=bearer(token))
-    assert response.status_code == 401
-    assert await response.get_json() == {"msg": "Token has expired"}
-    assert app.calls == []
-
-
-async def test_allow_expired_accepts_it(app: Quart) -> None:
-    claims = access_claims(exp=now() - MARGIN)
-    token = hs_token(claims)
-    assert await accepted(app, token, allow_expired=True) == claims | {"user_claims": {}}
 
 
 @pytest.mark.parametrize(
@@ -375,17 +325,14 @@ async def test_allow_expired_forgives_nothing_else(
 ) -> None:
     token = hs_token(access_claims(exp=now() - MARGIN, **changes))
     assert str(await refusal(app, token, allow_expired=True)) == message
-
-
-async def test_allow_expired_needs_the_signature_all_the_same(app: Quart) -> None:
-    token = hs_token(access_claims(exp=now() - MARGIN), secret="x" * 64)
-    error = await refusal(app, token, allow_expired=True)
+    forged = hs_token(access_claims(exp=now() - MARGIN), secret=OTHER_SECRET)
+    error = await refusal(app, forged, allow_expired=True)
     assert isinstance(error, jwt.InvalidSignatureError)
 
 
 async def test_forged_expired_token_is_not_called_expired(app: Quart) -> None:
     """Otherwise anybody could feed the expired-token loader with claims of his choice."""
-    token = hs_token(access_claims(exp=now() - MARGIN), secret="x" * 64)
+    token = hs_token(access_claims(exp=now() - MARGIN), secret=OTHER_SECRET)
     assert isinstance(await refusal(app, token), jwt.InvalidSignatureError)
     response = await app.test_client().get("/protected", headers=bearer(token))
     assert response.status_code == 422
@@ -523,20 +470,6 @@ async def test_any_subject_is_accepted_without_its_verification(text: str) -> No
     assert repr(claims["sub"]) == repr(json.loads(text))
 
 
-async def test_number_as_identity_in_sub_needs_the_option() -> None:
-    """Tokens of 0.1.0 with a numeric ``sub`` outlive the upgrade once the option is off."""
-    token = hs_token(access_claims(identity=..., sub=42))
-    app = make_app(JWT_IDENTITY_CLAIM="sub")
-    client = app.test_client()
-    response = await client.get("/protected", headers=bearer(token))
-    assert response.status_code == 422
-    assert await response.get_json() == {"msg": "Subject must be a string"}
-    app.config["JWT_VERIFY_SUB"] = False
-    response = await client.get("/protected", headers=bearer(token))
-    assert response.status_code == 200
-    assert (await response.get_json())["identity"] == 42
-
-
 async def test_string_in_sub_serves_as_identity() -> None:
     app = make_app(JWT_IDENTITY_CLAIM="sub")
     claims = await accepted(app, hs_token(access_claims(identity=..., sub="42")))
@@ -567,13 +500,6 @@ async def test_defaults_are_filled_in(app: Quart) -> None:
         "fresh": False,
         "user_claims": {},
     }
-
-
-async def test_defaults_of_two_tokens_are_not_shared(app: Quart) -> None:
-    first = await accepted(app, hs_token({"identity": "alice"}))
-    first["user_claims"]["role"] = "admin"
-    second = await accepted(app, hs_token({"identity": "bob"}))
-    assert second["user_claims"] == {}
 
 
 async def test_missing_identity_is_refused_by_name() -> None:
@@ -618,19 +544,17 @@ VIEWS = ["protected", "optional", "fresh", "refresh"]
 )
 async def test_claim_of_every_type_is_answered(view: str, claim: str) -> None:
     app = make_app(JWT_BLACKLIST_ENABLED=True, JWT_CLAIMS_IN_REFRESH_TOKEN=True)
-    manager = app.extensions["quart-jwt-extended"]
-    manager.token_in_blacklist_loader(lambda claims: claims["jti"] == "revoked")
-    client = app.test_client()
+    manager_of(app).token_in_blacklist_loader(lambda claims: claims["jti"] == "revoked")
     maker = refresh_claims if view == "refresh" else access_claims
     for text in EVERY_TYPE:
         head = json.dumps(maker(**{claim: ...}))[:-1]
         token = hs_token(f'{head},"{claim}":{text}}}'.encode())
         app.calls.clear()
-        response = await client.get(f"/{view}", headers=bearer(token))
-        assert response.status_code in (200, 400, 401, 422), text
-        assert (response.status_code == 200) == (app.calls == [view]), text
-        if response.status_code != 200:
-            assert set(await response.get_json()) == {"msg"}
+        status, body = await ask(app, f"/{view}", token)
+        assert status in (200, 400, 401, 422), text
+        assert (status == 200) == (app.calls == [view]), text
+        if status != 200:
+            assert set(body) == {"msg"}
 
 
 @pytest.mark.parametrize("claim", ["type", "fresh", "csrf", "jti", "sub", "user_claims"])
@@ -648,64 +572,19 @@ async def test_expired_token_with_a_claim_of_every_type_is_answered(claim: str) 
     assert app.calls == []
 
 
-@pytest.mark.parametrize("text", EVERY_TYPE, ids=shown)
-async def test_type_claim_opens_no_view(app: Quart, text: str) -> None:
-    client = app.test_client()
-    for view in VIEWS:
-        response = await client.get(f"/{view}", headers=bearer(raw_token("type", text)))
-        assert response.status_code == 422
-        assert await response.get_json() == {"msg": "Missing or invalid claim: type"}
+async def test_user_claims_of_every_type_reach_the_verification_loader(app: Quart) -> None:
+    manager_of(app).claims_verification_loader(lambda claims: False)
+    for text in EVERY_TYPE:
+        status, _ = await ask(app, "/protected", raw_token("user_claims", text))
+        assert status in (400, 422), text
     assert app.calls == []
 
 
-@pytest.mark.parametrize(
-    "text",
-    [t for t in EVERY_TYPE if t not in ("true", "1e308", DIGITS_400, str(2**63))],
-    ids=shown,
-)
-async def test_fresh_claim_of_a_wrong_type_or_time_is_not_fresh(app: Quart, text: str) -> None:
-    """NaN among them: it is not smaller than now, so 0.1.0 took it for fresh."""
-    response = await app.test_client().get("/fresh", headers=bearer(raw_token("fresh", text)))
-    assert response.status_code in (401, 422)
-    assert app.calls == []
-
-
-@pytest.mark.parametrize("offset", [-MARGIN, MARGIN])
-@pytest.mark.parametrize("fraction", [0, 0.5])
-async def test_fresh_time_is_compared_with_now(app: Quart, offset: int, fraction: float) -> None:
-    token = hs_token(access_claims(fresh=now() + offset + fraction))
-    response = await app.test_client().get("/fresh", headers=bearer(token))
-    assert response.status_code == (200 if offset > 0 else 401)
-    if offset < 0:
-        assert await response.get_json() == {"msg": "Fresh token required"}
-
-
-@pytest.mark.parametrize("text", ["1e308", str(2**63), DIGITS_400], ids=shown)
-async def test_fresh_until_the_far_future_is_fresh(app: Quart, text: str) -> None:
-    response = await app.test_client().get("/fresh", headers=bearer(raw_token("fresh", text)))
-    assert response.status_code == 200
-
-
-@pytest.mark.parametrize("text", EVERY_TYPE, ids=shown)
-async def test_user_claims_of_every_type_reach_the_verification_loader(
-    app: Quart, text: str
-) -> None:
-    manager = app.extensions["quart-jwt-extended"]
-    manager.claims_verification_loader(lambda claims: False)
-    token = raw_token("user_claims", text)
-    response = await app.test_client().get("/protected", headers=bearer(token))
-    assert response.status_code in (400, 422)
-    assert app.calls == []
-
-
-@pytest.mark.parametrize("text", EVERY_TYPE, ids=shown)
-async def test_user_that_cannot_be_loaded_is_answered(app: Quart, text: str) -> None:
-    manager = app.extensions["quart-jwt-extended"]
-    manager.user_loader_callback_loader(lambda identity: None)
-    token = raw_token("identity", text)
-    response = await app.test_client().get("/protected", headers=bearer(token))
-    assert response.status_code == 401
-    assert await response.get_json() == {"msg": f"Error loading the user {json.loads(text)}"}
+async def test_user_that_cannot_be_loaded_is_answered(app: Quart) -> None:
+    manager_of(app).user_loader_callback_loader(lambda identity: None)
+    for text in EVERY_TYPE:
+        answer = await ask(app, "/protected", raw_token("identity", text))
+        assert answer == (401, {"msg": f"Error loading the user {json.loads(text)}"})
 
 
 CSRF_TEXTS = [text for text in EVERY_TYPE if text not in ('"x"', '"é"')]
@@ -761,15 +640,14 @@ async def test_equal_value_is_accepted(app: Quart, value: str) -> None:
     assert (await accepted(app, token, csrf_value=value))["csrf"] == value
 
 
-@pytest.mark.parametrize("text", EVERY_TYPE, ids=shown)
-async def test_request_with_a_cookie_is_answered(text: str) -> None:
+async def test_request_with_a_cookie_and_a_claim_of_every_type_is_answered() -> None:
     app = make_app(JWT_TOKEN_LOCATION="cookies")
-    client = app.test_client()
-    client.set_cookie("localhost", "access_token_cookie", raw_token("csrf", text))
-    for value in ("x", "1", "None", "\xfc", "true"):
-        response = await client.post("/protected", headers={"X-CSRF-TOKEN": value})
+    for text, value in itertools.product(EVERY_TYPE, ("x", "1", "None", "\xfc", "true")):
+        cookie = {"Cookie": f"access_token_cookie={raw_token('csrf', text)}"}
+        headers = {**cookie, "X-CSRF-TOKEN": value}
+        status, body = await ask(app, "/protected", method="POST", headers=headers)
         if json.loads(text) == value:
-            assert response.status_code == 200
+            assert status == 200, text
         else:
-            assert response.status_code in (401, 422)
-            assert set(await response.get_json()) == {"msg"}
+            assert status in (401, 422), text
+            assert set(body) == {"msg"}

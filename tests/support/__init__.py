@@ -85,6 +85,19 @@ def claims_of(
     return jwt.decode(token, key, algorithms=[algorithm], options=options)
 
 
+def token_of_size(size: int, **changes: Any) -> str:
+    """A valid access token of exactly so many characters, padded with spaces in its JSON."""
+    claims = json.dumps(access_claims(**changes)).encode()
+    # Base64url cannot give every length: four characters carry three bytes.
+    for spaces in range(4):
+        header = b'{"typ":"JWT","alg":"HS256"}' + b" " * spaces
+        room = size - len(hs_token(b"", header=header))
+        token = hs_token(claims + b" " * (room * 3 // 4 - len(claims)), header=header)
+        if len(token) == size:
+            return token
+    raise AssertionError(f"no token of {size} characters")
+
+
 def bearer(token: str) -> dict[str, str]:
     """Request headers that carry a token."""
     return {"Authorization": f"Bearer {token}"}
