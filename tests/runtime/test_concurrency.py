@@ -7,7 +7,6 @@ what runs for it, with every version of Quart, wherever it happens to wait.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import itertools
 import json
@@ -18,6 +17,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jwt
@@ -25,8 +25,9 @@ import pytest
 from quart import Quart, has_app_context, has_request_context, request, websocket
 
 import quart_jwt_extended as qje
-from support import SECRET, access_claims, bearer, hs_token, make_app, manager_of
-from support.leak_probe import FAR_FUTURE, Exchange, Sent, in_headers, scope_of
+from support import FAR_FUTURE, SECRET, access_claims, bearer, hs_token, make_app, manager_of
+from support.asgi import Exchange, Raw, exchanged, json_request, opened
+from support.leak_probe import in_headers
 from support.signing_keys import private_key
 
 # Seconds; ample for a slow machine, so that nothing here waits without an end.
@@ -37,15 +38,17 @@ STAGES = ("key", "blacklist", "claims", "user", "view")
 
 SIGNATURES = 64
 
+# What each client of a WebSocket asks.
+QUESTIONS = 20
+
 # Key objects are told apart by their identity: each is made once.
 SIGNING_KEY = private_key("P-256")
 VERIFYING_KEY = SIGNING_KEY.public_key()
 
 
-async def answer_to(app: Quart, path: str, sent: Sent) -> tuple[int | None, Any]:
+async def answer_to(app: Quart, path: str, raw: Raw) -> tuple[int | None, Any]:
     """Status and JSON body of the answer to one request."""
-    exchange = Exchange(sent)
-    await app(scope_of(path, sent), exchange.receive, exchange.send)
+    exchange = await exchanged(app, raw, path)
     return exchange.status, json.loads(exchange.body)
 
 
@@ -178,9 +181,7 @@ class Flight:
             raise
 
     async def send(self, name: str, path: str) -> None:
-        exchange = self.exchanges[name]
-        sent = named(name)
-        await self.app(scope_of(path, sent), exchange.receive, exchange.send)
+        await self.exchanges[name].run(self.app, path)
 
 
 def stages_of(name: str, path: str) -> tuple[str, ...]:
@@ -197,15 +198,15 @@ def own_secret(name: str) -> str:
 
 
 def token_of(name: str) -> str:
-    claims = access_claims(exp=FAR_FUTURE, identity=name, jti=name, user_claims={"name": name})
+    claims = access_claims(identity=name, jti=name, user_claims={"name": name})
     if name.startswith("signed"):
         return jwt.encode(claims, SIGNING_KEY, "ES256")
     return hs_token(claims, secret=own_secret("another" if name.startswith("forged") else name))
 
 
-def named(name: str) -> Sent:
-    sent = in_headers(token_of(name))
-    return sent._replace(headers=(*sent.headers, (b"x-name", name.encode())))
+def named(name: str) -> Raw:
+    raw = in_headers(token_of(name))
+    return replace(raw, headers=[*raw.headers, (b"x-name", name.encode())])
 
 
 def identity_everywhere() -> list[Any]:
@@ -296,7 +297,7 @@ async def test_identity_does_not_stay_in_an_outer_app_context() -> None:
     app = make_app()
     async with app.app_context():
         client = app.test_client()
-        headers = bearer(hs_token(access_claims(exp=FAR_FUTURE)))
+        headers = bearer(hs_token(access_claims()))
         assert (await (await client.get("/protected", headers=headers)).get_json())["identity"]
         assert (await (await client.get("/open")).get_json())["identity"] is None
         assert qje.get_jwt_identity() is None
@@ -305,51 +306,30 @@ async def test_identity_does_not_stay_in_an_outer_app_context() -> None:
 # --- WebSockets -----------------------------------------------------------------------------------
 
 
-class Socket:
-    """The server's side of one WebSocket, whose client asks who it is until it leaves."""
+class Visitor:
+    """The client of one WebSocket, which asks who it is until it leaves."""
 
-    def __init__(self, name: str, questions: int) -> None:
+    def __init__(self, name: str, patience: float | None) -> None:
         self.name = name
-        self.inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.inbox.put_nowait({"type": "websocket.connect"})
-        self.questions = questions
+        self.patience = patience
         self.answers: list[Any] = []
         self.status: int | None = None
 
-    def ask(self) -> None:
-        if self.questions:
-            self.questions -= 1
-            self.inbox.put_nowait({"type": "websocket.receive", "text": "who?", "bytes": None})
-        else:
-            self.hang_up()
-
-    def hang_up(self) -> None:
-        self.inbox.put_nowait({"type": "websocket.disconnect", "code": 1005})
-
-    async def send(self, message: Any) -> None:
-        match message["type"]:
-            case "websocket.accept":
-                self.ask()
-            case "websocket.send":
-                self.answers.append(json.loads(message["text"]))
-                self.ask()
-            case "websocket.http.response.start":
-                self.status = message["status"]
-            case "websocket.http.response.body" if not message.get("more_body"):
-                self.hang_up()
-
-    async def run(self, app: Quart, path: str) -> None:
-        scope = scope_of(path, named(self.name))
-        scope |= {
-            "type": "websocket",
-            "scheme": "ws",
-            "subprotocols": [],
-            "extensions": {"websocket.http.response": {}},
-        }
-        del scope["method"]
-        # Quart 0.23 cancels the task of a socket whose client left.
-        with contextlib.suppress(asyncio.CancelledError):
-            await app(scope, self.inbox.get, self.send)
+    async def visit(self, app: Quart, path: str) -> None:
+        headers = {**bearer(token_of(self.name)), "x-name": self.name}
+        async with opened(app, path, headers=headers) as socket:
+            if self.patience is not None:
+                asyncio.get_running_loop().call_later(self.patience, socket.leave)
+            while (message := await socket.next_message())["type"] != "end":
+                if message["type"] == "websocket.http.response.start":
+                    self.status = message["status"]
+                elif message["type"] == "websocket.send":
+                    self.answers.append(json.loads(message["text"]))
+                if message["type"] in ("websocket.accept", "websocket.send"):
+                    if len(self.answers) < QUESTIONS:
+                        socket.say("who?")
+                    else:
+                        socket.leave()
 
 
 async def test_three_hundred_websockets_keep_their_identities() -> None:
@@ -392,25 +372,22 @@ async def test_three_hundred_websockets_keep_their_identities() -> None:
             await websocket.send_json(identity_everywhere())
 
     names = [f"{chance.choice(['plain'] * 9 + ['revoked'])} {n}" for n in range(flight.count)]
-    sockets = [Socket(name, questions=20) for name in names]
-    doomed = set(chance.sample(sockets, flight.count // 3))
-    loop = asyncio.get_running_loop()
-    for one in doomed:
-        loop.call_later(chance.random() / 2, one.hang_up)
-    await asyncio.wait_for(asyncio.gather(*(one.run(app, "/socket") for one in sockets)), LIMIT)
+    hasty = set(chance.sample(names, flight.count // 3))
+    visitors = [Visitor(name, chance.random() / 2 if name in hasty else None) for name in names]
+    await asyncio.wait_for(asyncio.gather(*(one.visit(app, "/socket") for one in visitors)), LIMIT)
 
     assert flight.wrong == []
     assert at_once > flight.count / 3
-    for one in sockets:
-        name = one.name
-        if name.startswith("revoked"):
+    for one in visitors:
+        if one.name.startswith("revoked"):
             assert one.answers == []
-            assert one.status == 401 or one in doomed
+            assert one.status == 401 or one.name in hasty
         else:
             assert one.status is None
-            assert one.answers == [[name, f"user {name}", name, name]] * len(one.answers)
-            assert len(one.answers) == 20 or one in doomed
-    assert any(len(one.answers) < 20 for one in doomed)
+            answer = [one.name, f"user {one.name}", one.name, one.name]
+            assert one.answers == [answer] * len(one.answers)
+            assert len(one.answers) == QUESTIONS or one.name in hasty
+    assert any(len(one.answers) < QUESTIONS for one in visitors if one.name in hasty)
     await until_gone(open_sockets)
 
 
@@ -497,7 +474,7 @@ def test_eight_threads_with_an_app_each_share_their_keys() -> None:
                 pool.append((name, qje.create_access_token(name)))
                 for name, token in chance.choices(pool, k=5):
                     assert qje.decode_token(token)["identity"] == name
-                forged = jwt.encode(access_claims(exp=FAR_FUTURE), one.foreign, one.algorithm)
+                forged = jwt.encode(access_claims(), one.foreign, one.algorithm)
                 with pytest.raises(jwt.InvalidSignatureError):
                     qje.decode_token(forged)
             name, token = chance.choice(pool)
@@ -534,9 +511,7 @@ def test_eight_threads_share_an_app_and_its_caches(keys: SharedKeys) -> None:
                 pool.append((name, qje.create_access_token(name, headers=headers)))
                 for name, token in chance.choices(pool, k=5):
                     assert qje.decode_token(token)["identity"] == name
-                forged = jwt.encode(
-                    access_claims(exp=FAR_FUTURE), keys.foreign, keys.algorithm, headers
-                )
+                forged = jwt.encode(access_claims(), keys.foreign, keys.algorithm, headers)
                 with pytest.raises(jwt.InvalidSignatureError):
                     qje.decode_token(forged)
             name, token = chance.choice(pool)
@@ -581,12 +556,12 @@ def token_of_era(era: str, name: str) -> str:
     return hs_token(claims, secret=f"{SECRET} {'forger' if name == 'forged' else era}")
 
 
-def of_both_eras(name: str) -> Sent:
+def of_both_eras(name: str) -> Raw:
     """A request with two tokens, of which each era sees its own."""
     headers = [
         (b"x-" + era.encode(), b"Bearer " + token_of_era(era, name).encode()) for era in ERAS
     ]
-    return Sent(headers=tuple(headers))
+    return Raw(headers=headers)
 
 
 class Answer(NamedTuple):
@@ -673,9 +648,8 @@ class Changing:
             return [era, qje.get_jwt_identity(), qje.get_current_user(), qje.get_jwt_claims()]
 
 
-async def answered(app: Quart, sent: Sent) -> Answer:
-    exchange = Exchange(sent)
-    await app(scope_of("/", sent), exchange.receive, exchange.send)
+async def answered(app: Quart, raw: Raw) -> Answer:
+    exchange = await exchanged(app, raw, "/")
     body = json.loads(exchange.body)
     return Answer(exchange.status, body, b"www-authenticate" in exchange.headers)
 
@@ -709,8 +683,8 @@ async def test_options_that_change_while_the_body_arrives_are_those_of_the_next_
     app.config["JWT_TOKEN_LOCATION"] = ["headers", "json"]
     tokens = {f"{era}_token": token_of_era(era, name) for era in ERAS if name}
     body = json.dumps({"item": 17, **tokens}).encode()
-    sent = Sent("POST", ((b"content-type", b"application/json"),), body=body)
-    exchange = Exchange(sent)
+    raw = json_request(body)
+    exchange = Exchange(raw)
 
     async def late() -> Any:
         for _ in range(20):
@@ -725,11 +699,11 @@ async def test_options_that_change_while_the_body_arrives_are_those_of_the_next_
         message = f"Missing JWT in headers or json ({reason})"
         return Answer(401, {f"{era}_message": message}, era == "new")
 
-    await app(scope_of("/", sent), late, exchange.send)
+    await app(raw.scope("/"), late, exchange.send)
     body_of_answer = json.loads(exchange.body)
     has_challenge = b"www-authenticate" in exchange.headers
     assert Answer(exchange.status, body_of_answer, has_challenge) == expected("old")
-    assert await answered(app, sent) == expected("new")
+    assert await answered(app, raw) == expected("new")
 
 
 NAMES = ["ann", "bob", "cid", "expired", "forged", "revoked", "refused", "nobody"]

@@ -19,6 +19,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,18 +28,15 @@ from quart import Quart, request
 
 import quart_jwt_extended as qje
 from support import SECRET, access_claims, b64url, hs_token, make_app, refresh_claims
+from support.asgi import Exchange, Raw
 from support.leak_probe import (
-    FAR_FUTURE,
-    Exchange,
-    Sent,
     in_cookies_with_csrf,
     in_headers,
     in_json,
     in_query_string,
-    scope_of,
 )
 
-PROBE = Path(__file__).parents[1] / "support" / "leak_probe.py"
+TESTS = Path(__file__).parents[1]
 
 MIB = 2**20
 
@@ -63,7 +61,8 @@ def states(rounds: int, requests: int, creations: int) -> list[dict[str, Any]]:
     """What leak_probe.py tells, before the first round and after each."""
     numbers = [str(number) for number in (rounds, requests, creations)]
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(PROBE), *numbers],
+        [sys.executable, "-W", "error", "-m", "support.leak_probe", *numbers],
+        cwd=TESTS,
         capture_output=True,
         text=True,
         timeout=LIMIT,
@@ -106,7 +105,7 @@ def test_good_and_refused_requests_leave_nothing_behind(requests: int, creations
 # --- one request ----------------------------------------------------------------------------------
 
 
-Place = Callable[[str], Sent]
+Place = Callable[[str], Raw]
 
 PLACES: list[Place] = [in_headers, in_cookies_with_csrf, in_query_string, in_json]
 
@@ -126,7 +125,7 @@ def marked(claims: dict[str, Any], *, secret: str = SECRET) -> str:
 
 
 def marked_access(**changes: Any) -> str:
-    return marked(access_claims(**{"exp": FAR_FUTURE, **changes}))
+    return marked(access_claims(**changes))
 
 
 class Scenario(NamedTuple):
@@ -139,9 +138,9 @@ class Scenario(NamedTuple):
     bare: str = "/bare/view"
     more_body: bool = False
 
-    def sent(self, place: Place) -> Sent:
+    def sent(self, place: Place) -> Raw:
         token = self.make()
-        return place(token) if token else Sent()
+        return place(token) if token else Raw()
 
 
 def by_identity(identity: str, status: int | None, bare: str) -> Scenario:
@@ -158,7 +157,7 @@ PLAIN_SCENARIOS = {
     "malformed": Scenario(lambda: marked_access() + "=", 422),
     "too long": Scenario(lambda: marked_access(user_claims={"long": "x" * 20_000}), 422),
     "no identity": Scenario(lambda: marked_access(identity=...), 422),
-    "wrong type": Scenario(lambda: marked(refresh_claims(exp=FAR_FUTURE)), 422),
+    "wrong type": Scenario(lambda: marked(refresh_claims()), 422),
     "not fresh": Scenario(marked_access, 401, "/fresh"),
     "revoked": by_identity("revoked", 401, "/bare/view"),
     "refused": by_identity("refused", 400, "/bare/view"),
@@ -401,10 +400,9 @@ async def come_to_rest(watched: Watched) -> None:
 
 async def send(watched: Watched, scenario: Scenario, path: str, place: Place) -> int | None:
     """One request; where it gets stuck, the client waits for that and hangs up."""
-    sent = scenario.sent(place)
-    exchange = Exchange(sent, more_body=scenario.more_body)
+    exchange = Exchange(replace(scenario.sent(place), stuck=scenario.more_body))
     watched.stuck.clear()
-    task = asyncio.ensure_future(watched.app(scope_of(path, sent), exchange.receive, exchange.send))
+    task = asyncio.ensure_future(exchange.run(watched.app, path))
     if scenario.more_body:
         # It waits in the middle of get_json(), where no callback can tell.
         await turns_of_the_loop(20)
@@ -527,13 +525,12 @@ async def test_sync_view_that_outlives_its_cancelled_request_lets_it_go_at_its_e
         return "too late"
 
     exchange = Exchange(in_headers(marked_access()))
-    scope = scope_of("/thread", in_headers(marked_access()))
     with no_collection():
-        task = asyncio.ensure_future(watched.app(scope, exchange.receive, exchange.send))
+        task = asyncio.ensure_future(exchange.run(watched.app, "/thread"))
         assert await asyncio.to_thread(begun.wait, LIMIT)
         exchange.hang_up()
         await asyncio.wait_for(task, LIMIT)
-        del scope, task
+        del task
         assert exchange.status is None
         assert watched.seen[0]() is not None
         go_on.set()
