@@ -7,7 +7,7 @@ the order of the members; or in the class and the text of the refusal.
 
 ``JSON_DOCUMENTS`` in the environment sets how many random documents are tried::
 
-    JSON_DOCUMENTS=1000000 pytest tests/api/test_claims_json.py -k random
+    JSON_DOCUMENTS=1000000 pytest tests/api/test_json_reading.py -k random
 """
 
 from __future__ import annotations
