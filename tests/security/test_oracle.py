@@ -38,7 +38,8 @@ from support.oracle import (
 )
 from support.signing_keys import every_dress, private_key, public_dresses, public_pem
 
-PAGE = Path(__file__).parents[2] / "docs" / "pyjwt.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "pyjwt.md"
 
 HEADER = {"typ": "JWT", "alg": "HS256"}
 # Where the clock stands still for all rows.
@@ -1134,6 +1135,12 @@ def test_page_shows_the_deviations() -> None:
     assert shown == rendered_table(), (
         "write the table anew with: PYTHONPATH=tests python tests/security/test_oracle.py"
     )
+
+
+def test_page_on_security_has_the_figures_of_the_table() -> None:
+    kinds = len(set(DEVIATIONS.values()))
+    figures = f"{len(ROWS):,} tokens, {len(DEVIATIONS)} of them deviate, in {kinds} kinds"
+    assert figures in (DOCS / "security.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("deviation", dict.fromkeys(DEVIATIONS.values()), ids=lambda d: d.subject)
