@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import time_machine
 from quart import Quart
 
 from support import make_app, secrets_watch
+
+TESTS = Path(__file__).parent
+
+# Processes of their own, servers, browsers, databases, or minutes of measuring.
+SLOW = [TESTS / "examples", TESTS / "runtime"]
+# They run what the texts show, in the process of the tests.
+NOT_SLOW = [TESTS / "examples" / "test_docs.py", TESTS / "examples" / "test_readme.py"]
 
 CLOCK = pytest.StashKey[time_machine.travel]()
 
@@ -33,6 +41,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("log_level") is None and config.getini("log_level") is None:
         config.option.log_level = "WARNING"
     secrets_watch.install()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path not in NOT_SLOW and any(folder in item.path.parents for folder in SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
