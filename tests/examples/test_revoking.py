@@ -12,17 +12,22 @@ from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jwt
 import pytest
 
 from support import access_claims, hs_token
-from support.example_process import EXAMPLES, Answer, Service, running
+from support.example_process import (
+    ALICE,
+    EXAMPLES,
+    SECRET,
+    Answer,
+    Service,
+    decoded,
+    log_in,
+    running,
+)
 from support.services import PostgresServer, RedisServer
 from support.services import postgres_server as postgres_server
 from support.services import redis_server as redis_server
-
-SECRET = "a key for the examples that revoke tokens, of 32 bytes and more"
-ALICE = {"username": "alice", "password": "wonderland"}
 
 LOGGED_OUT = (200, {"msg": "Token revoked"})
 REVOKED = (401, {"msg": "Token has been revoked"})
@@ -68,17 +73,6 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def service(store: Store) -> Iterator[Service]:
     with store.run() as service:
         yield service
-
-
-def log_in(service: Service) -> tuple[str, str]:
-    """A new access token and a new refresh token."""
-    answer = service.call("POST", "/login", body=ALICE)
-    assert answer.status == 200, answer
-    return answer.body["access_token"], answer.body["refresh_token"]
-
-
-def claims_of(token: str) -> dict[str, Any]:
-    return jwt.decode(token, SECRET, algorithms=["HS256"])
 
 
 def me(service: Service, token: str) -> Answer:
@@ -195,7 +189,7 @@ def test_database_forgets_an_entry_a_minute_after_its_token_has_expired(tmp_path
         access, _ = log_in(service)
         assert service.call("POST", "/logout", access) == LOGGED_OUT
         left = dict(database.execute("SELECT jti, expires FROM revoked_tokens"))
-    claims = claims_of(access)
+    claims = decoded(access)
     assert left == {"just now": now - 1, "eternal": None, claims["jti"]: claims["exp"]}
 
 
@@ -221,7 +215,7 @@ def test_redis_forgets_an_entry_a_minute_after_its_token_has_expired(
 ) -> None:
     for token in log_in(redis_service):
         assert redis_service.call("POST", "/logout", token) == LOGGED_OUT
-        claims = claims_of(token)
+        claims = decoded(token)
         moment = ask_redis(redis_server, "EXPIRETIME", f"revoked:{claims['jti']}")
         assert moment == f":{claims['exp'] + 60}"
 
@@ -265,7 +259,7 @@ def assert_log_is_short(service: Service, message: str, *tokens: str) -> None:
     assert "Traceback" not in errors
     for token in tokens:
         assert token not in errors
-        assert claims_of(token)["jti"] not in errors
+        assert decoded(token)["jti"] not in errors
 
 
 @pytest.mark.parametrize("way", ["stop", "kill"])
