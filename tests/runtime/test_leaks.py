@@ -28,7 +28,7 @@ import pytest
 from quart import Quart, request
 
 import quart_jwt_extended as qje
-from support import SECRET, access_claims, b64url, hs_token, make_app, refresh_claims
+from support import SECRET, access_claims, b64url, hs_token, make_app, manager_of, refresh_claims
 from support.asgi import Exchange, Raw
 from support.leak_probe import (
     in_cookies_with_csrf,
@@ -226,7 +226,7 @@ def watched_app(*, is_async: bool = True) -> Watched:
     # The traceback that Quart logs would be kept by pytest.
     app.logger.disabled = True
     watched = Watched(app, asyncio.Event(), [])
-    manager = app.extensions["quart-jwt-extended"]
+    manager = manager_of(app)
 
     def act(place: str, identity: str) -> None:
         if identity == f"broken in {place}":
