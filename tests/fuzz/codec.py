@@ -24,7 +24,7 @@ import jwt
 
 import quart_jwt_extended as qje
 from quart_jwt_extended.tokens import decode_jwt
-from support import SECRET, b64url, make_app
+from support import FAR_FUTURE, SECRET, b64url, make_app
 from support.oracle import (
     Refusal,
     Verdict,
@@ -314,7 +314,7 @@ def good_input(rng: random.Random) -> bytes:
     """Claims that the options let in, but for a few changes."""
     index = rng.randrange(len(CONFIGURATIONS))
     options = CONFIGURATIONS[index]
-    claims = {options.identity: "alice", "exp": 4102444800, "csrf": CSRF, "jti": "1"}
+    claims = {options.identity: "alice", "exp": FAR_FUTURE, "csrf": CSRF, "jti": "1"}
     expected = {"iss": "y", "aud": ["x"]}
     claims |= expected if "audience" in options.pyjwt else {}
     text = json.dumps(claims, separators=(",", ":")).encode()
