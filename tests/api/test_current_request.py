@@ -23,6 +23,7 @@ from support import (
     ask,
     bearer,
     hs_token,
+    in_form,
     make_app,
     manager_of,
     refresh_claims,
@@ -333,6 +334,7 @@ def refuse_user(manager: qje.JWTManager) -> None:
 # Per failure: the loader, how to bring it about, and the changes that the token needs.
 FAILURES: dict[str, tuple[str, Callable[[qje.JWTManager], None], dict[str, Any]]] = {
     "expired": ("expired_token_loader", lambda manager: None, {"exp": LONG_AGO}),
+    "type": ("invalid_token_loader", lambda manager: None, {"type": "refresh", "fresh": ...}),
     "revoked": ("revoked_token_loader", refuse_revoked, {}),
     "not fresh": ("needs_fresh_token_loader", lambda manager: None, {"fresh": False}),
     "claims": ("claims_verification_failed_loader", refuse_claims, {}),
@@ -344,7 +346,7 @@ FAILURES: dict[str, tuple[str, Callable[[qje.JWTManager], None], dict[str, Any]]
 @pytest.mark.parametrize("failure", FAILURES)
 async def test_error_callback_reads_the_refused_token(failure: str, is_async: bool) -> None:
     loader, refuse, changes = FAILURES[failure]
-    claims = {**CLAIMS, **changes}
+    claims = access_claims(**{**CLAIMS, **changes})
     app = make_app(JWT_BLACKLIST_ENABLED=failure == "revoked")
     manager = manager_of(app)
     refuse(manager)
@@ -420,10 +422,7 @@ async def test_user_loader_reads_the_token_and_no_user_yet(app: Quart, is_async:
         noted.append(readings())
         return {"name": identity}
 
-    async def load_async(identity: Any) -> Any:
-        return load(identity)
-
-    manager_of(app).user_loader_callback_loader(load_async if is_async else load)
+    manager_of(app).user_loader_callback_loader(in_form(load, is_async))
     response = await app.test_client().get("/protected", headers=bearer(TOKEN))
     assert response.status_code == 200
     assert noted == [["alice", {"role": "admin"}, CLAIMS, HEADER, None]]

@@ -710,6 +710,7 @@ def wrong_values() -> Iterator[tuple[str, Any]]:
     ):
         yield "JWT_TOKEN_LOCATION", value
     yield "JWT_HEADER_NAME", ""
+    yield "JWT_SCOPE_CLAIM", ""
     yield "JWT_HEADER_TYPE", 5
     yield "JWT_HEADER_TYPE", b"Bearer"
     for value in (
