@@ -33,10 +33,16 @@ from quart_jwt_extended.exceptions import (
 from support import hs_token, make_app
 from support.asgi import Exchange, Raw
 
-# Generated examples per test are multiplied by this, for a long run once in a while.
+# Generated examples per test are multiplied by this; from 10 on, all bytes are tried, too.
 MULTIPLIER = int(os.environ.get("EXTRACTION_EXAMPLES", "1"))
-# Of so many rounds of them, at most, one must have shown each outcome that a test names.
-ROUNDS = 8
+# Within so many rounds of them, at most, each outcome that a test names must have been seen.
+ROUNDS = 20
+
+ALL_BYTES = [bytes([number]) for number in range(256)]
+# Those that mean something to somebody on the way, and a few of the others.
+SOME_BYTES = [byte for byte in ALL_BYTES if byte < b"0" or not (byte.isalnum() or byte > b"\xa0")]
+SOME_BYTES += [b"0", b"9", b"A", b"Z", b"a", b"z", b"\xc3", b"\xff"]
+BYTES = ALL_BYTES if MULTIPLIER >= 10 else SOME_BYTES
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -284,7 +290,7 @@ class Probe:
 
 
 def explore(
-    cases: SearchStrategy[Raw], probe: Probe, *, must_see: set[str], examples: int = 200
+    cases: SearchStrategy[Raw], probe: Probe, *, must_see: set[str], examples: int = 40
 ) -> None:
     """Compare on generated requests, the same ones in every run of the same modules.
 
