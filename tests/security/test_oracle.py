@@ -767,6 +767,10 @@ for text in ("null", "true", "1", "1.5", "NaN", '""', '"x"', "[]", '["x"]', "{}"
     claim_row("aud", text, options={"JWT_DECODE_AUDIENCE": ["y", "x"]})
     claim_row("identity", text)
     claim_row("user_claims", text)
+# A claim counts at the top only, whatever bears its name further down.
+for member in ('"exp":1', '"nbf":4102444800', '"iat":null', '"aud":"x"', '"sub":1', '"jti":1'):
+    claim_row("user_claims", f"{{{member}}}")
+    claim_row("user_claims", f'[{{{member},"type":"x","fresh":"x","csrf":1}}]')
 for text in ('["y","x"]', '["x",1]', '["y"]', '[["x"]]', '"xy"', '["X"]', "[null]", '[""]'):
     claim_row("aud", text, options={"JWT_DECODE_AUDIENCE": "x"})
     claim_row("aud", text, options={"JWT_DECODE_AUDIENCE": ["z", "x"]})
