@@ -436,7 +436,12 @@ async def what_is_left(watched: Watched, scenario: Scenario, path: str, place: P
     return Left(is_alive, found, circles)
 
 
-def assert_only_quart_leaves_something(ours: Left, bare: Left) -> None:
+async def assert_only_quart_leaves_something(
+    scenario: Scenario, place: Place, *, is_async: bool = True
+) -> None:
+    watched = watched_app(is_async=is_async)
+    bare = await what_is_left(watched, scenario, scenario.bare, place)
+    ours = await what_is_left(watched, scenario, scenario.path, place)
     assert ours.found == bare.found == Counter()
     assert not ours.is_alive
     assert ours.circles == bare.circles
@@ -459,12 +464,7 @@ def test_search_finds_what_keeps_a_token() -> None:
 async def test_answered_request_leaves_no_circle_no_exception_and_no_token(
     name: str, is_async: bool, place: Place
 ) -> None:
-    watched = watched_app(is_async=is_async)
-    scenario = PLAIN_SCENARIOS[name]
-    bare = await what_is_left(watched, scenario, scenario.bare, place)
-    assert_only_quart_leaves_something(
-        await what_is_left(watched, scenario, scenario.path, place), bare
-    )
+    await assert_only_quart_leaves_something(PLAIN_SCENARIOS[name], place, is_async=is_async)
 
 
 @pytest.mark.usefixtures("frozen")
@@ -473,24 +473,15 @@ async def test_answered_request_leaves_no_circle_no_exception_and_no_token(
 async def test_cancelled_request_leaves_no_circle_no_exception_and_no_token(
     name: str, place: Place
 ) -> None:
-    watched = watched_app()
-    scenario = CANCELLED_SCENARIOS[name]
-    bare = await what_is_left(watched, scenario, scenario.bare, place)
-    assert_only_quart_leaves_something(
-        await what_is_left(watched, scenario, scenario.path, place), bare
-    )
+    await assert_only_quart_leaves_something(CANCELLED_SCENARIOS[name], place)
 
 
 @pytest.mark.usefixtures("frozen")
 async def test_request_whose_body_never_ends_leaves_nothing_when_the_client_hangs_up() -> None:
-    watched = watched_app()
     scenario = Scenario(
         marked_access, None, "/guarded/view", bare="/bare/view/json", more_body=True
     )
-    bare = await what_is_left(watched, scenario, scenario.bare, in_json)
-    assert_only_quart_leaves_something(
-        await what_is_left(watched, scenario, scenario.path, in_json), bare
-    )
+    await assert_only_quart_leaves_something(scenario, in_json)
 
 
 @pytest.mark.usefixtures("frozen")
