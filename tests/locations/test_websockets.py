@@ -23,16 +23,14 @@ from support.asgi import Refusal, opened
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "websocket.py"
 
-FAR_FUTURE = 4102444800
-
-TOKEN = hs_token(access_claims(exp=FAR_FUTURE))
-BOB = hs_token(access_claims(exp=FAR_FUTURE, identity="bob", jti="bob's"))
-FRESH = hs_token(access_claims(exp=FAR_FUTURE, fresh=True))
-REFRESH = hs_token(refresh_claims(exp=FAR_FUTURE))
+TOKEN = hs_token(access_claims())
+BOB = hs_token(access_claims(identity="bob", jti="bob's"))
+FRESH = hs_token(access_claims(fresh=True))
+REFRESH = hs_token(refresh_claims())
 EXPIRED = hs_token(access_claims(exp=1))
-REVOKED = hs_token(access_claims(exp=FAR_FUTURE, jti="revoked"))
-NOBODY = hs_token(access_claims(exp=FAR_FUTURE, identity="nobody"))
-SCOPED = hs_token(access_claims(exp=FAR_FUTURE, scope="chat:read chat:write"))
+REVOKED = hs_token(access_claims(jti="revoked"))
+NOBODY = hs_token(access_claims(identity="nobody"))
+SCOPED = hs_token(access_claims(scope="chat:read chat:write"))
 FORGED = TOKEN[:-4] + "AAAA"
 
 ALL_LOCATIONS = ["headers", "cookies", "query_string", "json", "websocket_protocol"]
@@ -825,7 +823,7 @@ async def test_origin_refusal_has_problem_details() -> None:
 async def test_readers_work_for_the_life_of_the_socket() -> None:
     app = socket_app()
     manager_of(app).user_loader_callback_loader(lambda identity: {"name": identity})
-    claims = access_claims(exp=FAR_FUTURE, user_claims={"role": "admin"})
+    claims = access_claims(user_claims={"role": "admin"})
     async with opened(app, token=hs_token(claims)) as client:
         client.say("hello")
         await client.next("websocket.accept")
@@ -843,15 +841,16 @@ async def test_readers_work_for_the_life_of_the_socket() -> None:
             assert await client.hear() == first
 
 
-async def test_readers_work_after_the_token_has_expired() -> None:
+async def test_readers_work_after_the_token_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
     """A token is verified when the socket opens; it does not end the socket."""
     app = socket_app()
-    token = hs_token(access_claims(exp=int(time.time()) + 2))
+    now = time.time()
+    token = hs_token(access_claims(exp=int(now) + 60))
     async with opened(app, token=token) as client:
         client.say("hello")
         await client.next("websocket.accept")
         await client.hear()
-        await asyncio.sleep(2.1)
+        monkeypatch.setattr(time, "time", lambda: now + 61)
         client.say("again")
         assert (await client.hear())["identity"] == "alice"
     assert (await refused(app, token=token)).answer == HAS_EXPIRED
@@ -911,7 +910,7 @@ async def test_producer_and_consumer_tasks_share_the_identity() -> None:
         (REVOKED, IS_REVOKED),
         (NOBODY, (401, {"msg": "Error loading the user nobody"})),
         (
-            hs_token(access_claims(exp=FAR_FUTURE, user_claims={"bad": True})),
+            hs_token(access_claims(user_claims={"bad": True})),
             (400, {"msg": "User claims verification failed"}),
         ),
     ],
@@ -966,7 +965,7 @@ async def test_sockets_at_once_keep_their_identities() -> None:
 
     async def converse(number: int) -> list[Any]:
         identity = f"user {number}"
-        token = hs_token(access_claims(exp=FAR_FUTURE, identity=identity))
+        token = hs_token(access_claims(identity=identity))
         handshake: dict[str, Any] = {"token": token}
         if number % 2:
             handshake = {"offered": ["bearer", token]}
