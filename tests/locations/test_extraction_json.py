@@ -381,7 +381,6 @@ def with_other(value: bytes, key: bytes = b'"a"') -> bytes:
     return b'{"access_token":"%s",%s:%s}' % (A, key, value)
 
 
-@pytest.mark.parametrize("place", ["before", "behind", "nested"])
 @pytest.mark.parametrize(
     ("value", "valid"),
     [
@@ -391,14 +390,13 @@ def with_other(value: bytes, key: bytes = b'"a"') -> bytes:
     ids=lambda value: ascii(value)[:24],
 )
 async def test_member_beside_the_token_decides_whether_there_is_a_body(
-    value: bytes, valid: bool, place: str
+    value: bytes, valid: bool
 ) -> None:
     """Nobody may look at the token only: in a body that Quart cannot parse there is none."""
-    if place == "before":
-        body = b'{"a":%s,"access_token":"%s"}' % (value, A)
-    else:
-        body = with_other(value if place == "behind" else b'[{"b":%s}]' % value)
-    assert await Probe("json").check(json_request(body)) == ("ann" if valid else MISSING)
+    probe = Probe("json")
+    before = b'{"a":%s,"access_token":"%s"}' % (value, A)
+    for body in (before, with_other(value), with_other(b'[{"b":%s}]' % value)):
+        assert await probe.check(json_request(body)) == ("ann" if valid else MISSING), body
 
 
 @pytest.mark.parametrize("space", BAD_SPACE, ids=repr)

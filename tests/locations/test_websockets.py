@@ -180,19 +180,23 @@ STRICT_PATHS = [
 
 
 @pytest.mark.parametrize(
-    ("path", "token"),
+    ("token", "paths"),
     [
-        *[(path, TOKEN) for path in ACCESS_PATHS],
-        *[(path, FRESH) for path in [*ACCESS_PATHS, *FRESH_PATHS]],
-        *[(path, REFRESH) for path in [*REFRESH_PATHS, *everywhere("any_type")]],
-        *[(path, SCOPED) for path in everywhere("scoped")],
-        ("/unrevoked", REVOKED),
+        (TOKEN, ACCESS_PATHS),
+        (FRESH, [*ACCESS_PATHS, *FRESH_PATHS]),
+        (REFRESH, [*REFRESH_PATHS, *everywhere("any_type")]),
+        (SCOPED, everywhere("scoped")),
+        (REVOKED, ["/unrevoked"]),
     ],
+    ids=["access", "fresh", "refresh", "scoped", "revoked"],
 )
-async def test_socket_with_the_right_token_is_accepted(path: str, token: str) -> None:
-    answer = await accepted(socket_app(), path, token=token)
-    assert answer.subprotocol is None
-    assert (answer.said["identity"], answer.said["location"]) == ("alice", "headers")
+async def test_socket_with_the_right_token_is_accepted(token: str, paths: list[str]) -> None:
+    app = socket_app()
+    for path in paths:
+        answer = await accepted(app, path, token=token)
+        assert answer.subprotocol is None
+        found = (answer.said["identity"], answer.said["location"])
+        assert found == ("alice", "headers"), path
 
 
 @pytest.mark.parametrize("path", [*OPTIONAL_PATHS, "/open"])
@@ -213,33 +217,41 @@ async def test_open_socket_ignores_a_token() -> None:
 ONLY_ACCESS = (422, {"msg": "Only access tokens are allowed"})
 ONLY_REFRESH = (422, {"msg": "Only refresh tokens are allowed"})
 NOT_FRESH = (401, {"msg": "Fresh token required"})
-MISSING = (401, {"msg": "Missing Authorization Header"})
 BAD_SIGNATURE = (422, {"msg": "Signature verification failed"})
 HAS_EXPIRED = (401, {"msg": "Token has expired"})
 IS_REVOKED = (401, {"msg": "Token has been revoked"})
 
 
 @pytest.mark.parametrize(
-    ("path", "token", "answer"),
+    ("token", "answer", "paths"),
     [
-        *[(path, None, MISSING) for path in STRICT_PATHS],
-        *[(path, FORGED, BAD_SIGNATURE) for path in [*STRICT_PATHS, *OPTIONAL_PATHS]],
-        *[(path, EXPIRED, HAS_EXPIRED) for path in [*ACCESS_PATHS, *FRESH_PATHS]],
-        *[(path, REVOKED, IS_REVOKED) for path in [*ACCESS_PATHS, *FRESH_PATHS]],
-        *[(path, REFRESH, ONLY_ACCESS) for path in [*everywhere("protected"), *OPTIONAL_PATHS]],
-        *[(path, TOKEN, NOT_FRESH) for path in FRESH_PATHS],
-        *[(path, REFRESH, ONLY_ACCESS) for path in FRESH_PATHS],
-        *[(path, FRESH, ONLY_REFRESH) for path in REFRESH_PATHS],
-        *[(path, TOKEN, (403, {"msg": "Insufficient scope"})) for path in everywhere("scoped")],
+        (FORGED, BAD_SIGNATURE, [*STRICT_PATHS, *OPTIONAL_PATHS]),
+        (EXPIRED, HAS_EXPIRED, [*ACCESS_PATHS, *FRESH_PATHS]),
+        (REVOKED, IS_REVOKED, [*ACCESS_PATHS, *FRESH_PATHS]),
+        (REFRESH, ONLY_ACCESS, [*everywhere("protected"), *OPTIONAL_PATHS, *FRESH_PATHS]),
+        (TOKEN, NOT_FRESH, FRESH_PATHS),
+        (FRESH, ONLY_REFRESH, REFRESH_PATHS),
+        (TOKEN, (403, {"msg": "Insufficient scope"}), everywhere("scoped")),
     ],
+    ids=["forged", "expired", "revoked", "refresh", "stale", "access", "unscoped"],
 )
 async def test_socket_with_a_wrong_token_is_answered_before_acceptance(
-    path: str, token: str | None, answer: tuple[int, Any]
+    token: str, answer: tuple[int, Any], paths: list[str]
 ) -> None:
-    refusal = await refused(socket_app(), path, token=token)
-    assert refusal.answer == answer
-    assert refusal.headers["content-type"] == "application/json"
-    assert ("www-authenticate" in refusal.headers) == (refusal.status in (401, 403))
+    app = socket_app()
+    for path in paths:
+        refusal = await refused(app, path, token=token)
+        assert refusal.answer == answer, path
+        assert refusal.headers["content-type"] == "application/json"
+        assert ("www-authenticate" in refusal.headers) == (refusal.status in (401, 403))
+
+
+async def test_socket_without_a_token_is_answered_before_acceptance() -> None:
+    app = socket_app()
+    for path in STRICT_PATHS:
+        refusal = await refused(app, path)
+        assert (refusal.status, list(refusal.body)) == (401, ["msg"]), path
+        assert refusal.headers["www-authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("path", ["/protected", "/verify/protected", "/hook/protected"])
@@ -261,8 +273,8 @@ async def test_refusal_has_problem_details_where_they_are_configured() -> None:
 
 async def test_refusal_answers_with_the_callback_of_the_application() -> None:
     app = socket_app()
-    manager_of(app).unauthorized_loader(lambda reason: ({"reason": reason}, 418))
-    assert (await refused(app)).answer == (418, {"reason": "Missing Authorization Header"})
+    manager_of(app).expired_token_loader(lambda claims: ({"who": claims["identity"]}, 418))
+    assert (await refused(app, token=EXPIRED)).answer == (418, {"who": "alice"})
 
 
 async def test_socket_of_an_unknown_path_stays_404() -> None:
@@ -356,7 +368,6 @@ async def test_first_location_with_a_token_decides() -> None:
     ("locations", "message"),
     [
         ("json", "Missing JWT: none of the locations applies here"),
-        (["json", "headers"], "Missing Authorization Header"),
         (["json", "websocket_protocol"], 'Missing "bearer" WebSocket subprotocol'),
         (
             ALL_LOCATIONS,
@@ -659,13 +670,11 @@ FOREIGN_ORIGINS = [
 
 
 @pytest.mark.parametrize(("origin", "host", "scheme"), FOREIGN_ORIGINS)
-@pytest.mark.parametrize("path", ["/protected", "/optional", "/hook/protected"])
-async def test_cookie_of_a_foreign_origin_is_refused(
-    path: str, origin: str, host: str, scheme: str
-) -> None:
+async def test_cookie_of_a_foreign_origin_is_refused(origin: str, host: str, scheme: str) -> None:
     app = socket_app(JWT_TOKEN_LOCATION="cookies")
-    refusal = await refused(app, path, **cookie_handshake(origin, host, scheme))
-    assert refusal.answer == FOREIGN
+    for path in ("/protected", "/optional", "/hook/protected"):
+        refusal = await refused(app, path, **cookie_handshake(origin, host, scheme))
+        assert refusal.answer == FOREIGN, path
 
 
 @pytest.mark.parametrize(
