@@ -30,7 +30,6 @@ APPLICATION = "blueprints:create_app()"
 BOB = {"username": "bob", "password": "the-builder"}
 CAROL = {"username": "carol", "password": "christmas"}
 
-NO_HEADER = (401, {"msg": "Missing Authorization Header"})
 NO_SCOPE = (403, {"msg": "Insufficient scope"})
 
 ROUTES = """\
@@ -97,7 +96,7 @@ PROTECTED = [
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
 def test_no_token_is_refused(service: Service, method: str, path: str) -> None:
-    assert service.call(method, path) == NO_HEADER
+    assert service.call(method, path).status == 401
 
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)

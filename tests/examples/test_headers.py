@@ -46,7 +46,7 @@ def test_no_token_is_refused_by_the_protected_view_and_taken_by_the_open_one(
     service: Service,
 ) -> None:
     answer = service.call("GET", "/me")
-    assert answer == (401, {"msg": "Missing Authorization Header"})
+    assert answer.status == 401
     assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert service.call("GET", "/") == (200, "Hello, stranger!")
 
@@ -70,11 +70,10 @@ def test_bad_token_is_refused_by_both_views(
 
 def test_token_elsewhere_than_in_the_header_does_not_count(service: Service) -> None:
     token = signed()
-    missing = (401, {"msg": "Missing Authorization Header"})
-    assert service.call("GET", "/me", token)[0] == 200
-    assert service.call("GET", f"/me?jwt={token}") == missing
+    assert service.call("GET", "/me", token).status == 200
+    assert service.call("GET", f"/me?jwt={token}").status == 401
     cookie = {"Cookie": f"access_token_cookie={token}"}
-    assert service.call("GET", "/me", headers=cookie) == missing
+    assert service.call("GET", "/me", headers=cookie).status == 401
 
 
 def test_start_without_a_key_fails_and_names_the_variable(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_access_token_opens_the_protected_view(service: Service) -> None:
 def test_no_token_is_refused_by_every_protected_view(
     service: Service, method: str, path: str
 ) -> None:
-    assert service.call(method, path) == (401, {"msg": "Missing Authorization Header"})
+    assert service.call(method, path).status == 401
 
 
 def test_altered_access_token_is_refused(service: Service) -> None:

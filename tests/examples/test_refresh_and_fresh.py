@@ -181,4 +181,4 @@ def test_wrong_login_is_refused(service: Service, body: Any) -> None:
     ],
 )
 def test_no_token_is_refused(service: Service, method: str, path: str) -> None:
-    assert service.call(method, path) == (401, {"msg": "Missing Authorization Header"})
+    assert service.call(method, path).status == 401

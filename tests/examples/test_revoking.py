@@ -246,7 +246,7 @@ def assert_nobody_gets_in(service: Service, good: str, refresh: str, revoked: st
         assert answer.headers["Retry-After"] == "5"
     # These need no store.
     assert service.call("POST", "/login", body=ALICE).status == 200
-    assert service.call("GET", "/me") == (401, {"msg": "Missing Authorization Header"})
+    assert service.call("GET", "/me").status == 401
     expired = hs_token(access_claims(exp=1), secret=SECRET)
     assert me(service, expired) == (401, {"msg": "Token has expired"})
     forged = hs_token(access_claims(), secret="another key of 32 bytes and more than that")

@@ -134,7 +134,7 @@ def test_role_must_be_one_of_those_named(service: Service, user_claims: Any, sta
 @pytest.mark.parametrize("path", ["/articles", "/newsroom"])
 def test_missing_expired_or_forged_token_is_refused_alike(service: Service, path: str) -> None:
     claims = access_claims(scope="articles:read", user_claims={"role": "admin"})
-    assert service.call("GET", path) == (401, {"msg": "Missing Authorization Header"})
+    assert service.call("GET", path).status == 401
     expired = signed(**{**claims, "exp": LONG_AGO})
     assert service.call("GET", path, expired) == (401, {"msg": "Token has expired"})
     forged = jwt.encode(claims, SECRET.upper(), algorithm="HS256")
