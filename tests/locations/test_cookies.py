@@ -12,7 +12,7 @@ from quart import Quart, Response
 
 import quart_jwt_extended as qje
 from quart_jwt_extended.exceptions import JWTDecodeError
-from support import access_claims, hs_token, make_app, refresh_claims
+from support import access_claims, ask, hs_token, make_app, refresh_claims
 
 TOKEN = hs_token(access_claims(csrf="access-csrf"))
 OTHER_TOKEN = hs_token(access_claims(identity="bob"))
@@ -33,8 +33,7 @@ async def send(app: Quart, *cookies: bytes | str, path: str = "/protected") -> t
         for value in cookies
     ]
     scope = {"headers": [(b"host", b"localhost"), *raw]}
-    response = await app.test_client().open(path, scope_base=scope)
-    return response.status_code, await response.get_json()
+    return await ask(app, path, scope_base=scope)
 
 
 def octal(text: str) -> str:

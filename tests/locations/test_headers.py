@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from quart import Quart
 
-from support import access_claims, bearer, hs_token, make_app, refresh_claims
+from support import access_claims, ask, bearer, hs_token, make_app, refresh_claims
 
 TOKEN = hs_token(access_claims())
 OTHER_TOKEN = hs_token(access_claims(identity="bob"))
@@ -25,8 +25,7 @@ async def send(
     """Status and body for a GET with these raw header values, in this order."""
     raw = [(name, value.encode("latin-1") if isinstance(value, str) else value) for value in values]
     scope = {"headers": [(b"host", b"localhost"), *raw]}
-    response = await app.test_client().open(path, scope_base=scope)
-    return response.status_code, await response.get_json()
+    return await ask(app, path, scope_base=scope)
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])

@@ -11,7 +11,7 @@ from quart.testing import no_op_push
 from werkzeug.datastructures import Headers
 
 import quart_jwt_extended as qje
-from support import LONG_AGO, access_claims, bearer, hs_token, make_app, refresh_claims
+from support import LONG_AGO, access_claims, answer_of, bearer, hs_token, make_app, refresh_claims
 
 LOCATIONS = ("headers", "cookies", "query_string", "json")
 PAIRS = list(itertools.permutations(LOCATIONS, 2))
@@ -53,17 +53,6 @@ def request_with(tokens: dict[str, str], kind: str = "access") -> dict[str, Any]
     return {**arguments, "headers": headers}
 
 
-async def send(app: Quart, path: str = "/protected", **arguments: Any) -> tuple[int, str | None]:
-    """Status, and identity or message."""
-    views_run = list(app.calls)
-    response = await app.test_client().open(path, **arguments)
-    assert response.status_code < 500
-    body = await response.get_json()
-    if response.status_code != 200:
-        assert app.calls == views_run
-    return response.status_code, body["identity"] if "identity" in body else body["msg"]
-
-
 def combined(locations: Any, missing: dict[str, str] = MISSING) -> str:
     names = list(locations)
     details = "; ".join(missing[name] for name in names)
@@ -79,9 +68,9 @@ async def test_first_location_with_a_token_wins_in_every_order(order: tuple[str,
     app = app_for(order)
     tokens = {name: hs_token(access_claims(identity=name)) for name in LOCATIONS}
     for name in order:
-        assert await send(app, **request_with(tokens)) == (200, name)
+        assert await answer_of(app, **request_with(tokens)) == (200, name)
         del tokens[name]
-    status, message = await send(app, **request_with(tokens))
+    status, message = await answer_of(app, **request_with(tokens))
     assert status == 401
     assert message.startswith("Missing JWT in ")
 
@@ -92,7 +81,7 @@ async def test_refresh_token_follows_the_same_order(order: tuple[str, ...]) -> N
     tokens = {name: hs_token(refresh_claims(identity=name)) for name in LOCATIONS}
     for name in order:
         arguments = request_with(tokens, "refresh")
-        assert await send(app, "/refresh", **arguments) == (200, name)
+        assert await answer_of(app, "/refresh", **arguments) == (200, name)
         del tokens[name]
 
 
@@ -100,8 +89,8 @@ async def test_refresh_token_follows_the_same_order(order: tuple[str, ...]) -> N
 async def test_message_lists_every_location_in_the_configured_order(
     order: tuple[str, ...],
 ) -> None:
-    assert await send(app_for(order)) == (401, combined(order))
-    assert await send(app_for(list(order))) == (401, combined(order))
+    assert await answer_of(app_for(order)) == (401, combined(order))
+    assert await answer_of(app_for(list(order))) == (401, combined(order))
 
 
 async def test_message_uses_the_configured_names() -> None:
@@ -112,7 +101,7 @@ async def test_message_uses_the_configured_names() -> None:
         JWT_QUERY_STRING_NAME="c",
         JWT_JSON_KEY="d",
     )
-    assert await send(app, method="POST", json={}) == (
+    assert await answer_of(app, method="POST", json={}) == (
         401,
         "Missing JWT in headers, cookies, query_string or json (Missing X-A Header; "
         'Missing cookie "b"; Missing "c" query paramater; Missing "d" key in json data.)',
@@ -125,18 +114,18 @@ async def test_message_uses_the_configured_names() -> None:
 )
 async def test_one_location_as_string_sequence_or_set(location: str, wrap: Any) -> None:
     app = app_for(frozenset({location}) if wrap == "frozen" else wrap(location))
-    assert await send(app) == (401, MISSING[location])
-    assert await send(app, **request_with({location: GOOD})) == (200, "alice")
+    assert await answer_of(app) == (401, MISSING[location])
+    assert await answer_of(app, **request_with({location: GOOD})) == (200, "alice")
     elsewhere = {name: GOOD for name in LOCATIONS if name != location}
-    assert await send(app, **request_with(elsewhere)) == (401, MISSING[location])
+    assert await answer_of(app, **request_with(elsewhere)) == (401, MISSING[location])
 
 
 @pytest.mark.parametrize("kind", [set, frozenset])
 async def test_set_of_locations_finds_a_token_in_each_of_them(kind: type) -> None:
     app = app_for(kind(LOCATIONS))
     for location in LOCATIONS:
-        assert await send(app, **request_with({location: GOOD})) == (200, "alice")
-    status, message = await send(app)
+        assert await answer_of(app, **request_with({location: GOOD})) == (200, "alice")
+    status, message = await answer_of(app)
     assert status == 401
     assert message in {combined(order) for order in itertools.permutations(LOCATIONS)}
 
@@ -144,11 +133,11 @@ async def test_set_of_locations_finds_a_token_in_each_of_them(kind: type) -> Non
 async def test_order_changed_after_init_takes_effect_on_the_next_request() -> None:
     app = app_for(["headers", "cookies"])
     tokens = {name: hs_token(access_claims(identity=name)) for name in LOCATIONS}
-    assert await send(app, **request_with(tokens)) == (200, "headers")
+    assert await answer_of(app, **request_with(tokens)) == (200, "headers")
     app.config["JWT_TOKEN_LOCATION"] = ["cookies", "headers"]
-    assert await send(app, **request_with(tokens)) == (200, "cookies")
+    assert await answer_of(app, **request_with(tokens)) == (200, "cookies")
     app.config["JWT_TOKEN_LOCATION"].insert(0, "json")
-    assert await send(app, **request_with(tokens)) == (200, "json")
+    assert await answer_of(app, **request_with(tokens)) == (200, "json")
 
 
 # --- what moves on, and what is final ------------------------------------------------------------
@@ -172,9 +161,9 @@ async def test_invalid_token_in_one_location_is_final(order: tuple[str, str]) ->
     first, second = order
     for token, *refusal in FINAL.values():
         refusal = tuple(refusal)
-        assert await send(app, **request_with({first: token, second: GOOD})) == refusal
-        assert await send(app, **request_with({first: GOOD, second: token})) == (200, "alice")
-        assert await send(app, **request_with({second: token})) == refusal
+        assert await answer_of(app, **request_with({first: token, second: GOOD})) == refusal
+        assert await answer_of(app, **request_with({first: GOOD, second: token})) == (200, "alice")
+        assert await answer_of(app, **request_with({second: token})) == refusal
 
 
 async def test_revoked_token_in_one_location_is_final() -> None:
@@ -185,7 +174,7 @@ async def test_revoked_token_in_one_location_is_final() -> None:
         return claims["identity"] == "eve"
 
     tokens = {"headers": hs_token(access_claims(identity="eve")), "cookies": GOOD}
-    assert await send(app, **request_with(tokens)) == (401, "Token has been revoked")
+    assert await answer_of(app, **request_with(tokens)) == (401, "Token has been revoked")
 
 
 EMPTY = {
@@ -221,7 +210,7 @@ async def test_empty_or_absent_value_moves_on(order: tuple[str, str]) -> None:
             **request_with({second: GOOD})["headers"],
             **empty.get("headers", {}),
         }
-        assert await send(app, **arguments) == (200, "alice"), empty
+        assert await answer_of(app, **arguments) == (200, "alice"), empty
 
 
 OTHER_SCHEMES = [
@@ -240,8 +229,8 @@ async def test_other_scheme_in_the_header_moves_on(other: str, value: str) -> No
     app = app_for(["headers", other])
     arguments = request_with({other: GOOD})
     arguments["headers"]["Authorization"] = value
-    assert await send(app, **arguments) == (200, "alice")
-    assert await send(app_for([other, "headers"]), **arguments) == (200, "alice")
+    assert await answer_of(app, **arguments) == (200, "alice")
+    assert await answer_of(app_for([other, "headers"]), **arguments) == (200, "alice")
 
 
 @pytest.mark.parametrize("order", [order for order in ORDERS if "headers" in order], ids="-".join)
@@ -249,13 +238,13 @@ async def test_other_scheme_and_no_token_anywhere_answers_for_the_header(
     order: tuple[str, ...],
 ) -> None:
     headers = {"Authorization": "Basic dXNlcjpwYXNz"}
-    assert await send(app_for(order), headers=headers) == (422, BAD_HEADER)
+    assert await answer_of(app_for(order), headers=headers) == (422, BAD_HEADER)
 
 
 async def test_other_scheme_does_not_hide_an_invalid_token_in_a_later_location() -> None:
     app = app_for(["headers", "cookies"])
     headers = {"Authorization": "Basic x", "Cookie": f"access_token_cookie={BAD_SIGNATURE}"}
-    assert await send(app, headers=headers) == (422, "Signature verification failed")
+    assert await answer_of(app, headers=headers) == (422, "Signature verification failed")
 
 
 MALFORMED = ["Bearer", "Bearer a b", f"Bearer {GOOD},", f"Bearer {GOOD} {GOOD}", "bearer"]
@@ -266,8 +255,8 @@ MALFORMED = ["Bearer", "Bearer a b", f"Bearer {GOOD},", f"Bearer {GOOD} {GOOD}",
 async def test_malformed_header_of_our_scheme_is_final(other: str, value: str) -> None:
     arguments = request_with({other: GOOD})
     arguments["headers"]["Authorization"] = value
-    assert await send(app_for(["headers", other]), **arguments) == (422, BAD_HEADER)
-    assert await send(app_for([other, "headers"]), **arguments) == (200, "alice")
+    assert await answer_of(app_for(["headers", other]), **arguments) == (422, BAD_HEADER)
+    assert await answer_of(app_for([other, "headers"]), **arguments) == (200, "alice")
 
 
 # --- OPTIONS -------------------------------------------------------------------------------------
@@ -311,8 +300,8 @@ async def test_automatic_options_answer_of_quart_needs_no_token(app: Quart) -> N
 
 @pytest.mark.parametrize("locations", [*LOCATIONS, LOCATIONS], ids=str)
 async def test_optional_view_without_a_token_is_anonymous(locations: Any) -> None:
-    assert await send(app_for(locations), "/optional") == (200, None)
-    assert await send(app_for(locations), "/optional", method="POST", json={}) == (200, None)
+    assert await answer_of(app_for(locations), "/optional") == (200, None)
+    assert await answer_of(app_for(locations), "/optional", method="POST", json={}) == (200, None)
 
 
 @pytest.mark.parametrize("locations", [*LOCATIONS, LOCATIONS], ids=str)
@@ -349,7 +338,7 @@ async def test_anonymous_request_asks_no_callback(locations: Any) -> None:
 async def test_optional_view_with_a_token_knows_its_identity(location: str) -> None:
     for locations in (location, LOCATIONS):
         arguments = request_with({location: GOOD})
-        assert await send(app_for(locations), "/optional", **arguments) == (200, "alice")
+        assert await answer_of(app_for(locations), "/optional", **arguments) == (200, "alice")
 
 
 @pytest.mark.parametrize("locations", ["headers", ("headers", "cookies"), LOCATIONS], ids=str)
@@ -357,13 +346,13 @@ async def test_optional_view_with_a_malformed_header_is_anonymous(locations: Any
     app = app_for(locations)
     for value in [*MALFORMED, *OTHER_SCHEMES]:
         headers = {"Authorization": value}
-        assert await send(app, "/optional", headers=headers) == (200, None), value
+        assert await answer_of(app, "/optional", headers=headers) == (200, None), value
 
 
 async def test_optional_view_with_another_scheme_still_finds_a_later_token() -> None:
     headers = {"Authorization": "Basic x", "Cookie": f"access_token_cookie={GOOD}"}
     app = app_for(["headers", "cookies"])
-    assert await send(app, "/optional", headers=headers) == (200, "alice")
+    assert await answer_of(app, "/optional", headers=headers) == (200, "alice")
 
 
 @pytest.mark.parametrize("location", LOCATIONS)
@@ -371,7 +360,7 @@ async def test_optional_view_with_an_invalid_token_is_refused(location: str) -> 
     for app in (app_for(location), app_for(LOCATIONS)):
         for token, *refusal in FINAL.values():
             arguments = request_with({location: token})
-            assert await send(app, "/optional", **arguments) == tuple(refusal)
+            assert await answer_of(app, "/optional", **arguments) == tuple(refusal)
 
 
 # --- requests that no server made ----------------------------------------------------------------

@@ -170,6 +170,15 @@ async def ask(
     return response.status_code, await response.get_data(as_text=True) if body is None else body
 
 
+async def answer_of(app: Quart, path: str = "/protected", **request: Any) -> tuple[int, str | None]:
+    """Status, and identity or message; a view that is refused to a request has not run."""
+    views_run = list(app.calls)  # type: ignore[attr-defined]
+    status, body = await ask(app, path, **request)
+    assert status < 500
+    assert status == 200 or app.calls == views_run  # type: ignore[attr-defined]
+    return status, body["identity"] if "identity" in body else body["msg"]
+
+
 @contextlib.contextmanager
 def unhandled(app: Quart) -> Iterator[list[Exception]]:
     """The exceptions that nobody handles in the requests of a block."""
