@@ -53,7 +53,7 @@ def asyncpg_url(server: PostgresServer) -> str:
 
 @pytest.fixture(
     scope="module",
-    params=["memory", "sqlite", "redis", pytest.param("postgres", marks=pytest.mark.slow)],
+    params=["memory", "sqlite", "redis", "postgres"],
 )
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Store:
     kind = request.param
@@ -332,7 +332,6 @@ def test_fault_of_the_database_lets_nobody_in(tmp_path: Path) -> None:
         assert_log_is_short(service, "no such table: revoked_tokens", good, refresh, revoked)
 
 
-@pytest.mark.slow
 def test_restart_of_postgres_that_no_request_has_noticed_costs_no_request(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
@@ -345,7 +344,6 @@ def test_restart_of_postgres_that_no_request_has_noticed_costs_no_request(
         assert me(service, good) == WELCOME
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("way", ["stop", "kill"])
 def test_postgres_away_lets_nobody_in_and_postgres_back_serves_as_before(
     postgres_server: PostgresServer, tmp_path: Path, way: str
@@ -367,7 +365,6 @@ def test_postgres_away_lets_nobody_in_and_postgres_back_serves_as_before(
         assert_log_is_short(service, "The database does not answer", good, refresh, revoked)
 
 
-@pytest.mark.slow
 def test_postgres_that_hangs_lets_nobody_in(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:

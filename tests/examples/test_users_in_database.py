@@ -35,7 +35,7 @@ def run_on(url: str, directory: Path) -> Run:
     return partial(running, "users_in_database:app", directory, **variables)
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Starts the service on one database; several may run, one after the other or side by side."""
     directory = tmp_path_factory.mktemp("users")
@@ -248,7 +248,6 @@ def test_fault_of_the_database_is_answered_and_logged_without_what_it_was_about(
             assert secret not in service.errors
 
 
-@pytest.mark.slow
 def test_restart_of_postgres_that_no_request_has_noticed_costs_no_request(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
@@ -260,7 +259,6 @@ def test_restart_of_postgres_that_no_request_has_noticed_costs_no_request(
         assert "The database does not answer" not in service.errors
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("way", ["stop", "kill"])
 def test_postgres_away_lets_nobody_in_and_postgres_back_serves_as_before(
     postgres_server: PostgresServer, tmp_path: Path, way: str
@@ -290,7 +288,6 @@ def test_postgres_away_lets_nobody_in_and_postgres_back_serves_as_before(
             assert secret not in service.errors
 
 
-@pytest.mark.slow
 def test_postgres_that_hangs_lets_nobody_in(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
