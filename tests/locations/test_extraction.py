@@ -1,6 +1,6 @@
 """Headers, cookies and query strings give the token that Quart's own properties give.
 
-The inputs are generated, and every comparison is made by :class:`raw_requests.Probe`.
+The inputs are generated, and every comparison is made by :class:`support.raw_requests.Probe`.
 ``EXTRACTION_EXAMPLES=10`` runs ten times as many. JSON bodies, and applications that change the
 request, have files of their own.
 """

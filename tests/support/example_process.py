@@ -18,6 +18,7 @@ import httpx
 import jwt
 
 from support import access_claims, bearer, hs_token
+from support.services import free_port
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -176,11 +177,6 @@ def signed(**changes: Any) -> str:
 def altered(token: str, **changes: Any) -> str:
     """The same claims, but for ``changes``, under the key of the examples."""
     return hs_token({**decoded(token), **changes}, secret=SECRET)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def environment(**changes: str) -> dict[str, str]:
