@@ -1196,6 +1196,10 @@ async def test_csrf_value_of_another_session_is_refused() -> None:
         async with app.app_context():
             with pytest.raises(qje.exceptions.CSRFError):
                 qje.decode_token(alice, csrf_value=value)
+    # No callback for expired tokens gets to see the claims of a forged request.
+    expired = hs_token(access_claims(exp=1, csrf="x"))
+    headers = {**cookies((ACCESS_COOKIE, expired)), "X-CSRF-TOKEN": csrf_claim_of(mallory)}
+    assert await kept_out(app, method="POST", headers=headers) == WRONG_CSRF
     async with app.app_context():
         assert qje.decode_token(alice, csrf_value=csrf_claim_of(alice))["identity"] == "alice"
     await let_in(app, method="POST", headers={**victim, **right})
@@ -1476,7 +1480,17 @@ async def test_repeated_parameter_does_not_help_a_bad_token() -> None:
 async def test_token_that_is_no_string_in_a_json_body_is_refused() -> None:
     app = make_app(JWT_TOKEN_LOCATION=["json"])
     good = hs_token(access_claims())
-    for value in ([good], {"$gt": ""}, {"token": good}, True, 1, 1.5, good.split("."), [[good]]):
+    for value in (
+        [good],
+        {"$gt": ""},
+        {"token": good},
+        True,
+        1,
+        1.5,
+        good.split("."),
+        [[good]],
+        "",
+    ):
         for path in ("/protected", "/optional"):
             answer = await kept_out(app, path, method="POST", json={"access_token": value})
             assert answer[0] == 422
