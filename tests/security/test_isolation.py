@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -46,6 +47,25 @@ async def test_header_that_a_callback_has_changed_is_as_it_was_sent(
         assert (await ask(app, token=token))[0] == 200
     assert seen == [repr((access_claims(), header))] * 4
     assert names == [([*access_claims(), "user_claims"], [*header])] * 4
+
+
+@pytest.mark.parametrize("read", [qje.get_jwt_header, qje.get_raw_jwt_header])
+async def test_header_that_a_view_has_changed_is_as_it_was_sent_the_next_time(
+    app: Quart, read: Callable[[], dict[str, Any]]
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    @app.get("/changing")
+    @qje.jwt_required
+    async def view() -> str:
+        seen.append(dict(read()))
+        read()["added"] = True
+        seen.append(dict(read()))
+        return ""
+
+    for _ in range(2):
+        assert (await ask(app, "/changing", token=access_claims()))[0] == 200
+    assert seen == [{"typ": "JWT", "alg": "HS256"}] * 4
 
 
 async def test_refused_token_is_current_for_its_answer_only() -> None:
