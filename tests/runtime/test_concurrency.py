@@ -25,8 +25,17 @@ import pytest
 from quart import Quart, has_app_context, has_request_context, request, websocket
 
 import quart_jwt_extended as qje
-from support import FAR_FUTURE, SECRET, access_claims, bearer, hs_token, make_app, manager_of
-from support.asgi import Exchange, Raw, exchanged, json_request, opened
+from support import SECRET, access_claims, bearer, hs_token, make_app, manager_of
+from support.asgi import Exchange, Raw, exchanged, opened
+from support.changing_options import (
+    ERAS,
+    Answer,
+    Changing,
+    answer_of_era,
+    answered,
+    of_both_eras,
+    options_of,
+)
 from support.leak_probe import in_headers
 from support.signing_keys import private_key
 
@@ -292,17 +301,6 @@ async def until_gone(objects: weakref.WeakSet[Any]) -> None:
     assert list(objects) == []
 
 
-async def test_identity_does_not_stay_in_an_outer_app_context() -> None:
-    """Under Quart 0.20 to 0.22 the requests below share one ``g``."""
-    app = make_app()
-    async with app.app_context():
-        client = app.test_client()
-        headers = bearer(hs_token(access_claims()))
-        assert (await (await client.get("/protected", headers=headers)).get_json())["identity"]
-        assert (await (await client.get("/open")).get_json())["identity"] is None
-        assert qje.get_jwt_identity() is None
-
-
 # --- WebSockets -----------------------------------------------------------------------------------
 
 
@@ -528,184 +526,6 @@ def test_eight_threads_share_an_app_and_its_caches(keys: SharedKeys) -> None:
 # --- options that change --------------------------------------------------------------------------
 
 
-def options_of(era: str) -> dict[str, Any]:
-    """Options of which no two fit together unless they are of one era."""
-    return {
-        "JWT_SECRET_KEY": f"{SECRET} {era}",
-        "JWT_HEADER_NAME": f"X-{era}",
-        "JWT_JSON_KEY": f"{era}_token",
-        "JWT_IDENTITY_CLAIM": f"{era}_identity",
-        "JWT_USER_CLAIMS": f"{era}_claims",
-        "JWT_DECODE_ISSUER": f"{era} issuer",
-        "JWT_ENCODE_ISSUER": f"{era} issuer",
-        "JWT_ERROR_MESSAGE_KEY": f"{era}_message",
-        "JWT_WWW_AUTHENTICATE": era == "new",
-    }
-
-
-ERAS = ("old", "new")
-
-
-def token_of_era(era: str, name: str) -> str:
-    """A token that only options of its era take for what it is."""
-    expiry = 1 if name == "expired" else FAR_FUTURE
-    claims = access_claims(exp=expiry, identity=..., iss=f"{era} issuer")
-    for other in ERAS:
-        claims[f"{other}_identity"] = name if other == era else "a mixture"
-        claims[f"{other}_claims"] = {"name": name if other == era else "a mixture"}
-    return hs_token(claims, secret=f"{SECRET} {'forger' if name == 'forged' else era}")
-
-
-def of_both_eras(name: str) -> Raw:
-    """A request with two tokens, of which each era sees its own."""
-    headers = [
-        (b"x-" + era.encode(), b"Bearer " + token_of_era(era, name).encode()) for era in ERAS
-    ]
-    return Raw(headers=headers)
-
-
-class Answer(NamedTuple):
-    status: int | None
-    body: Any
-    has_challenge: bool
-
-
-def answer_of_era(era: str, name: str) -> Answer:
-    """What a request gets whose every part is of one era."""
-    message = f"{era}_message"
-    match name:
-        case "expired" | "revoked":
-            return Answer(401, {name: name, "claims": {"name": name}}, era == "new")
-        case "nobody":
-            return Answer(401, {message: "Error loading the user nobody"}, era == "new")
-        case "refused":
-            return Answer(400, {message: "User claims verification failed"}, False)
-        case "forged":
-            return Answer(422, {message: "Signature verification failed"}, False)
-    return Answer(200, [era, name, f"user {name}", {"name": name}], False)
-
-
-class Changing:
-    """An app whose callbacks let time pass, or change the options themselves."""
-
-    def __init__(self, *, has_key_loader: bool = False) -> None:
-        self.app = make_app(**options_of("old"), JWT_BLACKLIST_ENABLED=True)
-        # In which stage the options change, once.
-        self.stage = ""
-        self.register()
-        if has_key_loader:
-            self.register_key_loader()
-
-    async def pass_time(self, stage: str) -> None:
-        await asyncio.sleep(0)
-        if stage == self.stage:
-            self.stage = ""
-            self.app.config.update(options_of("new"))
-            # A request that comes meanwhile makes the new snapshot.
-            assert await answered(self.app, of_both_eras("meanwhile")) == answer_of_era(
-                "new", "meanwhile"
-            )
-        await asyncio.sleep(0)
-
-    def register_key_loader(self) -> None:
-        @manager_of(self.app).decode_key_loader
-        async def key_of(claims: dict[str, Any], header: dict[str, Any]) -> str:
-            key: str = self.app.config["JWT_SECRET_KEY"]
-            await self.pass_time("key")
-            return key
-
-    def register(self) -> None:
-        app, manager = self.app, manager_of(self.app)
-
-        @manager.token_in_blacklist_loader
-        async def is_revoked(claims: dict[str, Any]) -> bool:
-            await self.pass_time("blacklist")
-            return "revoked" in claims.values()
-
-        @manager.claims_verification_loader
-        async def are_accepted(user_claims: dict[str, Any]) -> bool:
-            await self.pass_time("claims")
-            return user_claims["name"] not in ("refused", "a mixture")
-
-        @manager.user_loader_callback_loader
-        async def load(identity: str) -> str | None:
-            await self.pass_time("user")
-            return None if identity == "nobody" else f"user {identity}"
-
-        async def answer() -> Any:
-            await self.pass_time("answer")
-            name = qje.get_jwt_identity()
-            return {name: name, "claims": qje.get_jwt_claims()}, 401
-
-        manager.revoked_token_loader(answer)
-        manager.expired_token_loader(lambda claims: answer())
-
-        @app.route("/", methods=["GET", "POST"])
-        @qje.jwt_required
-        async def view() -> Any:
-            await self.pass_time("view")
-            era = qje.get_raw_jwt()["iss"].removesuffix(" issuer")
-            return [era, qje.get_jwt_identity(), qje.get_current_user(), qje.get_jwt_claims()]
-
-
-async def answered(app: Quart, raw: Raw) -> Answer:
-    exchange = await exchanged(app, raw, "/")
-    body = json.loads(exchange.body)
-    return Answer(exchange.status, body, b"www-authenticate" in exchange.headers)
-
-
-@pytest.mark.parametrize(
-    ("stage", "name"),
-    [
-        *(("key", name) for name in ("ann", "expired", "forged", "revoked", "refused", "nobody")),
-        *(("blacklist", name) for name in ("ann", "revoked", "refused", "nobody")),
-        *(("claims", name) for name in ("ann", "refused", "nobody")),
-        *(("user", name) for name in ("ann", "nobody")),
-        *(("answer", name) for name in ("expired", "revoked")),
-        ("view", "ann"),
-    ],
-)
-async def test_options_that_change_during_a_request_are_those_of_the_next_one(
-    stage: str, name: str
-) -> None:
-    changing = Changing(has_key_loader=stage == "key")
-    changing.stage = stage
-    assert await answered(changing.app, of_both_eras(name)) == answer_of_era("old", name)
-    assert changing.stage == ""
-    assert await answered(changing.app, of_both_eras(name)) == answer_of_era("new", name)
-
-
-@pytest.mark.parametrize("name", ["ann", "nobody", "refused", "expired", "forged", ""])
-async def test_options_that_change_while_the_body_arrives_are_those_of_the_next_request(
-    name: str,
-) -> None:
-    app = Changing().app
-    app.config["JWT_TOKEN_LOCATION"] = ["headers", "json"]
-    tokens = {f"{era}_token": token_of_era(era, name) for era in ERAS if name}
-    body = json.dumps({"item": 17, **tokens}).encode()
-    raw = json_request(body)
-    exchange = Exchange(raw)
-
-    async def late() -> Any:
-        for _ in range(20):
-            await asyncio.sleep(0)
-        app.config.update(options_of("new"))
-        return await exchange.receive()
-
-    def expected(era: str) -> Answer:
-        if name:
-            return answer_of_era(era, name)
-        reason = f'Missing X-{era} Header; Missing "{era}_token" key in json data.'
-        message = f"Missing JWT in headers or json ({reason})"
-        return Answer(401, {f"{era}_message": message}, era == "new")
-
-    await app(raw.scope("/"), late, exchange.send)
-    body_of_answer = json.loads(exchange.body)
-    has_challenge = b"www-authenticate" in exchange.headers
-    assert Answer(exchange.status, body_of_answer, has_challenge) == expected("old")
-    assert await answered(app, raw) == expected("new")
-
-
 NAMES = ["ann", "bob", "cid", "expired", "forged", "revoked", "refused", "nobody"]
 
 
@@ -771,43 +591,3 @@ def test_options_that_another_thread_changes_are_never_mixed_in_a_request() -> N
         is_over.set()
         changes.join()
     assert all(seen[era] > 50 for era in ERAS)
-
-
-@pytest.mark.parametrize("kind", ["access", "refresh"])
-async def test_options_that_change_while_a_token_is_made_are_those_of_the_next_one(
-    kind: str,
-) -> None:
-    app = Changing().app
-    app.config["JWT_CLAIMS_IN_REFRESH_TOKEN"] = True
-    era = "old"
-
-    async def user_claims(user: str) -> dict[str, str]:
-        app.config.update(options_of("new"))
-        await asyncio.sleep(0)
-        return {"name": user}
-
-    manager_of(app).user_claims_loader(user_claims)
-    create = getattr(qje, f"create_{kind}_token_async")
-    async with app.app_context():
-        for era in ERAS:
-            claims = jwt.decode(
-                await create("ann"),
-                f"{SECRET} {era}",
-                algorithms=["HS256"],
-                issuer=f"{era} issuer",
-            )
-            assert claims[f"{era}_identity"] == "ann"
-            assert claims[f"{era}_claims"] == {"name": "ann"}
-            other = ERAS[1 - ERAS.index(era)]
-            assert not any(name.startswith(other) for name in claims)
-
-
-async def test_options_that_change_while_a_token_is_decoded_are_those_of_the_next_one() -> None:
-    changing = Changing(has_key_loader=True)
-    changing.stage = "key"
-    async with changing.app.app_context():
-        for era in ERAS:
-            token = token_of_era(era, "ann")
-            assert (await qje.decode_token_async(token))[f"{era}_identity"] == "ann"
-        with pytest.raises(jwt.InvalidTokenError):
-            await qje.decode_token_async(token_of_era("old", "ann"))

@@ -10,7 +10,7 @@ import pytest
 from quart import Quart
 
 import quart_jwt_extended as qje
-from support import SECRET, access_claims, ask, hs_token, make_app, manager_of
+from support import SECRET, access_claims, ask, bearer, hs_token, make_app, manager_of
 
 # More keys than an app keeps prepared.
 MANY_KEYS = 1100
@@ -101,3 +101,14 @@ async def test_keys_that_a_loader_gave_long_ago_are_let_go(app: Quart) -> None:
             token = hs_token(access_claims(identity=number), secret=f"{SECRET} {number}")
             assert qje.decode_token(token)["identity"] == number
     assert 1000 < len(given) < 1050
+
+
+async def test_identity_does_not_stay_in_an_outer_app_context() -> None:
+    """Under Quart 0.20 to 0.22 the requests below share one ``g``."""
+    app = make_app()
+    async with app.app_context():
+        client = app.test_client()
+        headers = bearer(hs_token(access_claims()))
+        assert (await (await client.get("/protected", headers=headers)).get_json())["identity"]
+        assert (await (await client.get("/open")).get_json())["identity"] is None
+        assert qje.get_jwt_identity() is None
