@@ -619,6 +619,16 @@ async def test_content_limit_is_that_of_quart(excess: int, announced: bool) -> N
     assert found.startswith("413 ") if excess > 0 else found == "ann"
 
 
+@pytest.mark.parametrize("seconds", [0, -1])
+@pytest.mark.parametrize("chunks", [(BODY,), (BODY[:9], BODY[9:])], ids=["whole", "in two"])
+async def test_body_that_may_take_no_time_gives_what_quart_gives(
+    seconds: int, chunks: tuple[bytes, ...]
+) -> None:
+    probe = Probe("json", BODY_TIMEOUT=seconds)
+    await probe.check(json_request(*chunks))
+    assert probe.answers[0][0] in (RequestTimeout, asyncio.TimeoutError)
+
+
 async def test_body_that_does_not_end_in_time_is_refused_as_quart_does() -> None:
     raw = json_request(BODY, stuck=True)
     probe = Probe("json", BODY_TIMEOUT=0.02)
