@@ -30,6 +30,7 @@ from support import (
     refresh_claims,
     status_of,
 )
+from support.asgi import opened
 from support.signing_keys import private_key, private_pem, public_pem
 
 DEFAULTS: dict[str, Any] = {
@@ -278,29 +279,8 @@ def socket(*subprotocols: str, **headers: str) -> Callable[[Quart], Awaitable[An
     async def observe(app: Quart) -> str:
         if "socket" not in app.view_functions:
             app.add_websocket("/socket", "socket", qje.jwt_required(accept))
-        scope = {
-            "type": "websocket",
-            "asgi": {"spec_version": "2.3"},
-            "http_version": "1.1",
-            "scheme": "ws",
-            "path": "/socket",
-            "query_string": b"",
-            "root_path": "",
-            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-            "subprotocols": list(subprotocols),
-            "extensions": {"websocket.http.response": {}},
-        }
-        received: list[dict[str, Any]] = []
-        messages = iter([{"type": "websocket.connect"}, {"type": "websocket.disconnect"}])
-
-        async def receive() -> dict[str, Any]:
-            return next(messages) if not received else {"type": "websocket.disconnect"}
-
-        async def send(message: dict[str, Any]) -> None:
-            received.append(message)
-
-        await app(scope, receive, send)
-        return received[0]["type"]
+        async with opened(app, "/socket", headers=headers, offered=subprotocols) as client:
+            return (await client.next_message())["type"]
 
     return observe
 
