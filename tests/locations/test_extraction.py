@@ -191,6 +191,7 @@ SHARP_S = {"JWT_HEADER_NAME": "X-SSO", "JWT_HEADER_TYPE": ""}
         (SHARP_S, [(b"X-\xdfO", A), (b"X-SSO", B)], "ann"),
         (SHARP_S, [(b"x-s\xdfo", A)], "Missing X-SSO Header"),
         ({"JWT_HEADER_NAME": "X-S"}, [(b"x-\xdf", b"Bearer " + A)], "Missing X-S Header"),
+        ({"JWT_HEADER_NAME": "Z-Az"}, [(b"z-aZ", b"Bearer " + A)], "ann"),
         ({}, [(b"authorization", b""), (b"authorization", b"Bearer " + A)], NO_HEADER),
         ({}, [(b"AUTHORIZATION", b"Bearer " + A), (b"Authorization", b"Bearer " + B)], "ann"),
         ({}, [(b"authorization", b"Bearer\t" + A)], "ann"),
