@@ -148,6 +148,17 @@ class HeadersOfOwnClass(Request):
         self.headers = LastHeaderWins(self.headers)
 
 
+class OtherCookies(Headers):
+    def getlist(self, key: str, type: Any = None, as_tuple: Any = None) -> Any:
+        return [f"access_token_cookie={ANN}"] if key == "Cookie" else super().getlist(key)
+
+
+class HeadersWithOtherCookies(Request):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.headers = OtherCookies(self.headers)
+
+
 class CookieHeaderInProperty(Request):
     """Cookies are read from the headers, whoever gives those."""
 
@@ -258,6 +269,7 @@ OWN_CLASSES = [
     ("cookies", LastCookieWins, TWICE, "ann"),
     ("cookies", InheritedCookies, TWICE, "ann"),
     ("cookies", CookieHeaderInProperty, PLAIN, "ann"),
+    ("cookies", HeadersWithOtherCookies, PLAIN, "ann"),
     ("cookies", AttributesInGetattribute, PLAIN, "ann"),
     ("cookies", NoCookies, PLAIN, NO_COOKIE),
     ("query_string", LastArgumentWins, TWICE, "ann"),
