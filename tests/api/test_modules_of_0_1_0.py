@@ -95,6 +95,11 @@ def test_access_token_is_encoded_without_an_app() -> None:
     assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "JWT", "kid": "k"}
 
 
+def test_header_of_a_token_without_an_app_chooses_its_algorithm() -> None:
+    token = tokens.encode_access_token(**TOKEN_ARGUMENTS, fresh=False, headers={"alg": "HS512"})
+    assert jwt.decode(token, SECRET, algorithms=["HS512"])["who"] == "alice"
+
+
 def test_refresh_token_is_encoded_without_an_app() -> None:
     class Encoder(json.JSONEncoder):
         def default(self, o: Any) -> Any:
@@ -641,6 +646,9 @@ async def test_helpers_ask_the_callbacks_of_the_current_manager() -> None:
         utils.verify_token_not_blacklisted({"jti": "good"}, "access")
         with pytest.raises(qje.RevokedTokenError, match="revoked"):
             utils.verify_token_not_blacklisted({"jti": "bad"}, "access")
+        manager.token_in_blacklist_loader(lambda claims: 1)
+        with pytest.raises(qje.RevokedTokenError, match="revoked"):
+            utils.verify_token_not_blacklisted({"jti": "good"}, "access")
         utils.verify_token_claims({"user_claims": {"good": True}})
         with pytest.raises(qje.UserClaimsVerificationError):
             utils.verify_token_claims({"user_claims": {}})
