@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import time_machine
 from quart import Quart
 
 from support import make_app, secrets_watch
+
+TESTS = Path(__file__).parent
+
+# Processes of their own, servers, browsers, databases, or minutes of measuring.
+SLOW = [TESTS / "examples", TESTS / "runtime"]
+# They run what the texts show, in the process of the tests.
+NOT_SLOW = [TESTS / "examples" / "test_docs.py", TESTS / "examples" / "test_readme.py"]
+
+CLOCK = pytest.StashKey[time_machine.travel]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--clock-offset",
+        metavar="SECONDS",
+        type=float,
+        default=0.0,
+        help="move the clock on once the tests are collected, to find what expires while they run",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -21,7 +43,27 @@ def pytest_configure(config: pytest.Config) -> None:
     secrets_watch.install()
 
 
-def pytest_unconfigure() -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path not in NOT_SLOW and any(folder in item.path.parents for folder in SLOW):
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    offset = session.config.getoption("clock_offset")
+    if offset:
+        # It replaces time.time() and its like in C, so that compiled callers see it too, and leaves
+        # the monotonic clock of the event loops alone.
+        clock = time_machine.travel(time.time() + offset, tick=True)
+        clock.start()
+        session.config.stash[CLOCK] = clock
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    clock = config.stash.get(CLOCK, None)
+    if clock is not None:
+        clock.stop()
     secrets_watch.uninstall()
 
 

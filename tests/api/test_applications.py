@@ -8,7 +8,7 @@ from typing import Any
 
 import jwt
 import pytest
-from quart import Blueprint, Quart, got_request_exception
+from quart import Blueprint, Quart, render_template, render_template_string
 from quart.config import Config
 
 import quart_jwt_extended as qje
@@ -24,7 +24,17 @@ from quart_jwt_extended.exceptions import (
     UserLoadError,
     WrongTokenError,
 )
-from support import SECRET, access_claims, bearer, hs_token, make_app, refresh_claims
+from support import (
+    SECRET,
+    access_claims,
+    ask,
+    bearer,
+    hs_token,
+    make_app,
+    manager_of,
+    refresh_claims,
+    unhandled,
+)
 
 SECRETS = {name: f"the secret of the {name} app, long enough for HS256" for name in "abc"}
 HEADERS = bearer(hs_token(access_claims()))
@@ -52,11 +62,6 @@ def plain_app(name: str = "plain", **options: Any) -> Quart:
     app.config.update(options)
     add_views(app)
     return app
-
-
-async def get(app: Quart, headers: dict[str, str], path: str = "/protected") -> tuple[int, Any]:
-    response = await app.test_client().get(path, headers=headers)
-    return response.status_code, await response.get_json()
 
 
 async def login(app: Quart, name: str = "alice") -> str:
@@ -91,8 +96,8 @@ async def test_views_may_be_added_before_or_after_init_app(views_first: bool) ->
     qje.JWTManager(app)
     if not views_first:
         add_views(app)
-    assert (await get(app, HEADERS))[0] == 200
-    assert (await get(app, {}))[0] == 401
+    assert (await ask(app, headers=HEADERS))[0] == 200
+    assert (await ask(app))[0] == 401
 
 
 @pytest.mark.parametrize("bound_first", [False, True])
@@ -105,18 +110,18 @@ async def test_callbacks_may_be_registered_before_or_after_init_app(bound_first:
     manager.unauthorized_loader(lambda message: ({"own": message}, 499))
     if not bound_first:
         manager.init_app(app)
-    assert (await get(app, HEADERS))[1]["user"] == "user alice"
-    assert await get(app, {}) == (499, {"own": "Missing Authorization Header"})
+    assert (await ask(app, headers=HEADERS))[1]["user"] == "user alice"
+    assert (await ask(app))[0] == 499
 
 
 async def test_callback_registered_between_requests_takes_effect_at_once() -> None:
     app = plain_app()
     manager = qje.JWTManager(app)
-    assert (await get(app, HEADERS))[1]["user"] is None
+    assert (await ask(app, headers=HEADERS))[1]["user"] is None
     manager.user_loader_callback_loader(lambda identity: "first")
-    assert (await get(app, HEADERS))[1]["user"] == "first"
+    assert (await ask(app, headers=HEADERS))[1]["user"] == "first"
     manager.user_loader_callback_loader(lambda identity: "second")
-    assert (await get(app, HEADERS))[1]["user"] == "second"
+    assert (await ask(app, headers=HEADERS))[1]["user"] == "second"
 
 
 async def test_init_app_again_changes_nothing() -> None:
@@ -125,8 +130,8 @@ async def test_init_app_again_changes_nothing() -> None:
     manager.user_loader_callback_loader(lambda identity: "loaded")
     manager.init_app(app)
     token = hs_token(access_claims())
-    assert (await get(app, {"X-Token": f"Bearer {token}"}))[1]["user"] == "loaded"
-    assert await get(app, {}) == (401, {"msg": "Missing X-Token Header"})
+    assert (await ask(app, headers={"X-Token": f"Bearer {token}"}))[1]["user"] == "loaded"
+    assert await ask(app) == (401, {"msg": "Missing X-Token Header"})
 
 
 async def test_last_manager_bound_to_an_app_is_in_force() -> None:
@@ -136,8 +141,8 @@ async def test_last_manager_bound_to_an_app_is_in_force() -> None:
     second.user_loader_callback_loader(lambda identity: "of the second")
     first.unauthorized_loader(lambda message: ({"by": "first"}, 401))
     second.unauthorized_loader(lambda message: ({"by": "second"}, 401))
-    assert (await get(app, HEADERS))[1]["user"] == "of the second"
-    assert await get(app, {}) == (401, {"by": "second"})
+    assert (await ask(app, headers=HEADERS))[1]["user"] == "of the second"
+    assert await ask(app) == (401, {"by": "second"})
 
 
 def test_one_app_serves_in_one_event_loop_after_another() -> None:
@@ -151,7 +156,7 @@ def test_one_app_serves_in_one_event_loop_after_another() -> None:
         return identity.upper()
 
     for _ in range(3):
-        status, body = asyncio.run(get(app, HEADERS))
+        status, body = asyncio.run(ask(app, headers=HEADERS))
         assert (status, body["user"]) == (200, "ALICE")
 
 
@@ -195,7 +200,7 @@ async def test_missing_manager_fails_a_protected_request(
     decorate: Callable[[Any], Any], headers: dict[str, str]
 ) -> None:
     app = plain_app()
-    ran, raised = [], []
+    ran = []
 
     @app.get("/view")
     @decorate
@@ -203,12 +208,8 @@ async def test_missing_manager_fails_a_protected_request(
         ran.append(True)
         return ""
 
-    def keep(sender: Quart, exception: Exception, **_: Any) -> None:
-        raised.append(exception)
-
-    with got_request_exception.connected_to(keep, app):
-        response = await app.test_client().get("/view", headers=headers)
-    assert response.status_code == 500
+    with unhandled(app) as raised:
+        assert (await ask(app, "/view", headers=headers))[0] == 500
     assert [type(error) for error in raised] == [RuntimeError]
     assert "JWTManager" in str(raised[0])
     assert ran == []
@@ -241,20 +242,20 @@ async def test_apps_with_a_manager_each_do_not_mix() -> None:
     apps = {name: app_with_manager(name) for name in SECRETS}
     tokens = {name: await login(app, f"user{name}") for name, app in apps.items()}
     for name, app in apps.items():
-        assert await get(app, credential(name, tokens[name])) == (
+        assert await ask(app, headers=credential(name, tokens[name])) == (
             200,
             {"identity": f"user{name}", "user": f"{name}:user{name}", "claims": {"app": name}},
         )
-        assert await get(app, {}) == (401, {f"msg-{name}": f"Missing X-{name.upper()} Header"})
+        assert await ask(app) == (401, {f"msg-{name}": f"Missing X-{name.upper()} Header"})
         for other in set(SECRETS) - {name}:
-            refused = await get(app, credential(name, tokens[other]))
+            refused = await ask(app, headers=credential(name, tokens[other]))
             assert refused == (422, {f"own-{name}": "Signature verification failed"})
 
 
 async def test_apps_with_a_manager_each_do_not_mix_when_served_at_once() -> None:
     apps = {name: app_with_manager(name) for name in SECRETS}
     for name, app in apps.items():
-        manager = app.extensions["quart-jwt-extended"]
+        manager = manager_of(app)
 
         @manager.user_loader_callback_loader
         async def load(identity: str, name: str = name) -> str:
@@ -264,7 +265,7 @@ async def test_apps_with_a_manager_each_do_not_mix_when_served_at_once() -> None
 
     async def visit(name: str, number: int) -> None:
         token = await login(apps[name], f"user{number}")
-        _, body = await get(apps[name], credential(name, token))
+        _, body = await ask(apps[name], headers=credential(name, token))
         assert body == {
             "identity": f"user{number}",
             "user": f"{name}:user{number}",
@@ -291,27 +292,14 @@ async def test_one_manager_serves_several_apps_by_the_options_of_each() -> None:
     for name, app in apps.items():
         assert app.extensions["quart-jwt-extended"] is manager
         jwt.decode(tokens[name], SECRETS[name], algorithms=["HS256"])
-        assert await get(app, credential(name, tokens[name])) == (
+        assert await ask(app, headers=credential(name, tokens[name])) == (
             200,
             {"identity": "alice", "user": "user alice", "claims": {}},
         )
-        assert await get(app, {}) == (401, {f"msg-{name}": f"Missing X-{name.upper()} Header"})
+        assert await ask(app) == (401, {f"msg-{name}": f"Missing X-{name.upper()} Header"})
         for other in set(SECRETS) - {name}:
-            refused = await get(app, credential(name, tokens[other]))
+            refused = await ask(app, headers=credential(name, tokens[other]))
             assert refused == (422, {f"msg-{name}": "Signature verification failed"})
-
-
-async def test_option_changed_in_one_app_leaves_the_other_of_the_same_manager_alone() -> None:
-    manager = qje.JWTManager()
-    first, second = plain_app(), plain_app()
-    manager.init_app(first)
-    manager.init_app(second)
-    assert [(await get(app, HEADERS))[0] for app in (first, second)] == [200, 200]
-    first.config["JWT_SECRET_KEY"] = SECRETS["a"]
-    assert [(await get(app, HEADERS))[0] for app in (first, second)] == [422, 200]
-    second.config["JWT_BLACKLIST_ENABLED"] = True
-    manager.token_in_blacklist_loader(lambda claims: True)
-    assert [(await get(app, HEADERS))[0] for app in (first, second)] == [422, 401]
 
 
 async def test_application_factory_makes_independent_apps() -> None:
@@ -329,10 +317,10 @@ async def test_application_factory_makes_independent_apps() -> None:
     first = create_app(SECRETS["a"])
     second = create_app(SECRETS["b"], JWT_TOKEN_LOCATION=["query_string"])
     first_token, second_token = await login(first), await login(second)
-    assert (await get(first, bearer(first_token)))[1]["user"] == "user alice"
-    assert (await get(second, {}, f"/protected?jwt={second_token}"))[1]["user"] == "user alice"
-    assert (await get(first, bearer(second_token)))[0] == 422
-    assert (await get(second, bearer(second_token)))[0] == 401
+    assert (await ask(first, token=first_token))[1]["user"] == "user alice"
+    assert (await ask(second, f"/protected?jwt={second_token}"))[1]["user"] == "user alice"
+    assert (await ask(first, token=second_token))[0] == 422
+    assert (await ask(second, token=second_token))[0] == 401
 
 
 async def test_request_to_another_app_inside_a_view_leaves_the_outer_one_alone() -> None:
@@ -344,7 +332,7 @@ async def test_request_to_another_app_inside_a_view_leaves_the_outer_one_alone()
     @qje.jwt_required
     async def view() -> dict[str, Any]:
         token = await login(inner, "inner")
-        _, answer = await get(inner, credential("a", token))
+        _, answer = await ask(inner, headers=credential("a", token))
         return {
             "inner": answer["user"],
             "identity": qje.get_jwt_identity(),
@@ -352,7 +340,7 @@ async def test_request_to_another_app_inside_a_view_leaves_the_outer_one_alone()
         }
 
     token = await login(outer, "outer")
-    _, body = await get(outer, credential("b", token), "/outer")
+    _, body = await ask(outer, "/outer", headers=credential("b", token))
     assert body == {"inner": "a:inner", "identity": "outer", "user": "b:outer"}
 
 
@@ -363,15 +351,15 @@ async def test_request_to_the_same_app_inside_a_view_leaves_the_outer_one_alone(
     @qje.jwt_required
     async def view() -> dict[str, Any]:
         headers = bearer(hs_token(access_claims(identity="inner")))
-        _, answer = await get(app, headers)
-        _, anonymous = await get(app, {}, "/open")
+        _, answer = await ask(app, headers=headers)
+        _, anonymous = await ask(app, "/open")
         return {
             "inner": answer["identity"],
             "anonymous": anonymous["identity"],
             "identity": qje.get_jwt_identity(),
         }
 
-    _, body = await get(app, HEADERS, "/outer")
+    _, body = await ask(app, "/outer", headers=HEADERS)
     assert body == {"inner": "inner", "anonymous": None, "identity": "alice"}
 
 
@@ -380,9 +368,9 @@ async def test_app_that_is_dropped_takes_nothing_of_the_manager_with_it() -> Non
     kept, dropped = plain_app(), plain_app()
     manager.init_app(dropped)
     manager.init_app(kept)
-    assert (await get(dropped, HEADERS))[0] == 200
+    assert (await ask(dropped, headers=HEADERS))[0] == 200
     del dropped
-    assert (await get(kept, HEADERS))[0] == 200
+    assert (await ask(kept, headers=HEADERS))[0] == 200
 
 
 # --- Error handlers of the application -----------------------------------------
@@ -421,7 +409,7 @@ async def test_handler_of_the_application_wins(raised: type[Exception]) -> None:
     async def handle(error: Exception) -> Any:
         return {"own": str(error)}, 499
 
-    assert await get(app, {}, "/raise") == (499, {"own": "reason"})
+    assert await ask(app, "/raise") == (499, {"own": "reason"})
 
 
 @pytest.mark.parametrize("raised", EXCEPTIONS)
@@ -437,8 +425,8 @@ async def test_handler_of_a_blueprint_wins_inside_it(raised: type[Exception]) ->
         return {"own": str(error)}, 499
 
     app.register_blueprint(blueprint)
-    assert await get(app, {}, "/own/raise") == (499, {"own": "reason"})
-    assert (await get(app, {}, "/raise"))[0] in (400, 401, 422)
+    assert await ask(app, "/own/raise") == (499, {"own": "reason"})
+    assert (await ask(app, "/raise"))[0] in (400, 401, 422)
 
 
 async def test_handler_of_a_blueprint_for_the_base_class_wins_inside_it() -> None:
@@ -456,8 +444,8 @@ async def test_handler_of_a_blueprint_for_the_base_class_wins_inside_it() -> Non
         return {"own": str(error)}, 499
 
     app.register_blueprint(blueprint)
-    assert await get(app, {}, "/own/view") == (499, {"own": "Missing Authorization Header"})
-    assert await get(app, {}) == (401, {"msg": "Missing Authorization Header"})
+    assert await ask(app, "/own/view") == (499, {"own": "Missing Authorization Header"})
+    assert (await ask(app))[0] == 401
 
 
 @pytest.mark.parametrize("caught", [Exception, JWTExtendedException, jwt.PyJWTError])
@@ -472,9 +460,9 @@ async def test_broader_handler_of_the_application_leaves_our_answers_alone(
     async def handle(error: Exception) -> Any:
         return {"own": str(error)}, 499
 
-    assert await get(app, {}) == (401, {"msg": "Missing Authorization Header"})
-    assert (await get(app, bearer("nonsense")))[0] == 422
-    assert (await get(app, bearer(hs_token(refresh_claims()))))[0] == 422
+    assert (await ask(app))[0] == 401
+    assert (await ask(app, token="nonsense"))[0] == 422
+    assert (await ask(app, token=refresh_claims()))[0] == 422
 
 
 async def test_handler_for_the_base_class_answers_a_subclass_of_the_application() -> None:
@@ -489,7 +477,7 @@ async def test_handler_for_the_base_class_answers_a_subclass_of_the_application(
     async def handle(error: Exception) -> Any:
         return {"own": type(error).__name__}, 499
 
-    assert await get(app, {}, "/raise") == (499, {"own": "Banned"})
+    assert await ask(app, "/raise") == (499, {"own": "Banned"})
 
 
 async def test_subclass_of_ours_made_by_the_application_gets_our_answer() -> None:
@@ -499,7 +487,7 @@ async def test_subclass_of_ours_made_by_the_application_gets_our_answer() -> Non
     app = plain_app()
     qje.JWTManager(app)
     raise_in_a_view(app, Banned)
-    assert await get(app, {}, "/raise") == (401, {"msg": "Error loading the user None"})
+    assert await ask(app, "/raise") == (401, {"msg": "Error loading the user None"})
 
 
 async def test_http_errors_of_the_application_are_left_alone() -> None:
@@ -532,15 +520,67 @@ async def test_config_class_that_computes_its_values_is_read_through() -> None:
     assert app.extensions["quart-jwt-extended"] is manager
 
 
-@pytest.mark.parametrize("context", ["app_context", "test_request_context"])
-async def test_token_is_created_in_any_context(context: str) -> None:
-    app = make_app()
-    arguments = ["/"] if context == "test_request_context" else []
-    async with getattr(app, context)(*arguments):
-        token = qje.create_access_token("alice")
-    assert jwt.decode(token, SECRET, algorithms=["HS256"])["identity"] == "alice"
+# --- add_context_processor -----------------------------------------------------
 
 
-def test_token_outside_of_any_context_names_the_app_context() -> None:
-    with pytest.raises(RuntimeError, match="app_context"):
-        qje.create_access_token("alice")
+def templated_app(tmp_path: Any, bind: Callable[[Quart], Any]) -> Quart:
+    """An app with a template that shows the current user."""
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "page.html").write_text("user: {{ current_user }}")
+    app = Quart("templated", root_path=str(tmp_path))
+    app.config["JWT_SECRET_KEY"] = SECRET
+    bind(app)
+    manager_of(app).user_lookup_loader(lambda header, claims: f"user {claims['identity']}")
+
+    @app.get("/page")
+    @qje.jwt_optional
+    async def page() -> str:
+        return await render_template("page.html")
+
+    @app.get("/open")
+    async def open_page() -> str:
+        return await render_template_string("user: {{ current_user }}")
+
+    return app
+
+
+async def page_of(app: Quart, path: str, headers: dict[str, str]) -> str:
+    response = await app.test_client().get(path, headers=headers)
+    assert response.status_code == 200
+    return await response.get_data(as_text=True)
+
+
+@pytest.mark.parametrize(
+    "bind",
+    [
+        lambda app: qje.JWTManager(app, add_context_processor=True),
+        lambda app: qje.JWTManager(app, True),
+        lambda app: qje.JWTManager().init_app(app, add_context_processor=True),
+        lambda app: qje.JWTManager().init_app(app, True),
+    ],
+    ids=["constructor", "constructor by position", "init_app", "init_app by position"],
+)
+async def test_context_processor_gives_templates_the_current_user(
+    tmp_path: Any, bind: Callable[[Quart], Any]
+) -> None:
+    app = templated_app(tmp_path, bind)
+    assert await page_of(app, "/page", HEADERS) == "user: user alice"
+    assert await page_of(app, "/page", {}) == "user: None"
+    # Without a verification there is no user, whatever is sent.
+    assert await page_of(app, "/open", HEADERS) == "user: None"
+
+
+@pytest.mark.parametrize(
+    "bind",
+    [
+        qje.JWTManager,
+        lambda app: qje.JWTManager(app, add_context_processor=False),
+        lambda app: qje.JWTManager().init_app(app),
+    ],
+    ids=["constructor", "False", "init_app"],
+)
+async def test_templates_get_no_current_user_unasked(
+    tmp_path: Any, bind: Callable[[Quart], Any]
+) -> None:
+    app = templated_app(tmp_path, bind)
+    assert await page_of(app, "/page", HEADERS) == "user: "

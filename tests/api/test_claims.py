@@ -7,6 +7,7 @@ only have grown since: a token whose ``exp`` is this very second is dead, howeve
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import time
 from typing import Any
@@ -17,7 +18,16 @@ from jwt.exceptions import InvalidJTIError, InvalidSubjectError
 from quart import Quart
 
 import quart_jwt_extended as qje
-from support import access_claims, bearer, hs_token, make_app, refresh_claims
+from support import (
+    OTHER_SECRET,
+    access_claims,
+    ask,
+    bearer,
+    hs_token,
+    make_app,
+    manager_of,
+    refresh_claims,
+)
 
 MARGIN = 100
 """Seconds that no test takes."""
@@ -126,126 +136,120 @@ TIME_ERRORS = {
 }
 
 
-class TestTypesOfTimes:
-    """``iat``, ``nbf`` and ``exp`` are finite JSON numbers."""
-
-    @pytest.mark.parametrize("claim", TIME_ERRORS)
-    @pytest.mark.parametrize("text", WRONG_TIMES, ids=shown)
-    async def test_time_that_is_no_number_is_refused(
-        self, app: Quart, claim: str, text: str
-    ) -> None:
-        kind, message = TIME_ERRORS[claim]
-        error = await refusal(app, raw_token(claim, text))
-        assert isinstance(error, kind)
-        assert str(error) == message
-
-    @pytest.mark.parametrize("claim", TIME_ERRORS)
-    @pytest.mark.parametrize("text", WRONG_TIMES, ids=shown)
-    async def test_time_that_is_no_number_answers_422(
-        self, app: Quart, claim: str, text: str
-    ) -> None:
-        response = await app.test_client().get("/protected", headers=bearer(raw_token(claim, text)))
-        assert response.status_code == 422
-        assert await response.get_json() == {"msg": TIME_ERRORS[claim][1]}
-        assert app.calls == []
-
-    @pytest.mark.parametrize(
-        "text",
-        [DIGITS_400, str(2**31), str(2**63 - 1), str(2**63), str(2**64), "1e308", "1e18", "9e15"],
-        ids=shown,
-    )
-    async def test_expiry_in_the_far_future_is_exact(self, app: Quart, text: str) -> None:
-        claims = await accepted(app, raw_token("exp", text))
-        assert claims["exp"] == json.loads(text)
-        assert type(claims["exp"]) is type(json.loads(text))
-
-    @pytest.mark.parametrize(
-        "text",
-        ["0", "1", "-1", "-0", "0.0", "1.9", "-1.5", f"-{DIGITS_400}", str(-(2**63) - 1), "-1e308"],
-        ids=shown,
-    )
-    async def test_expiry_in_the_far_past_is_expired(self, app: Quart, text: str) -> None:
-        error = await refusal(app, raw_token("exp", text))
-        assert isinstance(error, jwt.ExpiredSignatureError)
-        assert str(error) == "Signature has expired"
-
-    @pytest.mark.parametrize("claim", ["iat", "nbf"])
-    @pytest.mark.parametrize(
-        "text",
-        ["0", "1", "-1", "-0", "0.0", "1.9", "-1.5", f"-{DIGITS_400}", str(-(2**63) - 1), "-1e308"],
-        ids=shown,
-    )
-    async def test_start_in_the_far_past_is_accepted(
-        self, app: Quart, claim: str, text: str
-    ) -> None:
-        claims = await accepted(app, raw_token(claim, text))
-        assert claims[claim] == json.loads(text)
-
-    @pytest.mark.parametrize("claim", ["iat", "nbf"])
-    @pytest.mark.parametrize(
-        "text", [DIGITS_400, str(2**31 + 2**33), str(2**63), str(2**64), "1e308", "1e18"], ids=shown
-    )
-    async def test_start_in_the_far_future_is_refused(
-        self, app: Quart, claim: str, text: str
-    ) -> None:
-        error = await refusal(app, raw_token(claim, text))
-        assert isinstance(error, jwt.ImmatureSignatureError)
-        assert str(error) == f"The token is not yet valid ({claim})"
-
-    @pytest.mark.parametrize("claim", TIME_ERRORS)
-    async def test_absent_time_is_accepted(self, app: Quart, claim: str) -> None:
-        claims = await accepted(app, hs_token(access_claims(**{claim: ...})))
-        assert claim not in claims
+# --- Types of times ------------------------------------------------------------
+# ``iat``, ``nbf`` and ``exp`` are finite JSON numbers.
 
 
-class TestEdgesOfTime:
-    """When a token begins and ends to be valid."""
+@pytest.mark.parametrize("claim", TIME_ERRORS)
+@pytest.mark.parametrize("text", WRONG_TIMES, ids=shown)
+async def test_time_that_is_no_number_is_refused(app: Quart, claim: str, text: str) -> None:
+    kind, message = TIME_ERRORS[claim]
+    error = await refusal(app, raw_token(claim, text))
+    assert isinstance(error, kind)
+    assert str(error) == message
 
-    @pytest.mark.parametrize("seconds", [0, 1, MARGIN])
-    async def test_token_is_dead_from_exp_on(self, app: Quart, seconds: int) -> None:
-        error = await refusal(app, hs_token(access_claims(exp=now() - seconds)))
-        assert isinstance(error, jwt.ExpiredSignatureError)
-        assert str(error) == "Signature has expired"
 
-    async def test_token_lives_until_exp(self, app: Quart) -> None:
-        await accepted(app, hs_token(access_claims(exp=now() + MARGIN)))
-        await accepted(app, hs_token(access_claims(exp=now() + MARGIN + 0.5)))
+@pytest.mark.parametrize(
+    "text",
+    [DIGITS_400, str(2**31), str(2**63 - 1), str(2**63), str(2**64), "1e308", "1e18", "9e15"],
+    ids=shown,
+)
+async def test_expiry_in_the_far_future_is_exact(app: Quart, text: str) -> None:
+    claims = await accepted(app, raw_token("exp", text))
+    assert claims["exp"] == json.loads(text)
+    assert type(claims["exp"]) is type(json.loads(text))
 
-    async def test_fraction_of_exp_does_not_count(self, app: Quart) -> None:
-        """PyJWT cuts it off; counting it would accept for up to a second what PyJWT refuses."""
-        error = await refusal(app, hs_token(access_claims(exp=now() + 0.999)))
-        assert isinstance(error, jwt.ExpiredSignatureError)
 
-    @pytest.mark.parametrize("claim", ["iat", "nbf"])
-    async def test_token_lives_from_its_start_on(self, app: Quart, claim: str) -> None:
-        await accepted(app, hs_token(access_claims(**{claim: now()})))
-        await accepted(app, hs_token(access_claims(**{claim: now() + 0.999})))
+@pytest.mark.parametrize(
+    "text",
+    ["0", "1", "-1", "-0", "0.0", "1.9", "-1.5", f"-{DIGITS_400}", str(-(2**63) - 1), "-1e308"],
+    ids=shown,
+)
+async def test_expiry_in_the_far_past_is_expired(app: Quart, text: str) -> None:
+    error = await refusal(app, raw_token("exp", text))
+    assert isinstance(error, jwt.ExpiredSignatureError)
+    assert str(error) == "Signature has expired"
 
-    @pytest.mark.parametrize("claim", ["iat", "nbf"])
-    @pytest.mark.parametrize("fraction", [0, 0.5])
-    async def test_token_is_refused_before_its_start(
-        self, app: Quart, claim: str, fraction: float
-    ) -> None:
-        error = await refusal(app, hs_token(access_claims(**{claim: now() + MARGIN + fraction})))
-        assert isinstance(error, jwt.ImmatureSignatureError)
-        assert str(error) == f"The token is not yet valid ({claim})"
 
-    @pytest.mark.parametrize(
-        ("claims", "message"),
-        [
-            ({"iat": 2**40, "nbf": 2**40, "exp": 1}, "The token is not yet valid (iat)"),
-            ({"nbf": 2**40, "exp": 1}, "The token is not yet valid (nbf)"),
-            ({"exp": 1, "sub": 5, "jti": 5}, "Signature has expired"),
-            ({"sub": 5, "jti": 5}, "Subject must be a string"),
-            ({"iat": None, "nbf": None, "exp": None}, TIME_ERRORS["iat"][1]),
-            ({"nbf": None, "exp": None}, TIME_ERRORS["nbf"][1]),
-            ({"aud": "x", "sub": 5}, "Invalid audience"),
-        ],
-    )
-    async def test_first_fault_in_the_order_of_pyjwt_is_reported(
-        self, app: Quart, claims: dict[str, Any], message: str
-    ) -> None:
-        assert str(await refusal(app, hs_token(access_claims(**claims)))) == message
+@pytest.mark.parametrize("claim", ["iat", "nbf"])
+@pytest.mark.parametrize(
+    "text",
+    ["0", "1", "-1", "-0", "0.0", "1.9", "-1.5", f"-{DIGITS_400}", str(-(2**63) - 1), "-1e308"],
+    ids=shown,
+)
+async def test_start_in_the_far_past_is_accepted(app: Quart, claim: str, text: str) -> None:
+    claims = await accepted(app, raw_token(claim, text))
+    assert claims[claim] == json.loads(text)
+
+
+@pytest.mark.parametrize("claim", ["iat", "nbf"])
+@pytest.mark.parametrize(
+    "text", [DIGITS_400, str(2**31 + 2**33), str(2**63), str(2**64), "1e308", "1e18"], ids=shown
+)
+async def test_start_in_the_far_future_is_refused(app: Quart, claim: str, text: str) -> None:
+    error = await refusal(app, raw_token(claim, text))
+    assert isinstance(error, jwt.ImmatureSignatureError)
+    assert str(error) == f"The token is not yet valid ({claim})"
+
+
+@pytest.mark.parametrize("claim", TIME_ERRORS)
+async def test_absent_time_is_accepted(app: Quart, claim: str) -> None:
+    claims = await accepted(app, hs_token(access_claims(**{claim: ...})))
+    assert claim not in claims
+
+
+# --- Edges of time -------------------------------------------------------------
+# When a token begins and ends to be valid.
+
+
+@pytest.mark.parametrize("seconds", [0, 1, MARGIN])
+async def test_token_is_dead_from_exp_on(app: Quart, seconds: int) -> None:
+    error = await refusal(app, hs_token(access_claims(exp=now() - seconds)))
+    assert isinstance(error, jwt.ExpiredSignatureError)
+    assert str(error) == "Signature has expired"
+
+
+async def test_token_lives_until_exp(app: Quart) -> None:
+    await accepted(app, hs_token(access_claims(exp=now() + MARGIN)))
+    await accepted(app, hs_token(access_claims(exp=now() + MARGIN + 0.5)))
+
+
+async def test_fraction_of_exp_does_not_count(app: Quart) -> None:
+    """PyJWT cuts it off; counting it would accept for up to a second what PyJWT refuses."""
+    error = await refusal(app, hs_token(access_claims(exp=now() + 0.999)))
+    assert isinstance(error, jwt.ExpiredSignatureError)
+
+
+@pytest.mark.parametrize("claim", ["iat", "nbf"])
+async def test_token_lives_from_its_start_on(app: Quart, claim: str) -> None:
+    await accepted(app, hs_token(access_claims(**{claim: now()})))
+    await accepted(app, hs_token(access_claims(**{claim: now() + 0.999})))
+
+
+@pytest.mark.parametrize("claim", ["iat", "nbf"])
+@pytest.mark.parametrize("fraction", [0, 0.5])
+async def test_token_is_refused_before_its_start(app: Quart, claim: str, fraction: float) -> None:
+    error = await refusal(app, hs_token(access_claims(**{claim: now() + MARGIN + fraction})))
+    assert isinstance(error, jwt.ImmatureSignatureError)
+    assert str(error) == f"The token is not yet valid ({claim})"
+
+
+@pytest.mark.parametrize(
+    ("claims", "message"),
+    [
+        ({"iat": 2**40, "nbf": 2**40, "exp": 1}, "The token is not yet valid (iat)"),
+        ({"nbf": 2**40, "exp": 1}, "The token is not yet valid (nbf)"),
+        ({"exp": 1, "sub": 5, "jti": 5}, "Signature has expired"),
+        ({"sub": 5, "jti": 5}, "Subject must be a string"),
+        ({"iat": None, "nbf": None, "exp": None}, TIME_ERRORS["iat"][1]),
+        ({"nbf": None, "exp": None}, TIME_ERRORS["nbf"][1]),
+        ({"aud": "x", "sub": 5}, "Invalid audience"),
+    ],
+)
+async def test_first_fault_in_the_order_of_pyjwt_is_reported(
+    app: Quart, claims: dict[str, Any], message: str
+) -> None:
+    assert str(await refusal(app, hs_token(access_claims(**claims)))) == message
 
 
 LEEWAYS = [
@@ -256,477 +260,394 @@ LEEWAYS = [
 ]
 
 
-class TestLeeway:
-    """JWT_DECODE_LEEWAY: seconds of any number type, or a timedelta."""
+# --- Leeway --------------------------------------------------------------------
+# JWT_DECODE_LEEWAY: seconds of any number type, or a timedelta.
 
-    @pytest.mark.parametrize("leeway", LEEWAYS)
-    async def test_leeway_extends_the_life(self, leeway: Any) -> None:
-        app = make_app(JWT_DECODE_LEEWAY=leeway)
-        await accepted(app, hs_token(access_claims(exp=now() - 20)))
-        for age in (60, 61, 60 + MARGIN):
-            error = await refusal(app, hs_token(access_claims(exp=now() - age)))
-            assert isinstance(error, jwt.ExpiredSignatureError)
 
-    @pytest.mark.parametrize("leeway", LEEWAYS)
-    @pytest.mark.parametrize("claim", ["iat", "nbf"])
-    async def test_leeway_brings_the_start_forward(self, leeway: Any, claim: str) -> None:
-        app = make_app(JWT_DECODE_LEEWAY=leeway)
-        await accepted(app, hs_token(access_claims(**{claim: now() + 60})))
-        error = await refusal(app, hs_token(access_claims(**{claim: now() + 60 + MARGIN})))
-        assert isinstance(error, jwt.ImmatureSignatureError)
-
-    async def test_fractions_of_leeway_count(self) -> None:
-        app = make_app(JWT_DECODE_LEEWAY=0.5)
-        error = await refusal(app, hs_token(access_claims(exp=now() - 1)))
+@pytest.mark.parametrize("leeway", LEEWAYS)
+async def test_leeway_extends_the_life(leeway: Any) -> None:
+    app = make_app(JWT_DECODE_LEEWAY=leeway)
+    await accepted(app, hs_token(access_claims(exp=now() - 20)))
+    for age in (60, 61, 60 + MARGIN):
+        error = await refusal(app, hs_token(access_claims(exp=now() - age)))
         assert isinstance(error, jwt.ExpiredSignatureError)
-        app = make_app(JWT_DECODE_LEEWAY=MARGIN + 0.5)
-        await accepted(app, hs_token(access_claims(exp=now() - 1)))
-
-    async def test_changed_leeway_takes_effect_at_once(self, app: Quart) -> None:
-        token = hs_token(access_claims(exp=now() - 20))
-        client = app.test_client()
-        for leeway, status in ((0, 401), (60, 200), (datetime.timedelta(seconds=1), 401)):
-            app.config["JWT_DECODE_LEEWAY"] = leeway
-            response = await client.get("/protected", headers=bearer(token))
-            assert response.status_code == status
-
-    @pytest.mark.parametrize(
-        "leeway",
-        [
-            float("nan"),
-            float("inf"),
-            float("-inf"),
-            -1,
-            -0.001,
-            datetime.timedelta(seconds=-1),
-            "60",
-            [],
-        ],
-        ids=repr,
-    )
-    async def test_leeway_that_would_switch_expiry_off_is_a_misconfiguration(
-        self, leeway: Any
-    ) -> None:
-        with pytest.raises(RuntimeError, match="JWT_DECODE_LEEWAY"):
-            await accepted(make_app(JWT_DECODE_LEEWAY=leeway), hs_token(access_claims(exp=1)))
 
 
-class TestExpired:
-    """What an expired token tells, and to whom."""
-
-    async def test_exception_carries_header_and_claims(self, app: Quart) -> None:
-        claims = access_claims(exp=now() - MARGIN, user_claims={"a": 1})
-        header = {"typ": "JWT", "alg": "HS256", "kid": "k"}
-        error = await refusal(app, hs_token(claims, header=header))
-        assert isinstance(error, jwt.ExpiredSignatureError)
-        assert error.jwt_header == header
-        assert error.jwt_data == claims
-
-    async def test_exception_carries_the_defaults_too(self, app: Quart) -> None:
-        """What an expired_token callback reads, ``claims["type"]`` first, is always there."""
-        error = await refusal(app, hs_token({"identity": "alice", "exp": 1}))
-        assert isinstance(error, jwt.ExpiredSignatureError)
-        assert error.jwt_data == {
-            "identity": "alice",
-            "exp": 1,
-            "jti": None,
-            "type": "access",
-            "fresh": False,
-            "user_claims": {},
-        }
-
-    async def test_request_answers_401_with_its_own_text(self, app: Quart) -> None:
-        token = hs_token(access_claims(exp=now() - MARGIN))
-        response = await app.test_client().get("/protected", headers=bearer(token))
-        assert response.status_code == 401
-        assert await response.get_json() == {"msg": "Token has expired"}
-        assert app.calls == []
-
-    async def test_allow_expired_accepts_it(self, app: Quart) -> None:
-        claims = access_claims(exp=now() - MARGIN)
-        token = hs_token(claims)
-        assert await accepted(app, token, allow_expired=True) == claims | {"user_claims": {}}
-
-    @pytest.mark.parametrize(
-        ("changes", "message"),
-        [
-            ({"nbf": 2**40}, "The token is not yet valid (nbf)"),
-            ({"iat": 2**40}, "The token is not yet valid (iat)"),
-            ({"aud": "other"}, "Invalid audience"),
-            ({"sub": 5}, "Subject must be a string"),
-            ({"jti": 5}, "JWT ID must be a string"),
-            ({"identity": ...}, "Missing claim: identity"),
-            ({"type": "other"}, "Missing or invalid claim: type"),
-        ],
-    )
-    async def test_allow_expired_forgives_nothing_else(
-        self, app: Quart, changes: dict[str, Any], message: str
-    ) -> None:
-        token = hs_token(access_claims(exp=now() - MARGIN, **changes))
-        assert str(await refusal(app, token, allow_expired=True)) == message
-
-    async def test_allow_expired_needs_the_signature_all_the_same(self, app: Quart) -> None:
-        token = hs_token(access_claims(exp=now() - MARGIN), secret="x" * 64)
-        error = await refusal(app, token, allow_expired=True)
-        assert isinstance(error, jwt.InvalidSignatureError)
-
-    async def test_forged_expired_token_is_not_called_expired(self, app: Quart) -> None:
-        """Otherwise anybody could feed the expired-token loader with claims of his choice."""
-        token = hs_token(access_claims(exp=now() - MARGIN), secret="x" * 64)
-        assert isinstance(await refusal(app, token), jwt.InvalidSignatureError)
-        response = await app.test_client().get("/protected", headers=bearer(token))
-        assert response.status_code == 422
+@pytest.mark.parametrize("leeway", LEEWAYS)
+@pytest.mark.parametrize("claim", ["iat", "nbf"])
+async def test_leeway_brings_the_start_forward(leeway: Any, claim: str) -> None:
+    app = make_app(JWT_DECODE_LEEWAY=leeway)
+    await accepted(app, hs_token(access_claims(**{claim: now() + 60})))
+    error = await refusal(app, hs_token(access_claims(**{claim: now() + 60 + MARGIN})))
+    assert isinstance(error, jwt.ImmatureSignatureError)
 
 
-class TestIssuer:
-    """JWT_DECODE_ISSUER."""
-
-    async def test_equal_issuer_is_accepted(self) -> None:
-        app = make_app(JWT_DECODE_ISSUER="https://issuer.example")
-        claims = await accepted(app, hs_token(access_claims(iss="https://issuer.example")))
-        assert claims["iss"] == "https://issuer.example"
-
-    @pytest.mark.parametrize(
-        "issuer", ["https://issuer.example/", "HTTPS://ISSUER.EXAMPLE", "", "https://other"]
-    )
-    async def test_different_issuer_is_refused(self, issuer: str) -> None:
-        app = make_app(JWT_DECODE_ISSUER="https://issuer.example")
-        error = await refusal(app, hs_token(access_claims(iss=issuer)))
-        assert isinstance(error, jwt.InvalidIssuerError)
-        assert str(error) == "Invalid issuer"
-
-    async def test_absent_issuer_is_refused(self) -> None:
-        app = make_app(JWT_DECODE_ISSUER="https://issuer.example")
-        error = await refusal(app, hs_token(access_claims()))
-        assert isinstance(error, jwt.MissingRequiredClaimError)
-        assert str(error) == 'Token is missing the "iss" claim'
-
-    @pytest.mark.parametrize("text", [t for t in EVERY_TYPE if not t.startswith('"')], ids=shown)
-    async def test_issuer_that_is_no_string_is_refused(self, text: str) -> None:
-        app = make_app(JWT_DECODE_ISSUER="https://issuer.example")
-        error = await refusal(app, raw_token("iss", text))
-        assert isinstance(error, jwt.InvalidIssuerError)
-        assert str(error) == "Payload Issuer (iss) must be a string"
-
-    @pytest.mark.parametrize("text", EVERY_TYPE, ids=shown)
-    async def test_unexpected_issuer_is_not_looked_at(self, app: Quart, text: str) -> None:
-        claims = await accepted(app, raw_token("iss", text))
-        assert repr(claims["iss"]) == repr(json.loads(text))
+async def test_fractions_of_leeway_count() -> None:
+    app = make_app(JWT_DECODE_LEEWAY=0.5)
+    error = await refusal(app, hs_token(access_claims(exp=now() - 1)))
+    assert isinstance(error, jwt.ExpiredSignatureError)
+    app = make_app(JWT_DECODE_LEEWAY=MARGIN + 0.5)
+    await accepted(app, hs_token(access_claims(exp=now() - 1)))
 
 
-class TestAudience:
-    """JWT_DECODE_AUDIENCE: a string or several, matched against a string or a list of strings."""
+# --- Expired -------------------------------------------------------------------
+# What an expired token tells, and to whom.
 
-    @pytest.mark.parametrize(
-        ("expected", "claim"),
-        [
-            ("api", "api"),
-            ("api", ["api"]),
-            ("api", ["web", "api"]),
-            (["api"], "api"),
-            (["api", "web"], "web"),
-            (["api", "web"], ["x", "web"]),
-            (("api", "web"), "api"),
-        ],
-    )
-    async def test_matching_audience_is_accepted(self, expected: Any, claim: Any) -> None:
-        app = make_app(JWT_DECODE_AUDIENCE=expected)
-        assert (await accepted(app, hs_token(access_claims(aud=claim))))["aud"] == claim
 
-    @pytest.mark.parametrize(
-        ("expected", "claim"),
-        [
-            ("api", "ap"),
-            ("api", "apis"),
-            ("api", "API"),
-            ("api", ["a", "p", "i"]),
-            ("api", ["web"]),
-            (["api", "web"], "apiweb"),
-            (["api", "web"], ["x", "y"]),
-            (("api",), "a"),
-        ],
-    )
-    async def test_other_audience_is_refused(self, expected: Any, claim: Any) -> None:
-        app = make_app(JWT_DECODE_AUDIENCE=expected)
-        error = await refusal(app, hs_token(access_claims(aud=claim)))
+async def test_exception_carries_the_defaults_too(app: Quart) -> None:
+    """What an expired_token callback reads, ``claims["type"]`` first, is always there."""
+    error = await refusal(app, hs_token({"identity": "alice", "exp": 1}))
+    assert isinstance(error, jwt.ExpiredSignatureError)
+    assert error.jwt_data == {
+        "identity": "alice",
+        "exp": 1,
+        "jti": None,
+        "type": "access",
+        "fresh": False,
+        "user_claims": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"nbf": 2**40}, "The token is not yet valid (nbf)"),
+        ({"iat": 2**40}, "The token is not yet valid (iat)"),
+        ({"aud": "other"}, "Invalid audience"),
+        ({"sub": 5}, "Subject must be a string"),
+        ({"jti": 5}, "JWT ID must be a string"),
+        ({"identity": ...}, "Missing claim: identity"),
+        ({"type": "other"}, "Missing or invalid claim: type"),
+    ],
+)
+async def test_allow_expired_forgives_nothing_else(
+    app: Quart, changes: dict[str, Any], message: str
+) -> None:
+    token = hs_token(access_claims(exp=now() - MARGIN, **changes))
+    assert str(await refusal(app, token, allow_expired=True)) == message
+    forged = hs_token(access_claims(exp=now() - MARGIN), secret=OTHER_SECRET)
+    error = await refusal(app, forged, allow_expired=True)
+    assert isinstance(error, jwt.InvalidSignatureError)
+
+
+async def test_forged_expired_token_is_not_called_expired(app: Quart) -> None:
+    """Otherwise anybody could feed the expired-token loader with claims of his choice."""
+    token = hs_token(access_claims(exp=now() - MARGIN), secret=OTHER_SECRET)
+    assert isinstance(await refusal(app, token), jwt.InvalidSignatureError)
+    response = await app.test_client().get("/protected", headers=bearer(token))
+    assert response.status_code == 422
+
+
+# --- Issuer --------------------------------------------------------------------
+# JWT_DECODE_ISSUER.
+
+
+async def test_equal_issuer_is_accepted() -> None:
+    app = make_app(JWT_DECODE_ISSUER="https://issuer.example")
+    claims = await accepted(app, hs_token(access_claims(iss="https://issuer.example")))
+    assert claims["iss"] == "https://issuer.example"
+
+
+@pytest.mark.parametrize(
+    "issuer", ["https://issuer.example/", "HTTPS://ISSUER.EXAMPLE", "", "https://other"]
+)
+async def test_different_issuer_is_refused(issuer: str) -> None:
+    app = make_app(JWT_DECODE_ISSUER="https://issuer.example")
+    error = await refusal(app, hs_token(access_claims(iss=issuer)))
+    assert isinstance(error, jwt.InvalidIssuerError)
+    assert str(error) == "Invalid issuer"
+
+
+async def test_absent_issuer_is_refused() -> None:
+    app = make_app(JWT_DECODE_ISSUER="https://issuer.example")
+    error = await refusal(app, hs_token(access_claims()))
+    assert isinstance(error, jwt.MissingRequiredClaimError)
+    assert str(error) == 'Token is missing the "iss" claim'
+
+
+@pytest.mark.parametrize("text", [t for t in EVERY_TYPE if not t.startswith('"')], ids=shown)
+async def test_issuer_that_is_no_string_is_refused(text: str) -> None:
+    app = make_app(JWT_DECODE_ISSUER="https://issuer.example")
+    error = await refusal(app, raw_token("iss", text))
+    assert isinstance(error, jwt.InvalidIssuerError)
+    assert str(error) == "Payload Issuer (iss) must be a string"
+
+
+@pytest.mark.parametrize("text", EVERY_TYPE, ids=shown)
+async def test_unexpected_issuer_is_not_looked_at(app: Quart, text: str) -> None:
+    claims = await accepted(app, raw_token("iss", text))
+    assert repr(claims["iss"]) == repr(json.loads(text))
+
+
+# --- Audience ------------------------------------------------------------------
+# JWT_DECODE_AUDIENCE: a string or several, matched against a string or a list of strings.
+
+
+@pytest.mark.parametrize(
+    ("expected", "claim"),
+    [
+        ("api", "api"),
+        ("api", ["api"]),
+        ("api", ["web", "api"]),
+        (["api"], "api"),
+        (["api", "web"], "web"),
+        (["api", "web"], ["x", "web"]),
+        (("api", "web"), "api"),
+    ],
+)
+async def test_matching_audience_is_accepted(expected: Any, claim: Any) -> None:
+    app = make_app(JWT_DECODE_AUDIENCE=expected)
+    assert (await accepted(app, hs_token(access_claims(aud=claim))))["aud"] == claim
+
+
+@pytest.mark.parametrize(
+    ("expected", "claim"),
+    [
+        ("api", "ap"),
+        ("api", "apis"),
+        ("api", "API"),
+        ("api", ["a", "p", "i"]),
+        ("api", ["web"]),
+        (["api", "web"], "apiweb"),
+        (["api", "web"], ["x", "y"]),
+        (("api",), "a"),
+    ],
+)
+async def test_other_audience_is_refused(expected: Any, claim: Any) -> None:
+    app = make_app(JWT_DECODE_AUDIENCE=expected)
+    error = await refusal(app, hs_token(access_claims(aud=claim)))
+    assert isinstance(error, jwt.InvalidAudienceError)
+    assert str(error) == "Audience doesn't match"
+
+
+@pytest.mark.parametrize("claim", [..., None, "", [], {}, 0, False, 0.0], ids=repr)
+async def test_absent_or_empty_audience_is_missing(claim: Any) -> None:
+    app = make_app(JWT_DECODE_AUDIENCE="api")
+    error = await refusal(app, hs_token(access_claims(aud=claim)))
+    assert isinstance(error, jwt.MissingRequiredClaimError)
+    assert str(error) == 'Token is missing the "aud" claim'
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1", "1.5", "true", "NaN", "Infinity", DIGITS_400, "1e308", '{"api":1}', "[1]", "[[]]"]
+    + ['["api",1]', '["api",null]', '["api",["api"]]', "[null]", "[true]"],
+    ids=shown,
+)
+async def test_audience_of_a_wrong_type_is_refused(text: str) -> None:
+    app = make_app(JWT_DECODE_AUDIENCE="api")
+    error = await refusal(app, raw_token("aud", text))
+    assert isinstance(error, jwt.InvalidAudienceError)
+    assert str(error) == "Invalid claim format in token"
+
+
+@pytest.mark.parametrize("text", EVERY_TYPE, ids=shown)
+async def test_unexpected_audience_is_refused_unless_empty(app: Quart, text: str) -> None:
+    token = raw_token("aud", text)
+    if json.loads(text):
+        error = await refusal(app, token)
         assert isinstance(error, jwt.InvalidAudienceError)
-        assert str(error) == "Audience doesn't match"
-
-    @pytest.mark.parametrize("claim", [..., None, "", [], {}, 0, False, 0.0], ids=repr)
-    async def test_absent_or_empty_audience_is_missing(self, claim: Any) -> None:
-        app = make_app(JWT_DECODE_AUDIENCE="api")
-        error = await refusal(app, hs_token(access_claims(aud=claim)))
-        assert isinstance(error, jwt.MissingRequiredClaimError)
-        assert str(error) == 'Token is missing the "aud" claim'
-
-    @pytest.mark.parametrize(
-        "text",
-        ["1", "1.5", "true", "NaN", "Infinity", DIGITS_400, "1e308", '{"api":1}', "[1]", "[[]]"]
-        + ['["api",1]', '["api",null]', '["api",["api"]]', "[null]", "[true]"],
-        ids=shown,
-    )
-    async def test_audience_of_a_wrong_type_is_refused(self, text: str) -> None:
-        app = make_app(JWT_DECODE_AUDIENCE="api")
-        error = await refusal(app, raw_token("aud", text))
-        assert isinstance(error, jwt.InvalidAudienceError)
-        assert str(error) == "Invalid claim format in token"
-
-    @pytest.mark.parametrize("text", EVERY_TYPE, ids=shown)
-    async def test_unexpected_audience_is_refused_unless_empty(self, app: Quart, text: str) -> None:
-        token = raw_token("aud", text)
-        if json.loads(text):
-            error = await refusal(app, token)
-            assert isinstance(error, jwt.InvalidAudienceError)
-            assert str(error) == "Invalid audience"
-        else:
-            assert repr((await accepted(app, token))["aud"]) == repr(json.loads(text))
+        assert str(error) == "Invalid audience"
+    else:
+        assert repr((await accepted(app, token))["aud"]) == repr(json.loads(text))
 
 
-class TestSubjectAndTokenId:
-    """``sub`` and ``jti`` are strings if they are there."""
-
-    @pytest.mark.parametrize("text", [t for t in EVERY_TYPE if not t.startswith('"')], ids=shown)
-    async def test_subject_that_is_no_string_is_refused(self, app: Quart, text: str) -> None:
-        error = await refusal(app, raw_token("sub", text))
-        assert isinstance(error, InvalidSubjectError)
-        assert str(error) == "Subject must be a string"
-
-    @pytest.mark.parametrize("text", EVERY_TYPE, ids=shown)
-    async def test_any_subject_is_accepted_without_its_verification(self, text: str) -> None:
-        app = make_app(JWT_VERIFY_SUB=False)
-        claims = await accepted(app, raw_token("sub", text))
-        assert repr(claims["sub"]) == repr(json.loads(text))
-
-    async def test_number_as_identity_in_sub_needs_the_option(self) -> None:
-        """Tokens of 0.1.0 with a numeric ``sub`` outlive the upgrade once the option is off."""
-        token = hs_token(access_claims(identity=..., sub=42))
-        app = make_app(JWT_IDENTITY_CLAIM="sub")
-        client = app.test_client()
-        response = await client.get("/protected", headers=bearer(token))
-        assert response.status_code == 422
-        assert await response.get_json() == {"msg": "Subject must be a string"}
-        app.config["JWT_VERIFY_SUB"] = False
-        response = await client.get("/protected", headers=bearer(token))
-        assert response.status_code == 200
-        assert (await response.get_json())["identity"] == 42
-
-    async def test_string_in_sub_serves_as_identity(self) -> None:
-        app = make_app(JWT_IDENTITY_CLAIM="sub")
-        claims = await accepted(app, hs_token(access_claims(identity=..., sub="42")))
-        assert claims["sub"] == "42"
-
-    @pytest.mark.parametrize("text", [t for t in EVERY_TYPE if not t.startswith('"')], ids=shown)
-    async def test_token_id_that_is_no_string_is_refused(self, app: Quart, text: str) -> None:
-        error = await refusal(app, raw_token("jti", text))
-        assert isinstance(error, InvalidJTIError)
-        assert str(error) == "JWT ID must be a string"
-
-    async def test_absent_token_id_becomes_none(self, app: Quart) -> None:
-        assert (await accepted(app, hs_token(access_claims(jti=...))))["jti"] is None
+# --- Subject and token id ------------------------------------------------------
+# ``sub`` and ``jti`` are strings if they are there.
 
 
-class TestClaimsOfTheExtension:
-    """Identity, type, fresh, user claims: what is required and what is filled in."""
+@pytest.mark.parametrize("text", [t for t in EVERY_TYPE if not t.startswith('"')], ids=shown)
+async def test_subject_that_is_no_string_is_refused(app: Quart, text: str) -> None:
+    error = await refusal(app, raw_token("sub", text))
+    assert isinstance(error, InvalidSubjectError)
+    assert str(error) == "Subject must be a string"
 
-    async def test_defaults_are_filled_in(self, app: Quart) -> None:
-        claims = await accepted(app, hs_token({"identity": "alice"}))
-        assert claims == {
-            "identity": "alice",
-            "jti": None,
-            "type": "access",
-            "fresh": False,
-            "user_claims": {},
-        }
 
-    async def test_defaults_of_two_tokens_are_not_shared(self, app: Quart) -> None:
-        first = await accepted(app, hs_token({"identity": "alice"}))
-        first["user_claims"]["role"] = "admin"
-        second = await accepted(app, hs_token({"identity": "bob"}))
-        assert second["user_claims"] == {}
+@pytest.mark.parametrize("text", EVERY_TYPE, ids=shown)
+async def test_any_subject_is_accepted_without_its_verification(text: str) -> None:
+    app = make_app(JWT_VERIFY_SUB=False)
+    claims = await accepted(app, raw_token("sub", text))
+    assert repr(claims["sub"]) == repr(json.loads(text))
 
-    async def test_missing_identity_is_refused_by_name(self) -> None:
-        app = make_app(JWT_IDENTITY_CLAIM="who")
-        error = await refusal(app, hs_token(access_claims()))
-        assert isinstance(error, qje.JWTDecodeError)
-        assert str(error) == "Missing claim: who"
 
-    @pytest.mark.parametrize("text", [t for t in EVERY_TYPE if t != "NaN"], ids=shown)
-    async def test_identity_may_be_any_json(self, app: Quart, text: str) -> None:
-        claims = await accepted(app, raw_token("identity", text))
-        assert claims["identity"] == json.loads(text)
+async def test_string_in_sub_serves_as_identity() -> None:
+    app = make_app(JWT_IDENTITY_CLAIM="sub")
+    claims = await accepted(app, hs_token(access_claims(identity=..., sub="42")))
+    assert claims["sub"] == "42"
 
-    @pytest.mark.parametrize(
-        "text", [*EVERY_TYPE, '"ACCESS"', '"access "', '"Refresh"', '["access"]'], ids=shown
-    )
-    async def test_unknown_type_is_refused(self, app: Quart, text: str) -> None:
-        error = await refusal(app, raw_token("type", text))
-        assert isinstance(error, qje.JWTDecodeError)
-        assert str(error) == "Missing or invalid claim: type"
 
-    @pytest.mark.parametrize("kind", ["access", "refresh"])
-    async def test_type_of_the_token_is_kept(self, app: Quart, kind: str) -> None:
-        assert (await accepted(app, hs_token(access_claims(type=kind))))["type"] == kind
+@pytest.mark.parametrize("text", [t for t in EVERY_TYPE if not t.startswith('"')], ids=shown)
+async def test_token_id_that_is_no_string_is_refused(app: Quart, text: str) -> None:
+    error = await refusal(app, raw_token("jti", text))
+    assert isinstance(error, InvalidJTIError)
+    assert str(error) == "JWT ID must be a string"
+
+
+async def test_absent_token_id_becomes_none(app: Quart) -> None:
+    assert (await accepted(app, hs_token(access_claims(jti=...))))["jti"] is None
+
+
+# --- Claims of the extension ---------------------------------------------------
+# Identity, type, fresh, user claims: what is required and what is filled in.
+
+
+async def test_defaults_are_filled_in(app: Quart) -> None:
+    claims = await accepted(app, hs_token({"identity": "alice"}))
+    assert claims == {
+        "identity": "alice",
+        "jti": None,
+        "type": "access",
+        "fresh": False,
+        "user_claims": {},
+    }
+
+
+async def test_missing_identity_is_refused_by_name() -> None:
+    app = make_app(JWT_IDENTITY_CLAIM="who")
+    error = await refusal(app, hs_token(access_claims()))
+    assert isinstance(error, qje.JWTDecodeError)
+    assert str(error) == "Missing claim: who"
+
+
+@pytest.mark.parametrize("text", [t for t in EVERY_TYPE if t != "NaN"], ids=shown)
+async def test_identity_may_be_any_json(app: Quart, text: str) -> None:
+    claims = await accepted(app, raw_token("identity", text))
+    assert claims["identity"] == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    "text", [*EVERY_TYPE, '"ACCESS"', '"access "', '"Refresh"', '["access"]'], ids=shown
+)
+async def test_unknown_type_is_refused(app: Quart, text: str) -> None:
+    error = await refusal(app, raw_token("type", text))
+    assert isinstance(error, qje.JWTDecodeError)
+    assert str(error) == "Missing or invalid claim: type"
+
+
+@pytest.mark.parametrize("kind", ["access", "refresh"])
+async def test_type_of_the_token_is_kept(app: Quart, kind: str) -> None:
+    assert (await accepted(app, hs_token(access_claims(type=kind))))["type"] == kind
 
 
 VIEWS = ["protected", "optional", "fresh", "refresh"]
 
 
-class TestRequests:
-    """Whatever JSON a claim holds, a request is answered: never by a server error."""
+# --- Requests ------------------------------------------------------------------
+# Whatever JSON a claim holds, a request is answered: never by a server error.
 
-    @pytest.mark.parametrize("view", VIEWS)
-    @pytest.mark.parametrize(
-        "claim",
-        ["iat", "nbf", "exp", "iss", "aud", "sub", "jti", "type", "fresh", "csrf"]
-        + ["identity", "user_claims"],
-    )
-    async def test_claim_of_every_type_is_answered(self, view: str, claim: str) -> None:
-        app = make_app(JWT_BLACKLIST_ENABLED=True, JWT_CLAIMS_IN_REFRESH_TOKEN=True)
-        manager = app.extensions["quart-jwt-extended"]
-        manager.token_in_blacklist_loader(lambda claims: claims["jti"] == "revoked")
-        client = app.test_client()
-        maker = refresh_claims if view == "refresh" else access_claims
-        for text in EVERY_TYPE:
-            head = json.dumps(maker(**{claim: ...}))[:-1]
-            token = hs_token(f'{head},"{claim}":{text}}}'.encode())
-            app.calls.clear()
-            response = await client.get(f"/{view}", headers=bearer(token))
-            assert response.status_code in (200, 400, 401, 422), text
-            assert (response.status_code == 200) == (app.calls == [view]), text
-            if response.status_code != 200:
-                assert set(await response.get_json()) == {"msg"}
 
-    @pytest.mark.parametrize("claim", ["type", "fresh", "csrf", "jti", "sub", "user_claims"])
-    async def test_expired_token_with_a_claim_of_every_type_is_answered(self, claim: str) -> None:
-        """On the way of an expired token too, with a CSRF value to compare on top."""
-        app = make_app(JWT_TOKEN_LOCATION="cookies")
-        client = app.test_client()
-        for text in EVERY_TYPE:
-            changes = {"exp": 1} if claim == "csrf" else {"exp": 1, "csrf": "x"}
-            token = raw_token(claim, text, **changes)
-            client.set_cookie("localhost", "access_token_cookie", token)
-            response = await client.post("/protected", headers={"X-CSRF-TOKEN": "x"})
-            assert response.status_code in (401, 422), text
-            assert set(await response.get_json()) == {"msg"}
-        assert app.calls == []
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize(
+    "claim",
+    ["iat", "nbf", "exp", "iss", "aud", "sub", "jti", "type", "fresh", "csrf"]
+    + ["identity", "user_claims"],
+)
+async def test_claim_of_every_type_is_answered(view: str, claim: str) -> None:
+    app = make_app(JWT_BLACKLIST_ENABLED=True, JWT_CLAIMS_IN_REFRESH_TOKEN=True)
+    manager_of(app).token_in_blacklist_loader(lambda claims: claims["jti"] == "revoked")
+    maker = refresh_claims if view == "refresh" else access_claims
+    for text in EVERY_TYPE:
+        head = json.dumps(maker(**{claim: ...}))[:-1]
+        token = hs_token(f'{head},"{claim}":{text}}}'.encode())
+        app.calls.clear()
+        status, body = await ask(app, f"/{view}", token)
+        assert status in (200, 400, 401, 422), text
+        assert (status == 200) == (app.calls == [view]), text
+        if status != 200:
+            assert set(body) == {"msg"}
 
-    @pytest.mark.parametrize("text", EVERY_TYPE, ids=shown)
-    async def test_type_claim_opens_no_view(self, app: Quart, text: str) -> None:
-        client = app.test_client()
-        for view in VIEWS:
-            response = await client.get(f"/{view}", headers=bearer(raw_token("type", text)))
-            assert response.status_code == 422
-            assert await response.get_json() == {"msg": "Missing or invalid claim: type"}
-        assert app.calls == []
 
-    @pytest.mark.parametrize(
-        "text",
-        [t for t in EVERY_TYPE if t not in ("true", "1e308", DIGITS_400, str(2**63))],
-        ids=shown,
-    )
-    async def test_fresh_claim_of_a_wrong_type_or_time_is_not_fresh(
-        self, app: Quart, text: str
-    ) -> None:
-        """NaN among them: it is not smaller than now, so 0.1.0 took it for fresh."""
-        response = await app.test_client().get("/fresh", headers=bearer(raw_token("fresh", text)))
-        assert response.status_code in (401, 422)
-        assert app.calls == []
+@pytest.mark.parametrize("claim", ["type", "fresh", "csrf", "jti", "sub", "user_claims"])
+async def test_expired_token_with_a_claim_of_every_type_is_answered(claim: str) -> None:
+    """On the way of an expired token too, with a CSRF value to compare on top."""
+    app = make_app(JWT_TOKEN_LOCATION="cookies")
+    client = app.test_client()
+    for text in EVERY_TYPE:
+        changes = {"exp": 1} if claim == "csrf" else {"exp": 1, "csrf": "x"}
+        token = raw_token(claim, text, **changes)
+        client.set_cookie("localhost", "access_token_cookie", token)
+        response = await client.post("/protected", headers={"X-CSRF-TOKEN": "x"})
+        assert response.status_code in (401, 422), text
+        assert set(await response.get_json()) == {"msg"}
+    assert app.calls == []
 
-    @pytest.mark.parametrize("offset", [-MARGIN, MARGIN])
-    @pytest.mark.parametrize("fraction", [0, 0.5])
-    async def test_fresh_time_is_compared_with_now(
-        self, app: Quart, offset: int, fraction: float
-    ) -> None:
-        token = hs_token(access_claims(fresh=now() + offset + fraction))
-        response = await app.test_client().get("/fresh", headers=bearer(token))
-        assert response.status_code == (200 if offset > 0 else 401)
-        if offset < 0:
-            assert await response.get_json() == {"msg": "Fresh token required"}
 
-    @pytest.mark.parametrize("text", ["1e308", str(2**63), DIGITS_400], ids=shown)
-    async def test_fresh_until_the_far_future_is_fresh(self, app: Quart, text: str) -> None:
-        response = await app.test_client().get("/fresh", headers=bearer(raw_token("fresh", text)))
-        assert response.status_code == 200
+async def test_user_claims_of_every_type_reach_the_verification_loader(app: Quart) -> None:
+    manager_of(app).claims_verification_loader(lambda claims: False)
+    for text in EVERY_TYPE:
+        status, _ = await ask(app, "/protected", raw_token("user_claims", text))
+        assert status in (400, 422), text
+    assert app.calls == []
 
-    @pytest.mark.parametrize("text", EVERY_TYPE, ids=shown)
-    async def test_user_claims_of_every_type_reach_the_verification_loader(
-        self, app: Quart, text: str
-    ) -> None:
-        manager = app.extensions["quart-jwt-extended"]
-        manager.claims_verification_loader(lambda claims: False)
-        token = raw_token("user_claims", text)
-        response = await app.test_client().get("/protected", headers=bearer(token))
-        assert response.status_code in (400, 422)
-        assert app.calls == []
 
-    @pytest.mark.parametrize("text", EVERY_TYPE, ids=shown)
-    async def test_user_that_cannot_be_loaded_is_answered(self, app: Quart, text: str) -> None:
-        manager = app.extensions["quart-jwt-extended"]
-        manager.user_loader_callback_loader(lambda identity: None)
-        token = raw_token("identity", text)
-        response = await app.test_client().get("/protected", headers=bearer(token))
-        assert response.status_code == 401
-        assert await response.get_json() == {"msg": f"Error loading the user {json.loads(text)}"}
+async def test_user_that_cannot_be_loaded_is_answered(app: Quart) -> None:
+    manager_of(app).user_loader_callback_loader(lambda identity: None)
+    for text in EVERY_TYPE:
+        answer = await ask(app, "/protected", raw_token("identity", text))
+        assert answer == (401, {"msg": f"Error loading the user {json.loads(text)}"})
 
 
 CSRF_TEXTS = [text for text in EVERY_TYPE if text not in ('"x"', '"é"')]
 
 
-class TestCsrfClaim:
-    """The double-submit value in the token must be a string, and equal."""
+# --- CSRF claim ----------------------------------------------------------------
+# The double-submit value in the token must be a string, and equal.
 
-    @pytest.mark.parametrize("text", [*CSRF_TEXTS, '"X"', '"x "', '["x"]', '{"x":1}'], ids=shown)
-    async def test_claim_of_a_wrong_type_or_value_is_refused(self, app: Quart, text: str) -> None:
-        error = await refusal(app, raw_token("csrf", text), csrf_value="x")
-        assert isinstance(error, (qje.CSRFError, qje.JWTDecodeError))
 
-    @pytest.mark.parametrize(
-        ("text", "value"),
-        [
-            ("1", "1"),
-            ("1.5", "1.5"),
-            ("true", "True"),
-            ("true", "true"),
-            ("null", "None"),
-            ("null", "null"),
-            ("[]", "[]"),
-            ('["a"]', "a"),
-            ("{}", "{}"),
-            ("NaN", "nan"),
-            ("Infinity", "inf"),
-        ],
-    )
-    async def test_claim_that_only_looks_equal_is_refused(
-        self, app: Quart, text: str, value: str
-    ) -> None:
-        error = await refusal(app, raw_token("csrf", text), csrf_value=value)
-        assert isinstance(error, (qje.CSRFError, qje.JWTDecodeError))
+@pytest.mark.parametrize("text", [*CSRF_TEXTS, '"X"', '"x "', '["x"]', '{"x":1}'], ids=shown)
+async def test_claim_of_a_wrong_type_or_value_is_refused(app: Quart, text: str) -> None:
+    error = await refusal(app, raw_token("csrf", text), csrf_value="x")
+    assert isinstance(error, (qje.CSRFError, qje.JWTDecodeError))
 
-    async def test_absent_claim_is_refused(self, app: Quart) -> None:
-        error = await refusal(app, hs_token(access_claims()), csrf_value="x")
-        assert isinstance(error, qje.JWTDecodeError)
-        assert str(error) == "Missing claim: csrf"
 
-    @pytest.mark.parametrize("value", ["y", "x ", "X", "xx", "é", "😀", "\ud800", "\0"], ids=ascii)
-    async def test_other_value_is_refused(self, app: Quart, value: str) -> None:
-        error = await refusal(app, hs_token(access_claims(csrf="x")), csrf_value=value)
-        assert isinstance(error, qje.CSRFError)
-        assert str(error) == "CSRF double submit tokens do not match"
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1", "1"),
+        ("1.5", "1.5"),
+        ("true", "True"),
+        ("true", "true"),
+        ("null", "None"),
+        ("null", "null"),
+        ("[]", "[]"),
+        ('["a"]', "a"),
+        ("{}", "{}"),
+        ("NaN", "nan"),
+        ("Infinity", "inf"),
+    ],
+)
+async def test_claim_that_only_looks_equal_is_refused(app: Quart, text: str, value: str) -> None:
+    error = await refusal(app, raw_token("csrf", text), csrf_value=value)
+    assert isinstance(error, (qje.CSRFError, qje.JWTDecodeError))
 
-    @pytest.mark.parametrize("value", ["x", "é", "😀", "a" * 1000])
-    async def test_equal_value_is_accepted(self, app: Quart, value: str) -> None:
-        token = hs_token(access_claims(csrf=value))
-        assert (await accepted(app, token, csrf_value=value))["csrf"] == value
 
-    @pytest.mark.parametrize("text", EVERY_TYPE, ids=shown)
-    async def test_request_with_a_cookie_is_answered(self, text: str) -> None:
-        app = make_app(JWT_TOKEN_LOCATION="cookies")
-        client = app.test_client()
-        client.set_cookie("localhost", "access_token_cookie", raw_token("csrf", text))
-        for value in ("x", "1", "None", "\xfc", "true"):
-            response = await client.post("/protected", headers={"X-CSRF-TOKEN": value})
-            if json.loads(text) == value:
-                assert response.status_code == 200
-            else:
-                assert response.status_code in (401, 422)
-                assert set(await response.get_json()) == {"msg"}
+async def test_absent_claim_is_refused(app: Quart) -> None:
+    error = await refusal(app, hs_token(access_claims()), csrf_value="x")
+    assert isinstance(error, qje.JWTDecodeError)
+    assert str(error) == "Missing claim: csrf"
+
+
+@pytest.mark.parametrize("value", ["y", "x ", "X", "xx", "é", "😀", "\ud800", "\0"], ids=ascii)
+async def test_other_value_is_refused(app: Quart, value: str) -> None:
+    error = await refusal(app, hs_token(access_claims(csrf="x")), csrf_value=value)
+    assert isinstance(error, qje.CSRFError)
+    assert str(error) == "CSRF double submit tokens do not match"
+
+
+@pytest.mark.parametrize("value", ["x", "é", "😀", "a" * 1000])
+async def test_equal_value_is_accepted(app: Quart, value: str) -> None:
+    token = hs_token(access_claims(csrf=value))
+    assert (await accepted(app, token, csrf_value=value))["csrf"] == value
+
+
+async def test_request_with_a_cookie_and_a_claim_of_every_type_is_answered() -> None:
+    app = make_app(JWT_TOKEN_LOCATION="cookies")
+    for text, value in itertools.product(EVERY_TYPE, ("x", "1", "None", "\xfc", "true")):
+        cookie = {"Cookie": f"access_token_cookie={raw_token('csrf', text)}"}
+        headers = {**cookie, "X-CSRF-TOKEN": value}
+        status, body = await ask(app, "/protected", method="POST", headers=headers)
+        if json.loads(text) == value:
+            assert status == 200, text
+        else:
+            assert status in (401, 422), text
+            assert set(body) == {"msg"}

@@ -16,11 +16,10 @@ from quart import Quart, Response, got_request_exception
 from werkzeug.http import dump_cookie
 
 import quart_jwt_extended as qje
-from support import access_claims, bearer, hs_token, make_app, refresh_claims
+from support import access_claims, bearer, hs_token, make_app, refresh_claims, token_of_size
 
-FAR_FUTURE = 4102444800
-TOKEN = hs_token(access_claims(exp=FAR_FUTURE, csrf="access-csrf"))
-REFRESH_TOKEN = hs_token(refresh_claims(exp=FAR_FUTURE, csrf="refresh-csrf"))
+TOKEN = hs_token(access_claims(csrf="access-csrf"))
+REFRESH_TOKEN = hs_token(refresh_claims(csrf="refresh-csrf"))
 
 SET = {
     "access": lambda response, **kwargs: qje.set_access_cookies(response, TOKEN, **kwargs),
@@ -289,20 +288,6 @@ async def test_host_cookie_is_read_from_a_request() -> None:
 LARGEST = 4096
 
 
-def padded(size: int, **changes: Any) -> str:
-    """A token of a number of characters; a size that base64url cannot give has a longer header."""
-    for spare in ("", "x", "xx", "xxx"):
-        header = {"typ": "JWT", "alg": "HS256", "kid": spare}
-        short = hs_token(access_claims(csrf="c", exp=FAR_FUTURE, pad="", **changes), header=header)
-        pad = (size - len(short)) * 3 // 4
-        for count in range(max(pad - 3, 0), pad + 4):
-            claims = access_claims(csrf="c", exp=FAR_FUTURE, pad="x" * count, **changes)
-            token = hs_token(claims, header=header)
-            if len(token) == size:
-                return token
-    raise AssertionError(f"no token of {size} characters")
-
-
 def field_of(cookie: dict[str, Any]) -> int:
     """The size of a Set-Cookie field, put together again."""
     parts = [f"{cookie['']}={cookie['value']}"]
@@ -335,7 +320,7 @@ async def overhead(app: Quart) -> int:
 @pytest.mark.parametrize("spare", [0, 1, 2, 3, 4, 100])
 async def test_cookie_of_up_to_4096_bytes_is_set(options: dict[str, Any], spare: int) -> None:
     app = cookie_app(**options)
-    token = padded(LARGEST - spare - await overhead(app))
+    token = token_of_size(LARGEST - spare - await overhead(app), csrf="c")
     cookies = await cookies_of(app, lambda response: qje.set_access_cookies(response, token))
     assert field_of(cookies[0]) == LARGEST - spare
     assert cookies[0]["value"] == token
@@ -347,7 +332,7 @@ async def test_cookie_over_4096_bytes_is_an_error_that_names_it(
     options: dict[str, Any], surplus: int
 ) -> None:
     app = cookie_app(**options)
-    token = padded(LARGEST + surplus - await overhead(app))
+    token = token_of_size(LARGEST + surplus - await overhead(app), csrf="c")
     name = options.get("JWT_ACCESS_COOKIE_NAME", "access_token_cookie")
     async with app.app_context():
         response = Response("")
@@ -361,7 +346,7 @@ async def test_cookie_over_4096_bytes_is_an_error_that_names_it(
 
 
 async def test_refresh_cookie_over_4096_bytes_is_an_error_that_names_it() -> None:
-    token = padded(LARGEST, type="refresh")
+    token = token_of_size(LARGEST, csrf="c", type="refresh")
     async with cookie_app().app_context():
         response = Response("")
         with pytest.raises(ValueError, match="refresh_token_cookie"):
@@ -382,7 +367,7 @@ async def test_csrf_cookie_over_4096_bytes_is_an_error_that_names_it() -> None:
 
 async def test_lifetime_counts_towards_the_size() -> None:
     app = cookie_app()
-    token = padded(LARGEST - await overhead(app))
+    token = token_of_size(LARGEST - await overhead(app), csrf="c")
     async with app.app_context():
         qje.set_access_cookies(Response(""), token)
         with pytest.raises(ValueError, match="access_token_cookie"):
@@ -395,7 +380,7 @@ async def test_bytes_token_is_measured_and_set_like_text() -> None:
         qje.set_access_cookies(response, TOKEN.encode())
         assert cookies_in(response)[0]["value"] == TOKEN
         with pytest.raises(ValueError, match="access_token_cookie"):
-            qje.set_access_cookies(response, padded(5000).encode())
+            qje.set_access_cookies(response, token_of_size(5000, csrf="c").encode())
 
 
 # --- clearing ------------------------------------------------------------------------------------
@@ -468,11 +453,14 @@ async def test_clearing_never_exceeds_the_size_of_setting() -> None:
     assert field_of(cleared) < LARGEST
 
 
-@pytest.mark.parametrize("kind", SET)
-async def test_domain_argument_reaches_every_cookie_in_place_of_the_option(kind: str) -> None:
-    app = cookie_app(JWT_COOKIE_DOMAIN="example.com")
-    for helper in (SET[kind], UNSET[kind]):
-        cookies = await cookies_of(app, helper, domain="sub.example.com")
-        assert [c["Domain"] for c in cookies] == ["sub.example.com"] * 2
-        cookies = await cookies_of(app, helper)
-        assert [c["Domain"] for c in cookies] == ["example.com"] * 2
+@pytest.mark.parametrize("helper", [*SET.values(), *UNSET.values(), qje.unset_jwt_cookies])
+async def test_domain_argument_reaches_every_cookie_in_place_of_the_option(helper: Any) -> None:
+    for option in (None, "example.com"):
+        app = cookie_app(JWT_COOKIE_DOMAIN=option)
+        for keywords, expected in (
+            ({"domain": "sub.example.com"}, "sub.example.com"),
+            ({"domain": None}, option),
+            ({}, option),
+        ):
+            cookies = await cookies_of(app, helper, **keywords)
+            assert {cookie.get("Domain") for cookie in cookies} == {expected}

@@ -17,7 +17,7 @@ from quart import Quart
 from quart.json.provider import DefaultJSONProvider, JSONProvider
 
 import quart_jwt_extended as qje
-from support import SECRET, make_app, manager_of
+from support import FAR_FUTURE, SECRET, ask, claims_of, make_app, manager_of
 
 Creator = Callable[..., Any]
 
@@ -42,10 +42,9 @@ async def new_token(app: Quart, create: Creator, *args: Any, **kwargs: Any) -> s
         return await call(create, *args, **kwargs)
 
 
-def claims_of(token: str, **options: Any) -> dict[str, Any]:
-    """The claims, after PyJWT has verified the token."""
-    options = {"verify_sub": False, "verify_iss": False, **options}
-    return jwt.decode(token, SECRET, algorithms=["HS256"], options=options)
+def path_of(create: Creator) -> str:
+    """The view that takes what a creator makes."""
+    return "/protected" if create in ACCESS else "/refresh"
 
 
 async def new_claims(app: Quart, create: Creator, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -103,12 +102,12 @@ async def test_new_token_is_a_string_with_the_usual_header(app: Quart, create: C
 
 
 @both
-async def test_jti_of_each_token_is_new_and_holds_128_bits(app: Quart, create: Creator) -> None:
+async def test_jti_of_each_token_is_a_new_random_uuid(app: Quart, create: Creator) -> None:
     ids = [(await new_claims(app, create, "alice"))["jti"] for _ in range(200)]
     assert len(set(ids)) == 200
-    assert {type(value) for value in ids} == {str}
-    # 22 characters is the shortest text that holds 128 bits, in base64url.
-    assert min(map(len, ids)) >= 22
+    # As 0.1.0 writes it; of another variant (RFC 9562, section 4.1) the version is None.
+    assert all(str(uuid.UUID(value)) == value for value in ids)
+    assert {uuid.UUID(value).version for value in ids} == {4}
 
 
 @access
@@ -339,8 +338,7 @@ async def test_csrf_value_of_each_token_is_new_and_not_its_jti(create: Creator) 
     tokens = [await new_claims(app, create, "alice") for _ in range(50)]
     values = {claims["csrf"] for claims in tokens}
     assert len(values) == 50
-    assert {type(value) for value in values} == {str}
-    assert min(map(len, values)) >= 22
+    assert {uuid.UUID(value).version for value in values} == {4}
     assert not values & {claims["jti"] for claims in tokens}
 
 
@@ -664,3 +662,250 @@ async def test_header_without_a_type_leaves_typ_out(app: Quart) -> None:
         token = qje.create_access_token("alice", headers={"typ": "", "alg": "HS512"})
     assert jwt.get_unverified_header(token) == {"alg": "HS512"}
     assert jwt.decode(token, SECRET, algorithms=["HS512"])["identity"] == "alice"
+
+
+# --- additional_claims and additional_headers ----------------------------------
+
+
+@both
+async def test_additional_claims_of_the_call_stand_at_the_top_level(
+    app: Quart, create: Creator
+) -> None:
+    given = {"role": "admin", "scope": "read write", "deep": {"a": [1, None]}}
+    token = await new_token(app, create, "alice", additional_claims=given)
+    claims = claims_of(token)
+    assert {name: claims[name] for name in given} == given
+    assert claims["identity"] == "alice"
+    assert claims["type"] == ("access" if create in ACCESS else "refresh")
+    assert given == {"role": "admin", "scope": "read write", "deep": {"a": [1, None]}}
+    path = path_of(create)
+    assert (await ask(app, path, token))[0] == 200
+
+
+@both
+async def test_additional_claims_of_the_call_go_over_those_of_the_loader(
+    app: Quart, create: Creator
+) -> None:
+    asked: list[Any] = []
+
+    @manager_of(app).additional_claims_loader
+    def load(identity: Any) -> dict[str, Any]:
+        asked.append(identity)
+        return {"role": "user", "from": "loader"}
+
+    claims = claims_of(
+        await new_token(app, create, "alice", additional_claims={"role": "admin", "own": 1})
+    )
+    assert (claims["role"], claims["from"], claims["own"]) == ("admin", "loader", 1)
+    claims = claims_of(await new_token(app, create, "alice"))
+    assert (claims["role"], claims["from"]) == ("user", "loader")
+    assert asked == ["alice", "alice"]
+
+
+@pytest.mark.parametrize("create", [ACCESS[1], REFRESH[1]])
+async def test_async_loaders_of_claims_and_headers_are_awaited_by_the_twins(
+    app: Quart, create: Creator
+) -> None:
+    @manager_of(app).additional_claims_loader
+    async def load_claims(identity: Any) -> dict[str, Any]:
+        return {"role": f"of {identity}"}
+
+    @manager_of(app).additional_headers_loader
+    async def load_headers(identity: Any) -> dict[str, Any]:
+        return {"kid": "loader", "from": "loader"}
+
+    token = await new_token(
+        app, create, "alice", additional_claims={"own": 1}, additional_headers={"kid": "call"}
+    )
+    claims, header = claims_of(token), jwt.get_unverified_header(token)
+    assert (claims["role"], claims["own"]) == ("of alice", 1)
+    assert (header["kid"], header["from"]) == ("call", "loader")
+
+
+@both
+async def test_loader_may_add_nothing(app: Quart, create: Creator) -> None:
+    plain = claims_of(await new_token(app, create, "alice"))
+    for nothing in (None, {}):
+        manager_of(app).additional_claims_loader(lambda identity, nothing=nothing: nothing)
+        for given in (None, {}):
+            claims = claims_of(await new_token(app, create, "alice", additional_claims=given))
+            assert list(claims) == list(plain)
+
+
+@access
+async def test_additional_claims_and_user_claims_stand_beside_each_other(
+    app: Quart, create: Creator
+) -> None:
+    token = await new_token(
+        app, create, "alice", user_claims={"role": "a"}, additional_claims={"role": "b"}
+    )
+    claims = claims_of(token)
+    assert (claims["user_claims"], claims["role"]) == ({"role": "a"}, "b")
+
+
+@both
+async def test_additional_claims_may_replace_ordinary_claims(app: Quart, create: Creator) -> None:
+    given = {"jti": "own", "iss": "own", "exp": FAR_FUTURE, "user_claims": {"a": 1}}
+    token = await new_token(app, create, "alice", additional_claims=given)
+    claims = claims_of(token)
+    assert {name: claims[name] for name in given} == given
+
+
+@both
+async def test_times_among_additional_claims_may_be_datetimes(app: Quart, create: Creator) -> None:
+    """As PyJWT, and with it Flask-JWT-Extended, allows."""
+    zone = datetime.timezone(datetime.timedelta(hours=5))
+    given = {
+        "exp": datetime.datetime(2200, 1, 1, 5, tzinfo=zone),
+        "nbf": datetime.datetime(2001, 1, 1),
+        "iat": datetime.datetime(2002, 1, 1, tzinfo=datetime.timezone.utc),
+    }
+    claims = claims_of(await new_token(app, create, "alice", additional_claims=given))
+    assert (claims["exp"], claims["nbf"], claims["iat"]) == (7258118400, 978307200, 1009843200)
+
+
+REFUSED_NAMES = ["type", "fresh", "csrf", "identity"]
+
+
+@pytest.mark.parametrize("name", REFUSED_NAMES)
+@both
+async def test_claims_that_the_extension_sets_are_refused_of_a_call(
+    app: Quart, create: Creator, name: str
+) -> None:
+    with pytest.raises(ValueError, match=rf'additional_claims must not hold "{name}"'):
+        await new_token(app, create, "alice", additional_claims={name: "access"})
+
+
+@pytest.mark.parametrize("name", REFUSED_NAMES)
+@both
+async def test_claims_that_the_extension_sets_are_refused_of_the_loader(
+    app: Quart, create: Creator, name: str
+) -> None:
+    manager_of(app).additional_claims_loader(lambda identity: {name: True})
+    with pytest.raises(ValueError, match=rf'additional_claims_loader must not hold "{name}"'):
+        await new_token(app, create, "alice")
+
+
+@pytest.mark.parametrize("value", [[], "text", 5, [("role", "admin")]], ids=repr)
+@both
+async def test_additional_argument_that_is_no_dict_is_refused(
+    app: Quart, create: Creator, value: Any
+) -> None:
+    for argument in ("additional_claims", "additional_headers"):
+        with pytest.raises(TypeError, match=rf"{argument} must be a dict"):
+            await new_token(app, create, "alice", **{argument: value})
+    manager_of(app).additional_claims_loader(lambda identity: value)
+    with pytest.raises(TypeError, match="additional_claims_loader must be a dict"):
+        await new_token(app, create, "alice")
+
+
+@pytest.mark.parametrize("value", ["soon", None, True, float("nan")], ids=repr)
+@pytest.mark.parametrize("name", ["exp", "nbf", "iat"])
+@both
+async def test_time_that_no_token_could_be_read_back_with_is_refused(
+    app: Quart, create: Creator, name: str, value: Any
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=name):
+        await new_token(app, create, "alice", additional_claims={name: value})
+
+
+@both
+async def test_additional_headers_of_the_call_go_over_headers_and_loader(
+    app: Quart, create: Creator
+) -> None:
+    manager_of(app).additional_headers_loader(lambda identity: {"kid": "loader", "from": "loader"})
+    token = await new_token(app, create, "alice", additional_headers={"kid": "call", "own": 1})
+    assert jwt.get_unverified_header(token) == {
+        "typ": "JWT",
+        "alg": "HS256",
+        "kid": "call",
+        "from": "loader",
+        "own": 1,
+    }
+    token = await new_token(
+        app,
+        create,
+        "alice",
+        headers={"kid": "headers", "more": 2},
+        additional_headers={"kid": "call"},
+    )
+    assert jwt.get_unverified_header(token) == {
+        "typ": "JWT",
+        "alg": "HS256",
+        "kid": "call",
+        "more": 2,
+    }
+    token = await new_token(app, create, "alice", additional_headers={})
+    assert jwt.get_unverified_header(token)["kid"] == "loader"
+    path = path_of(create)
+    assert (await ask(app, path, token))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "error"),
+    [
+        ({"kid": 5}, TypeError),
+        ({"alg": "none"}, ValueError),
+        ({"crit": ["own"]}, ValueError),
+        ({"b64": False}, ValueError),
+    ],
+)
+@both
+async def test_additional_header_that_is_not_supported_is_refused(
+    app: Quart, create: Creator, headers: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error, match=next(iter(headers))):
+        await new_token(app, create, "alice", additional_headers=headers)
+
+
+# --- JWT_ENCODE_AUDIENCE and JWT_ENCODE_NBF -------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("audience", "claim"),
+    [("api", "api"), (["api", "web"], ["api", "web"]), (("api",), ["api"]), ({"api"}, ["api"])],
+)
+@both
+async def test_encode_audience_goes_into_both_types_of_token(
+    create: Creator, audience: Any, claim: Any
+) -> None:
+    app = make_app(JWT_ENCODE_AUDIENCE=audience, JWT_DECODE_AUDIENCE="api")
+    token = await new_token(app, create, "alice")
+    assert claims_of(token)["aud"] == claim
+    path = path_of(create)
+    assert (await ask(app, path, token))[0] == 200
+    app.config["JWT_DECODE_AUDIENCE"] = "other"
+    assert (await ask(app, path, token))[0] == 422
+
+
+@both
+async def test_token_has_no_audience_by_default(app: Quart, create: Creator) -> None:
+    assert "aud" not in claims_of(await new_token(app, create, "alice"))
+
+
+@pytest.mark.parametrize("value", [5, True, [1], [None], {"a": 1}.values()], ids=repr)
+async def test_wrong_encode_audience_is_named(value: Any) -> None:
+    app = make_app(JWT_ENCODE_AUDIENCE=value)
+    with pytest.raises(RuntimeError, match="JWT_ENCODE_AUDIENCE"):
+        await new_token(app, qje.create_access_token, "alice")
+
+
+@both
+async def test_encode_nbf_decides_whether_a_token_says_from_when_it_holds(
+    app: Quart, create: Creator
+) -> None:
+    claims = claims_of(await new_token(app, create, "alice"))
+    assert claims["nbf"] == claims["iat"]
+    app.config["JWT_ENCODE_NBF"] = False
+    token = await new_token(app, create, "alice")
+    assert "nbf" not in claims_of(token)
+    assert "iat" in claims_of(token)
+    path = path_of(create)
+    assert (await ask(app, path, token))[0] == 200
+
+
+@pytest.mark.parametrize("value", [None, 5, "no"], ids=repr)
+async def test_wrong_encode_nbf_is_named(value: Any) -> None:
+    app = make_app(JWT_ENCODE_NBF=value)
+    with pytest.raises(RuntimeError, match="JWT_ENCODE_NBF"):
+        await new_token(app, qje.create_access_token, "alice")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,17 @@ from quart_jwt_extended.exceptions import (
     UserLoadError,
     WrongTokenError,
 )
-from support import access_claims, bearer, hs_token, make_app, manager_of, refresh_claims
+from support import (
+    LONG_AGO,
+    access_claims,
+    ask,
+    bearer,
+    hs_token,
+    in_form,
+    make_app,
+    manager_of,
+    refresh_claims,
+)
 
 READERS = [
     qje.get_jwt_identity,
@@ -138,7 +147,11 @@ async def test_test_request_context_reads_nothing_until_verified(app: Quart) -> 
         assert readings() == ANONYMOUS
 
 
-@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.__name__)
+@pytest.mark.parametrize(
+    "reader",
+    [*READERS, qje.get_jwt, qje.get_jwt_header, qje.get_jwt_request_location],
+    ids=lambda reader: reader.__name__,
+)
 def test_reading_outside_any_context_raises_runtime_error(reader: Callable[[], Any]) -> None:
     """As in 0.1.0: silence here would hide that the caller is in the wrong place."""
     with pytest.raises(RuntimeError, match="context"):
@@ -306,9 +319,6 @@ async def test_request_is_readable_in_after_request_and_teardown(app: Quart) -> 
     assert noted == [("after", "alice"), ("teardown", "alice")]
 
 
-PAST = int(time.time()) - 60
-
-
 def refuse_revoked(manager: qje.JWTManager) -> None:
     manager.token_in_blacklist_loader(lambda claims: True)
 
@@ -323,7 +333,8 @@ def refuse_user(manager: qje.JWTManager) -> None:
 
 # Per failure: the loader, how to bring it about, and the changes that the token needs.
 FAILURES: dict[str, tuple[str, Callable[[qje.JWTManager], None], dict[str, Any]]] = {
-    "expired": ("expired_token_loader", lambda manager: None, {"exp": PAST}),
+    "expired": ("expired_token_loader", lambda manager: None, {"exp": LONG_AGO}),
+    "type": ("invalid_token_loader", lambda manager: None, {"type": "refresh", "fresh": ...}),
     "revoked": ("revoked_token_loader", refuse_revoked, {}),
     "not fresh": ("needs_fresh_token_loader", lambda manager: None, {"fresh": False}),
     "claims": ("claims_verification_failed_loader", refuse_claims, {}),
@@ -335,7 +346,7 @@ FAILURES: dict[str, tuple[str, Callable[[qje.JWTManager], None], dict[str, Any]]
 @pytest.mark.parametrize("failure", FAILURES)
 async def test_error_callback_reads_the_refused_token(failure: str, is_async: bool) -> None:
     loader, refuse, changes = FAILURES[failure]
-    claims = {**CLAIMS, **changes}
+    claims = access_claims(**{**CLAIMS, **changes})
     app = make_app(JWT_BLACKLIST_ENABLED=failure == "revoked")
     manager = manager_of(app)
     refuse(manager)
@@ -359,8 +370,12 @@ async def test_error_callback_reads_the_refused_token(failure: str, is_async: bo
 @pytest.mark.parametrize(
     ("verify", "claims", "raised"),
     [
-        (qje.verify_jwt_in_request, access_claims(exp=PAST), jwt.ExpiredSignatureError),
-        (qje.verify_jwt_in_request_optional, access_claims(exp=PAST), jwt.ExpiredSignatureError),
+        (qje.verify_jwt_in_request, access_claims(exp=LONG_AGO), jwt.ExpiredSignatureError),
+        (
+            qje.verify_jwt_in_request_optional,
+            access_claims(exp=LONG_AGO),
+            jwt.ExpiredSignatureError,
+        ),
         (qje.verify_jwt_in_request, access_claims(jti="revoked"), RevokedTokenError),
         (qje.verify_jwt_in_request, refresh_claims(), WrongTokenError),
         (qje.verify_jwt_refresh_token_in_request, access_claims(), WrongTokenError),
@@ -407,10 +422,7 @@ async def test_user_loader_reads_the_token_and_no_user_yet(app: Quart, is_async:
         noted.append(readings())
         return {"name": identity}
 
-    async def load_async(identity: Any) -> Any:
-        return load(identity)
-
-    manager_of(app).user_loader_callback_loader(load_async if is_async else load)
+    manager_of(app).user_loader_callback_loader(in_form(load, is_async))
     response = await app.test_client().get("/protected", headers=bearer(TOKEN))
     assert response.status_code == 200
     assert noted == [["alice", {"role": "admin"}, CLAIMS, HEADER, None]]
@@ -452,3 +464,61 @@ async def test_request_of_one_app_is_not_current_in_the_context_of_another() -> 
 
     response = await app.test_client().get("/across", headers=bearer(hs_token(access_claims())))
     assert await response.get_json() == {"within": [None, {}], "after": "alice"}
+
+
+# --- get_jwt, get_jwt_header, get_jwt_request_location -------------------------
+
+getters = pytest.mark.parametrize(
+    "getter", [qje.get_jwt, qje.get_jwt_header], ids=lambda getter: getter.__name__
+)
+
+
+async def test_get_jwt_gives_the_claims_and_get_jwt_header_the_header(app: Quart) -> None:
+    async with app.test_request_context("/", headers=bearer(TOKEN)):
+        await qje.verify_jwt_in_request()
+        assert (qje.get_jwt(), qje.get_jwt_header()) == (CLAIMS, HEADER)
+        assert qje.get_jwt_request_location() == "headers"
+
+
+@pytest.mark.parametrize("path", ["/protected", "/optional", "/fresh", "/refresh"])
+async def test_getters_work_under_every_decorator(app: Quart, path: str) -> None:
+    seen: list[Any] = []
+
+    @app.after_request
+    async def look(response: Any) -> Any:
+        seen.append((qje.get_jwt()["identity"], qje.get_jwt_header(), response.status_code))
+        return response
+
+    claims = refresh_claims() if path == "/refresh" else CLAIMS
+    await ask(app, path, hs_token(claims, header=HEADER))
+    assert seen == [("alice", HEADER, 200)]
+
+
+@getters
+async def test_getter_gives_nothing_where_the_request_was_let_in_without_a_token(
+    app: Quart, getter: Any
+) -> None:
+    async with app.test_request_context("/"):
+        await qje.verify_jwt_in_request(optional=True)
+        assert getter() == {}
+        assert qje.get_jwt_request_location() is None
+
+
+@getters
+async def test_getter_names_itself_where_no_token_was_verified(app: Quart, getter: Any) -> None:
+    def check() -> None:
+        with pytest.raises(RuntimeError, match=rf"\b{getter.__name__}\(\)"):
+            getter()
+        assert qje.get_jwt_request_location() is None
+
+    async with app.app_context():
+        check()
+    async with app.test_request_context("/", headers=bearer(TOKEN)):
+        check()
+    async with app.test_request_context("/", method="OPTIONS", headers=bearer(TOKEN)):
+        await qje.verify_jwt_in_request()
+        check()
+    async with app.test_request_context("/", headers=bearer(hs_token(access_claims(exp=1)))):
+        with pytest.raises(jwt.ExpiredSignatureError):
+            await qje.verify_jwt_in_request()
+        check()

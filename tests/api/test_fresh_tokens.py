@@ -10,73 +10,71 @@ import pytest
 from quart import Quart
 
 import quart_jwt_extended as qje
-from quart_jwt_extended.exceptions import FreshTokenRequired
-from support import access_claims, bearer, hs_token, make_app, refresh_claims
+from support import (
+    FAR_FUTURE,
+    LONG_AGO,
+    access_claims,
+    ask,
+    bearer,
+    hs_token,
+    make_app,
+    refresh_claims,
+)
 
 NOT_FRESH = (401, {"msg": "Fresh token required"})
-NOW = int(time.time())
-
-
-async def get(app: Quart, path: str, token: str) -> tuple[int, Any]:
-    response = await app.test_client().get(path, headers=bearer(token))
-    return response.status_code, await response.get_json()
 
 
 @pytest.mark.parametrize(
     "fresh",
-    [True, NOW + 600, NOW + 600.5, 2**63, 10**400, 1e300],
+    [True, FAR_FUTURE, FAR_FUTURE + 0.5, 2**63, 10**400, 1e300],
     ids=lambda value: str(value)[:20],
 )
 async def test_fresh_token_opens_the_fresh_view(app: Quart, fresh: Any) -> None:
-    status, body = await get(app, "/fresh", hs_token(access_claims(fresh=fresh)))
+    status, body = await ask(app, "/fresh", hs_token(access_claims(fresh=fresh)))
     assert (status, body["identity"]) == (200, "alice")
 
 
 @pytest.mark.parametrize(
     "fresh",
-    [False, ..., NOW - 600, NOW - 2.5, 0, 1, 1.0, -1, -(10**400)],
+    [False, ..., LONG_AGO, LONG_AGO + 0.5, 0, 1, 1.0, -1, -(10**400)],
     ids=lambda value: str(value)[:20],
 )
 async def test_token_that_is_not_fresh_is_refused(app: Quart, fresh: Any) -> None:
     """0 and 1 are moments of 1970, not flags."""
-    assert await get(app, "/fresh", hs_token(access_claims(fresh=fresh))) == NOT_FRESH
+    assert await ask(app, "/fresh", hs_token(access_claims(fresh=fresh))) == NOT_FRESH
     assert app.calls == []
 
 
 @pytest.mark.parametrize("path", ["/protected", "/optional"])
-@pytest.mark.parametrize("fresh", [True, False, ..., NOW + 600, NOW - 600])
+@pytest.mark.parametrize("fresh", [True, False, ..., FAR_FUTURE, LONG_AGO])
 async def test_other_views_do_not_ask_for_freshness(app: Quart, path: str, fresh: Any) -> None:
-    assert (await get(app, path, hs_token(access_claims(fresh=fresh))))[0] == 200
+    assert (await ask(app, path, hs_token(access_claims(fresh=fresh))))[0] == 200
 
 
 @pytest.mark.parametrize(
     "fresh",
-    [b"null", b'"yes"', b'"%d"' % (NOW + 600), b"[]", b"[true]", b"{}", b"NaN", b"Infinity"],
+    [b"null", b'"yes"', b'"%d"' % (FAR_FUTURE), b"[]", b"[true]", b"{}", b"NaN", b"Infinity"]
+    + [b"-Infinity", b"1e400", b'""', b'"9999999999"', b'{"a":1}', b'["a"]'],
 )
 async def test_fresh_claim_of_a_wrong_type_answers_4xx(app: Quart, fresh: bytes) -> None:
     claims = b'{"identity": "alice", "type": "access", "fresh": %s}' % fresh
-    status, _ = await get(app, "/fresh", hs_token(claims))
+    status, _ = await ask(app, "/fresh", hs_token(claims))
     assert 400 <= status < 500
     assert app.calls == []
 
 
-@pytest.mark.parametrize("fresh", [..., True])
-async def test_refresh_token_is_never_fresh(app: Quart, fresh: Any) -> None:
-    answer = await get(app, "/fresh", hs_token(refresh_claims(fresh=fresh)))
-    assert answer == (422, {"msg": "Only access tokens are allowed"})
-
-
-@pytest.mark.parametrize("fresh", [..., False, True, NOW - 600])
+@pytest.mark.parametrize("fresh", [..., False, True, LONG_AGO])
 async def test_fresh_claim_of_a_refresh_token_is_ignored(app: Quart, fresh: Any) -> None:
-    assert (await get(app, "/refresh", hs_token(refresh_claims(fresh=fresh))))[0] == 200
+    assert (await ask(app, "/refresh", hs_token(refresh_claims(fresh=fresh))))[0] == 200
 
 
 async def test_leeway_does_not_extend_freshness() -> None:
     """As in 0.1.0: leeway is for clocks that differ, and makes no token fresh."""
     app = make_app(JWT_DECODE_LEEWAY=600)
-    token = hs_token(access_claims(fresh=NOW - 60, exp=NOW - 30))
-    assert (await get(app, "/protected", token))[0] == 200
-    assert await get(app, "/fresh", token) == NOT_FRESH
+    now = int(time.time())
+    token = hs_token(access_claims(fresh=now - 60, exp=now - 30))
+    assert (await ask(app, "/protected", token))[0] == 200
+    assert await ask(app, "/fresh", token) == NOT_FRESH
 
 
 async def test_token_is_fresh_until_its_second_is_over(app: Quart) -> None:
@@ -85,9 +83,9 @@ async def test_token_is_fresh_until_its_second_is_over(app: Quart) -> None:
     # Asking takes a millisecond; again if a new second began meanwhile.
     while second != int(time.time()):
         second = int(time.time())
-        status, _ = await get(app, "/fresh", hs_token(access_claims(fresh=second)))
+        status, _ = await ask(app, "/fresh", hs_token(access_claims(fresh=second)))
     assert status == 200
-    assert await get(app, "/fresh", hs_token(access_claims(fresh=second - 1))) == NOT_FRESH
+    assert await ask(app, "/fresh", hs_token(access_claims(fresh=second - 1))) == NOT_FRESH
 
 
 @pytest.mark.parametrize(
@@ -105,8 +103,8 @@ async def test_created_token_is_as_fresh_as_it_was_asked_to_be(
 ) -> None:
     async with app.app_context():
         token = qje.create_access_token("alice", fresh=fresh)
-    assert (await get(app, "/fresh", token))[0] == expected
-    assert (await get(app, "/protected", token))[0] == 200
+    assert (await ask(app, "/fresh", token))[0] == expected
+    assert (await ask(app, "/protected", token))[0] == 200
 
 
 async def test_login_gives_a_fresh_token_and_refresh_one_that_is_not(app: Quart) -> None:
@@ -126,28 +124,7 @@ async def test_login_gives_a_fresh_token_and_refresh_one_that_is_not(app: Quart)
 
     client = app.test_client()
     tokens = await (await client.post("/login")).get_json()
-    assert (await get(app, "/fresh", tokens["access"]))[0] == 200
+    assert (await ask(app, "/fresh", tokens["access"]))[0] == 200
     renewed = await (await client.post("/renew", headers=bearer(tokens["refresh"]))).get_json()
-    assert (await get(app, "/protected", renewed["access"]))[0] == 200
-    assert await get(app, "/fresh", renewed["access"]) == NOT_FRESH
-
-
-async def test_verify_fresh_in_request_raises_for_a_token_that_is_not(app: Quart) -> None:
-    async with app.test_request_context("/", headers=bearer(hs_token(access_claims()))):
-        with pytest.raises(FreshTokenRequired, match="^Fresh token required$"):
-            await qje.verify_fresh_jwt_in_request()
-    fresh = bearer(hs_token(access_claims(fresh=True)))
-    async with app.test_request_context("/", headers=fresh):
-        await qje.verify_fresh_jwt_in_request()
-        assert qje.get_jwt_identity() == "alice"
-
-
-async def test_token_that_is_not_fresh_reaches_neither_claims_callback_nor_user_loader(
-    app: Quart,
-) -> None:
-    manager = app.extensions["quart-jwt-extended"]
-    called: list[str] = []
-    manager.claims_verification_loader(lambda claims: called.append("claims") or True)
-    manager.user_loader_callback_loader(lambda identity: called.append("user") or identity)
-    assert await get(app, "/fresh", hs_token(access_claims())) == NOT_FRESH
-    assert called == []
+    assert (await ask(app, "/protected", renewed["access"]))[0] == 200
+    assert await ask(app, "/fresh", renewed["access"]) == NOT_FRESH

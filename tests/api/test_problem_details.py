@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,18 +24,17 @@ from quart_jwt_extended.exceptions import (
     UserLoadError,
     WrongTokenError,
 )
-from support import access_claims, bearer, hs_token, make_app, refresh_claims
+from support import LONG_AGO, access_claims, bearer, hs_token, make_app, refresh_claims
 
-FAR_FUTURE = 4102444800
 PROBLEM = "application/problem+json"
 
 
 def token(**changes: Any) -> str:
-    return hs_token(access_claims(**{"exp": FAR_FUTURE, **changes}))
+    return hs_token(access_claims(**changes))
 
 
 TOKEN = token(csrf="right")
-REFRESH = hs_token(refresh_claims(exp=FAR_FUTURE))
+REFRESH = hs_token(refresh_claims())
 FORGED = TOKEN[:-4] + "AAAA"
 COOKIES = {"JWT_TOKEN_LOCATION": "cookies"}
 COOKIE = {"Cookie": f"access_token_cookie={TOKEN}"}
@@ -817,7 +815,7 @@ async def test_token_decoded_in_a_view_is_answered_as_a_problem() -> None:
 
     @app.get("/decode")
     async def decode() -> str:
-        qje.decode_token(token(exp=int(time.time()) - 60))
+        qje.decode_token(token(exp=LONG_AGO))
         return ""
 
     response = await app.test_client().get("/decode")

@@ -7,13 +7,24 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from quart import Quart, got_request_exception
+from quart import Quart
 
 import quart_jwt_extended as qje
-from support import access_claims, bearer, hs_token, make_app, manager_of, refresh_claims
+from quart_jwt_extended.exceptions import RevokedTokenError
+from support import (
+    access_claims,
+    ask,
+    bearer,
+    hs_token,
+    in_form,
+    make_app,
+    manager_of,
+    refresh_claims,
+    unhandled,
+)
 
 ENABLED = {"JWT_BLACKLIST_ENABLED": True}
-REVOKED = {"msg": "Token has been revoked"}
+REVOKED = (401, {"msg": "Token has been revoked"})
 
 # Every kind of protected view, with the claims that open it.
 VIEWS = {
@@ -36,16 +47,11 @@ def revoke(app: Quart, answer: Any) -> list[dict[str, Any]]:
     return asked
 
 
-async def get(app: Quart, path: str, claims: dict[str, Any]) -> tuple[int, Any]:
-    response = await app.test_client().get(path, headers=bearer(hs_token(claims)))
-    return response.status_code, await response.get_json()
-
-
 @pytest.mark.parametrize("path", VIEWS)
 async def test_revoked_token_is_refused_by_every_view(path: str) -> None:
     app = make_app(**ENABLED)
     asked = revoke(app, True)
-    assert await get(app, path, VIEWS[path]) == (401, REVOKED)
+    assert await ask(app, path, VIEWS[path]) == REVOKED
     assert len(asked) == 1
     assert app.calls == []
 
@@ -54,7 +60,7 @@ async def test_revoked_token_is_refused_by_every_view(path: str) -> None:
 async def test_token_that_is_not_revoked_is_let_in_by_every_view(path: str) -> None:
     app = make_app(**ENABLED)
     asked = revoke(app, False)
-    assert (await get(app, path, VIEWS[path]))[0] == 200
+    assert (await ask(app, path, VIEWS[path]))[0] == 200
     assert asked == [{**VIEWS[path], "user_claims": {}}]
     assert app.calls == [path[1:]]
 
@@ -63,22 +69,22 @@ async def test_token_that_is_not_revoked_is_let_in_by_every_view(path: str) -> N
 async def test_nothing_is_asked_while_revocation_is_off(path: str) -> None:
     app = make_app()
     asked = revoke(app, True)
-    assert (await get(app, path, VIEWS[path]))[0] == 200
+    assert (await ask(app, path, VIEWS[path]))[0] == 200
     assert asked == []
 
 
-@pytest.mark.parametrize("answer", [1, "yes", ["entry"], {"revoked": False}, object()], ids=repr)
+@pytest.mark.parametrize("answer", [1, "yes", ["entry"], {"revoked": False}, ...], ids=repr)
 async def test_any_true_answer_revokes(answer: Any) -> None:
     app = make_app(**ENABLED)
     revoke(app, answer)
-    assert await get(app, "/protected", access_claims()) == (401, REVOKED)
+    assert await ask(app, "/protected", access_claims()) == REVOKED
 
 
 @pytest.mark.parametrize("answer", [None, 0, "", [], {}], ids=repr)
 async def test_any_false_answer_lets_in(answer: Any) -> None:
     app = make_app(**ENABLED)
     revoke(app, answer)
-    assert (await get(app, "/protected", access_claims()))[0] == 200
+    assert (await ask(app, "/protected", access_claims()))[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -99,7 +105,7 @@ async def test_only_the_configured_types_are_checked(checks: Any, types: list[st
     asked = revoke(app, True)
     for path, claims in VIEWS.items():
         expected = 401 if claims["type"] in types else 200
-        assert (await get(app, path, claims))[0] == expected
+        assert (await ask(app, path, claims))[0] == expected
     assert {claims["type"] for claims in asked} == set(types)
 
 
@@ -107,13 +113,8 @@ async def test_only_the_configured_types_are_checked(checks: Any, types: list[st
 async def test_missing_callback_raises_runtime_error_that_names_the_loader(path: str) -> None:
     """Answering as if nothing were revoked would be worse than an error."""
     app = make_app(**ENABLED, TESTING=False, PROPAGATE_EXCEPTIONS=False)
-    raised: list[Exception] = []
-
-    def keep(sender: Quart, exception: Exception, **_: Any) -> None:
-        raised.append(exception)
-
-    with got_request_exception.connected_to(keep, app):
-        assert (await get(app, path, VIEWS[path]))[0] == 500
+    with unhandled(app) as raised:
+        assert (await ask(app, path, VIEWS[path]))[0] == 500
     assert [type(error) for error in raised] == [RuntimeError]
     assert "token_in_blacklist_loader" in str(raised[0])
     assert "JWT_BLACKLIST_ENABLED" in str(raised[0])
@@ -123,7 +124,7 @@ async def test_missing_callback_raises_runtime_error_that_names_the_loader(path:
 async def test_token_without_an_identifier_reaches_the_callback_as_none() -> None:
     app = make_app(**ENABLED)
     asked = revoke(app, False)
-    await get(app, "/protected", access_claims(jti=...))
+    await ask(app, "/protected", access_claims(jti=...))
     assert [claims["jti"] for claims in asked] == [None]
 
 
@@ -134,7 +135,7 @@ async def test_token_without_an_identifier_reaches_the_callback_as_none() -> Non
 async def test_token_that_fails_earlier_is_not_looked_up(path: str, claims: dict[str, Any]) -> None:
     app = make_app(**ENABLED)
     asked = revoke(app, False)
-    assert (await get(app, path, claims))[0] in (401, 422)
+    assert (await ask(app, path, claims))[0] in (401, 422)
     assert asked == []
 
 
@@ -171,10 +172,7 @@ async def test_logout_revokes_one_token_and_no_other(is_async: bool) -> None:
     def is_revoked(claims: dict[str, Any]) -> bool:
         return claims["jti"] in blacklist
 
-    async def is_revoked_async(claims: dict[str, Any]) -> bool:
-        return claims["jti"] in blacklist
-
-    manager_of(app).token_in_blacklist_loader(is_revoked_async if is_async else is_revoked)
+    manager_of(app).token_in_blacklist_loader(in_form(is_revoked, is_async))
 
     @app.delete("/logout")
     @qje.jwt_required
@@ -213,4 +211,58 @@ async def test_own_answer_to_a_revoked_token_may_wait() -> None:
         return {"revoked": qje.get_jwt_identity()}, 403
 
     assert inspect.iscoroutinefunction(answer)
-    assert await get(app, "/protected", access_claims()) == (403, {"revoked": "alice"})
+    assert await ask(app, "/protected", access_claims()) == (403, {"revoked": "alice"})
+
+
+# --- token_in_blocklist_loader -------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/protected", "/optional", "/fresh", "/refresh"])
+@pytest.mark.parametrize("options", [{}, {"JWT_BLACKLIST_ENABLED": False}])
+async def test_revoked_token_is_refused_although_the_blacklist_is_not_enabled(
+    options: dict[str, Any], path: str
+) -> None:
+    """Its users know of no option: a revoked token must not get in for want of it."""
+    app = make_app(**options)
+    revoked = {"one"}
+    manager_of(app).token_in_blocklist_loader(lambda header, claims: claims["jti"] in revoked)
+    claims = refresh_claims if path == "/refresh" else access_claims
+    fresh = True if path == "/fresh" else ...
+    assert await ask(app, path, claims(jti="one", fresh=fresh)) == REVOKED
+    assert (await ask(app, path, claims(jti="two", fresh=fresh)))[0] == 200
+    assert app.calls == [path[1:]]
+
+
+async def test_blocklist_loader_goes_by_the_types_that_are_checked() -> None:
+    app = make_app(JWT_BLACKLIST_TOKEN_CHECKS=["refresh"])
+    manager_of(app).token_in_blocklist_loader(lambda header, claims: True)
+    assert (await ask(app, "/protected", access_claims()))[0] == 200
+    assert await ask(app, "/refresh", refresh_claims()) == REVOKED
+
+
+async def test_verify_function_raises_for_a_token_on_the_blocklist(app: Quart) -> None:
+    manager_of(app).token_in_blocklist_loader(lambda header, claims: True)
+    async with app.test_request_context("/", headers=bearer(hs_token(access_claims()))):
+        with pytest.raises(RevokedTokenError):
+            await qje.verify_jwt_in_request()
+        assert qje.get_jwt_identity() is None
+
+
+async def test_blocklist_loader_is_not_asked_for_a_request_without_a_token(app: Quart) -> None:
+    asked: list[Any] = []
+    manager_of(app).token_in_blocklist_loader(lambda header, claims: asked.append(claims))
+    assert (await ask(app, "/optional"))[0] == 200
+    assert asked == []
+
+
+@pytest.mark.parametrize("last", ["token_in_blacklist_loader", "token_in_blocklist_loader"])
+async def test_last_blocklist_loader_decides_whether_the_option_is_needed(last: str) -> None:
+    app = make_app(JWT_BLACKLIST_ENABLED=False)
+    forms = {
+        "token_in_blacklist_loader": lambda claims: True,
+        "token_in_blocklist_loader": lambda header, claims: True,
+    }
+    for loader in sorted(forms, key=lambda name: name == last):
+        getattr(manager_of(app), loader)(forms[loader])
+    expected = 401 if last == "token_in_blocklist_loader" else 200
+    assert (await ask(app, "/protected", access_claims()))[0] == expected

@@ -22,17 +22,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import jwt
 import pytest
 
-from support.example_process import EXAMPLES, Service, running
+from support.example_process import EXAMPLES, SECRET, Service, running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
-pytestmark = pytest.mark.slow
+APPLICATION = "cookies/app:app"
+VARIABLES = {"ACCESS_SECONDS": "600"}
 
 # CI keeps this folder.
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 
-SECRET = "a key for the example in a browser, of 32 bytes and more"
 # Long enough for a request that follows a renewal at once, also on a slow machine.
 SHORT_SECONDS = 5
 LIMIT = 20_000  # milliseconds
@@ -80,19 +80,11 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    directory = tmp_path_factory.mktemp("browser")
-    variables = {"JWT_SECRET_KEY": SECRET, "ACCESS_SECONDS": "600"}
-    with running("cookies/app:app", directory, **variables) as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
 def short_lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The example with access tokens that expire soon."""
     directory = tmp_path_factory.mktemp("short")
     variables = {"JWT_SECRET_KEY": SECRET, "ACCESS_SECONDS": str(SHORT_SECONDS)}
-    with running("cookies/app:app", directory, **variables) as service:
+    with running(APPLICATION, directory, **variables) as service:
         yield service
 
 

@@ -22,11 +22,9 @@ import inspect
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import textwrap
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,6 +42,7 @@ from quart.cli import ScriptInfo
 
 import quart_jwt_extended as qje
 from support import SECRET, access_claims, bearer, hs_token
+from support.example_process import running
 from support.signing_keys import private_key, public_pem
 
 ROOT = Path(__file__).parents[2]
@@ -414,34 +413,6 @@ def test_code_is_narrow_enough_for_the_page(block: Block) -> None:
 # --- The quickstart ------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def served(folder: Path) -> Iterator[int]:
-    """Serve ``app.py`` in a folder as the page says, on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    command = [sys.executable, "-m", "hypercorn", "--bind", f"127.0.0.1:{port}", "app:app"]
-    server = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    try:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and server.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        else:
-            server.kill()
-            pytest.fail(f"the server did not start:\n{server.communicate()[0].decode()}")
-        yield port
-    finally:
-        server.terminate()
-        try:
-            server.communicate(timeout=10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.communicate()
-
-
 def test_quickstart_answers_what_it_shows(tmp_path: Path) -> None:
     """Its ``curl`` lines, against the server that it says to start."""
     if shutil.which("curl") is None:
@@ -459,8 +430,9 @@ def test_quickstart_answers_what_it_shows(tmp_path: Path) -> None:
             commands.append(line.removeprefix("$ "))
         else:
             shown.append(line)
-    with served(tmp_path) as port:
-        script = "\n".join(commands).replace(":8000", f":{port}")
+    command = ["-m", "hypercorn", "--bind", "127.0.0.1:{port}", "app:app"]
+    with running(command, tmp_path) as service:
+        script = "\n".join(commands).replace(":8000", f":{service.port}")
         # curl hangs at its start with the library of AddressSanitizer in it, as "make asan" has it.
         environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
         result = subprocess.run(

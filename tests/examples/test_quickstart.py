@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import runpy
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +13,19 @@ import jwt
 import pytest
 
 from support.example_process import (
-    CALL_LIMIT,
-    CURL,
     EXAMPLES,
-    START_LIMIT,
+    SECRET,
     STOP_LIMIT,
     Service,
-    environment,
+    assert_start_fails,
+    decoded,
+    in_shell,
+    log_in,
     running,
 )
 
 EXAMPLE = EXAMPLES / "quickstart.py"
-SECRET = "a key for the quickstart, from the environment, of 32 bytes and more"
-ALICE = {"username": "alice", "password": "wonderland"}
-
-
-def log_in(service: Service) -> tuple[str, str]:
-    """A new access token and a new refresh token."""
-    answer = service.call("POST", "/login", body=ALICE)
-    assert answer.status == 200, answer
-    return answer.body["access_token"], answer.body["refresh_token"]
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    directory = tmp_path_factory.mktemp("quickstart")
-    with running([str(EXAMPLE)], directory, JWT_SECRET_KEY=SECRET) as service:
-        yield service
+APPLICATION = [str(EXAMPLE)]
 
 
 # --- login ---------------------------------------------------------------------------------------
@@ -51,7 +33,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 def test_right_password_gives_a_fresh_access_token_and_a_refresh_token(service: Service) -> None:
     access, refresh = log_in(service)
-    claims = [jwt.decode(token, SECRET, algorithms=["HS256"]) for token in (access, refresh)]
+    claims = [decoded(token) for token in (access, refresh)]
     assert [(c["identity"], c["type"], c.get("fresh")) for c in claims] == [
         ("alice", "access", True),
         ("alice", "refresh", None),
@@ -120,7 +102,7 @@ def test_access_token_opens_the_protected_view(service: Service) -> None:
 def test_no_token_is_refused_by_every_protected_view(
     service: Service, method: str, path: str
 ) -> None:
-    assert service.call(method, path) == (401, {"msg": "Missing Authorization Header"})
+    assert service.call(method, path).status == 401
 
 
 def test_altered_access_token_is_refused(service: Service) -> None:
@@ -228,24 +210,10 @@ def test_blacklist_keeps_a_token_without_expiry_for_ever(
 
 
 def test_printed_lines_do_what_their_comments_say(service: Service, tmp_path: Path) -> None:
-    curl = tmp_path / "curl"
-    curl.write_text(CURL)
-    curl.chmod(0o755)
     lines = service.printed.splitlines()
     first = next(index for index, line in enumerate(lines) if line.startswith("# "))
-    done = subprocess.run(
-        ["/bin/sh", "-e", "-u"],
-        input="\n".join(lines[first:]),
-        env=environment(
-            PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}", CURL_LOG=str(tmp_path / "log")
-        ),
-        capture_output=True,
-        text=True,
-        timeout=CALL_LIMIT * 3,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert (tmp_path / "log").read_text().splitlines() == [
+    printed, calls = in_shell(lines[first:], tmp_path)
+    assert calls == [
         "POST /login 200",
         "GET /me 200",
         "PUT /email 200",
@@ -256,7 +224,7 @@ def test_printed_lines_do_what_their_comments_say(service: Service, tmp_path: Pa
         "GET /me 401",
         "POST /refresh 401",
     ]
-    messages = [json.loads(line) for line in done.stdout.splitlines()]
+    messages = [json.loads(line) for line in printed]
     assert messages[1:] == [
         {"email": "alice@example.org"},
         {"msg": "Fresh token required"},
@@ -283,7 +251,7 @@ def test_start_without_a_key_makes_one_and_a_signal_ends_it_cleanly(
         assert "JWT_SECRET_KEY is not set: a key was made for this run" in service.printed
         access, _ = log_in(service)
         with pytest.raises(jwt.InvalidSignatureError):
-            jwt.decode(access, SECRET, algorithms=["HS256"])
+            decoded(access)
         assert service.call("GET", "/me", access).status == 200
         service.process.send_signal(number)
         assert service.process.wait(STOP_LIMIT) == 0
@@ -296,18 +264,5 @@ def test_start_without_a_key_makes_one_and_a_signal_ends_it_cleanly(
 def test_unusable_port_ends_with_a_message_and_no_traceback(
     service: Service, port: str, message: str
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLE)],
-        env=environment(
-            PORT=str(service.port) if port == "taken" else port,
-            # Hypercorn leaves the socket open that it could not bind; Python 3.10 then tells it.
-            PYTHONWARNINGS="error,ignore:unclosed:ResourceWarning",
-        ),
-        capture_output=True,
-        text=True,
-        timeout=START_LIMIT,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    number = str(service.port) if port == "taken" else port
+    assert_start_fails(EXAMPLE, number, message)

@@ -19,8 +19,9 @@ import jwt
 from werkzeug.exceptions import HTTPException
 
 from quart_jwt_extended.exceptions import JWTExtendedException
+from support.asgi import Raw
 from support.raw_answers import let_exceptions_through, status_of, status_or_quarts_own_fault
-from support.raw_requests import METHODS, TOKENS, Probe, Raw
+from support.raw_requests import METHODS, TOKENS, Probe
 
 PROBES: list[dict[str, Any]] = [
     {"location": "headers"},

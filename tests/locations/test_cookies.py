@@ -12,15 +12,12 @@ from quart import Quart, Response
 
 import quart_jwt_extended as qje
 from quart_jwt_extended.exceptions import JWTDecodeError
-from support import access_claims, hs_token, make_app, refresh_claims
+from support import access_claims, ask, hs_token, make_app, refresh_claims
 
-# The year 2100: these tokens are made when pytest collects, maybe long before they are sent.
-FAR_FUTURE = 4102444800
-
-TOKEN = hs_token(access_claims(exp=FAR_FUTURE, csrf="access-csrf"))
-OTHER_TOKEN = hs_token(access_claims(exp=FAR_FUTURE, identity="bob"))
+TOKEN = hs_token(access_claims(csrf="access-csrf"))
+OTHER_TOKEN = hs_token(access_claims(identity="bob"))
 BAD_TOKEN = TOKEN[:-4] + "AAAA"
-REFRESH_TOKEN = hs_token(refresh_claims(exp=FAR_FUTURE, csrf="refresh-csrf"))
+REFRESH_TOKEN = hs_token(refresh_claims(csrf="refresh-csrf"))
 
 MISSING = (401, {"msg": 'Missing cookie "access_token_cookie"'})
 
@@ -36,8 +33,7 @@ async def send(app: Quart, *cookies: bytes | str, path: str = "/protected") -> t
         for value in cookies
     ]
     scope = {"headers": [(b"host", b"localhost"), *raw]}
-    response = await app.test_client().open(path, scope_base=scope)
-    return response.status_code, await response.get_json()
+    return await ask(app, path, scope_base=scope)
 
 
 def octal(text: str) -> str:

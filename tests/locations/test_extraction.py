@@ -1,7 +1,7 @@
 """Headers, cookies and query strings give the token that Quart's own properties give.
 
-The inputs are generated, and every comparison is made by :class:`raw_requests.Probe`.
-``EXTRACTION_EXAMPLES=50`` runs fifty times as many. JSON bodies, and applications that change the
+The inputs are generated, and every comparison is made by :class:`support.raw_requests.Probe`.
+``EXTRACTION_EXAMPLES=10`` runs ten times as many. JSON bodies, and applications that change the
 request, have files of their own.
 """
 
@@ -16,15 +16,16 @@ from urllib.parse import quote
 import pytest
 from hypothesis import strategies as st
 
+from support.asgi import Raw
 from support.raw_requests import (
     ANN,
     BOB,
+    BYTES,
     FORGED,
     METHODS,
     OLD,
     TOKENS,
     Probe,
-    Raw,
     explore,
     own_token,
 )
@@ -82,8 +83,7 @@ def without_line_ends(value: bytes) -> bytes:
 
 def every_byte(build: Callable[[bytes], list[bytes]]) -> list[bytes]:
     """What ``build`` makes of each byte that a header may hold."""
-    bytes_ = [bytes([byte]) for byte in range(256) if byte not in b"\r\n"]
-    return [value for byte in bytes_ for value in build(byte)]
+    return [value for byte in BYTES if byte not in b"\r\n" for value in build(byte)]
 
 
 # Bytes that str methods, regular expressions and C take for different things: white space of ASCII
@@ -148,8 +148,8 @@ def test_generated_headers_give_the_token_that_quart_gives() -> None:
     explore(
         header_requests(AUTHORIZATION, BEARER),
         Probe("headers"),
-        must_see={"ann", "bob", NO_HEADER, BAD_HEADER, BAD_SIGNATURE, OTHER_KIND, NO_TOKEN},
-        examples=400,
+        must_see={"ann", "bob", NO_HEADER, BAD_HEADER, BAD_SIGNATURE, OTHER_KIND},
+        examples=80,
     )
 
 
@@ -191,6 +191,7 @@ SHARP_S = {"JWT_HEADER_NAME": "X-SSO", "JWT_HEADER_TYPE": ""}
         (SHARP_S, [(b"X-\xdfO", A), (b"X-SSO", B)], "ann"),
         (SHARP_S, [(b"x-s\xdfo", A)], "Missing X-SSO Header"),
         ({"JWT_HEADER_NAME": "X-S"}, [(b"x-\xdf", b"Bearer " + A)], "Missing X-S Header"),
+        ({"JWT_HEADER_NAME": "Z-Az"}, [(b"z-aZ", b"Bearer " + A)], "ann"),
         ({}, [(b"authorization", b""), (b"authorization", b"Bearer " + A)], NO_HEADER),
         ({}, [(b"AUTHORIZATION", b"Bearer " + A), (b"Authorization", b"Bearer " + B)], "ann"),
         ({}, [(b"authorization", b"Bearer\t" + A)], "ann"),
@@ -385,7 +386,7 @@ def test_generated_cookies_give_the_token_that_quart_gives() -> None:
         cookie_requests(ACCESS_COOKIE),
         Probe("cookies"),
         must_see={"ann", "bob", NO_COOKIE, BAD_SIGNATURE, BAD_SIGNATURE_TEXT, OTHER_KIND, NO_TOKEN},
-        examples=1200,
+        examples=240,
     )
 
 
@@ -399,7 +400,7 @@ def test_generated_cookies_of_an_own_name_give_the_token_that_quart_gives(name: 
         # What begins with __Host- must be secure.
         Probe("cookies", JWT_ACCESS_COOKIE_NAME=name, JWT_COOKIE_SECURE=True),
         must_see={"ann", "bob", f'Missing cookie "{name}"'},
-        examples=150,
+        examples=30,
     )
 
 
@@ -540,7 +541,7 @@ def test_generated_csrf_headers_give_the_value_that_quart_gives() -> None:
         csrf_requests([*names, b"csrf-token", b"x-csrf-tokens"]),
         Probe("cookies"),
         must_see={"ann", "bob", NO_COOKIE, NO_CSRF, OTHER_CSRF, BAD_SIGNATURE},
-        examples=400,
+        examples=80,
     )
 
 
@@ -689,7 +690,7 @@ def test_generated_query_strings_give_the_token_that_quart_gives() -> None:
             OTHER_KIND,
             NO_TOKEN,
         },
-        examples=1200,
+        examples=240,
     )
 
 
@@ -716,7 +717,7 @@ def test_generated_query_strings_of_an_own_name_give_the_token_that_quart_gives(
         cases.map(lambda query: Raw(query=query)),
         Probe("query_string", JWT_QUERY_STRING_NAME=name),
         must_see={"ann", f'Missing "{name}" query paramater'},
-        examples=200,
+        examples=40,
     )
 
 
@@ -735,7 +736,7 @@ def test_generated_query_strings_that_may_not_be_utf8_give_what_quart_gives() ->
         cases.map(lambda query: Raw(late_query=query)),
         Probe("query_string"),
         must_see={"ann", "bob", NO_PARAMETER},
-        examples=400,
+        examples=80,
     )
 
 
@@ -793,7 +794,7 @@ async def test_overlong_token_is_measured_once_it_is_decoded(size: int) -> None:
 
 async def test_any_byte_in_any_place_of_a_query_string_gives_what_quart_gives() -> None:
     probe = Probe("query_string")
-    spellings = [form % byte for form in (b"%c", b"%%%02x", b"%%%02X") for byte in range(256)]
+    spellings = [form % ord(byte) for form in (b"%c", b"%%%02x", b"%%%02X") for byte in BYTES]
     for junk in spellings:
         for query in [
             junk + b"jwt=" + A,
@@ -850,7 +851,7 @@ def test_generated_requests_with_several_locations_give_the_token_that_quart_giv
         cases,
         Probe(locations),
         must_see={"ann", "bob", nothing, BAD_HEADER, NO_CSRF, BAD_SIGNATURE},
-        examples=600,
+        examples=120,
     )
 
 

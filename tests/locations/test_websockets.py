@@ -8,165 +8,35 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import os
-import signal
-import socket as sockets
-import subprocess
-import sys
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from quart import Quart, websocket
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import quart_jwt_extended as qje
-from support import SECRET, access_claims, bearer, hs_token, make_app, manager_of, refresh_claims
-from support.example_process import (
-    CALL_LIMIT,
-    CURL,
-    START_LIMIT,
-    STOP_LIMIT,
-    environment,
-    free_port,
-)
+from support import SECRET, access_claims, hs_token, make_app, manager_of, refresh_claims
+from support.asgi import Refusal, opened
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "websocket.py"
 
-# Seconds that a single message may take, ample for a slow machine.
-LIMIT = 20
-
-FAR_FUTURE = 4102444800
-
-TOKEN = hs_token(access_claims(exp=FAR_FUTURE))
-BOB = hs_token(access_claims(exp=FAR_FUTURE, identity="bob", jti="bob's"))
-FRESH = hs_token(access_claims(exp=FAR_FUTURE, fresh=True))
-REFRESH = hs_token(refresh_claims(exp=FAR_FUTURE))
+TOKEN = hs_token(access_claims())
+BOB = hs_token(access_claims(identity="bob", jti="bob's"))
+FRESH = hs_token(access_claims(fresh=True))
+REFRESH = hs_token(refresh_claims())
 EXPIRED = hs_token(access_claims(exp=1))
-REVOKED = hs_token(access_claims(exp=FAR_FUTURE, jti="revoked"))
-NOBODY = hs_token(access_claims(exp=FAR_FUTURE, identity="nobody"))
-SCOPED = hs_token(access_claims(exp=FAR_FUTURE, scope="chat:read chat:write"))
+REVOKED = hs_token(access_claims(jti="revoked"))
+NOBODY = hs_token(access_claims(identity="nobody"))
+SCOPED = hs_token(access_claims(scope="chat:read chat:write"))
 FORGED = TOKEN[:-4] + "AAAA"
 
 ALL_LOCATIONS = ["headers", "cookies", "query_string", "json", "websocket_protocol"]
 
 
-# --- a client that speaks ASGI -------------------------------------------------------------------
-
-
-class Refusal(NamedTuple):
-    """A handshake that got an HTTP response."""
-
-    status: int
-    headers: dict[str, str]
-    body: Any
-
-    @property
-    def answer(self) -> tuple[int, Any]:
-        return self.status, self.body
-
-
-class Client:
-    """One WebSocket, as an ASGI server drives it; every message of the app waits in a queue."""
-
-    def __init__(self, app: Quart, scope: dict[str, Any]) -> None:
-        self.outbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.inbox.put_nowait({"type": "websocket.connect"})
-        self.task = asyncio.ensure_future(self.run(app, scope))
-
-    async def run(self, app: Quart, scope: dict[str, Any]) -> None:
-        try:
-            await app(scope, self.inbox.get, self.send)
-        finally:
-            self.outbox.put_nowait({"type": "end"})
-
-    async def send(self, message: dict[str, Any]) -> None:
-        self.outbox.put_nowait(message)
-        # A server tells of the end, whoever made it.
-        if message["type"] == "websocket.close" or (
-            message["type"] == "websocket.http.response.body" and not message.get("more_body")
-        ):
-            self.leave()
-
-    def leave(self) -> None:
-        self.inbox.put_nowait({"type": "websocket.disconnect", "code": 1005})
-
-    def say(self, text: str) -> None:
-        self.inbox.put_nowait({"type": "websocket.receive", "text": text, "bytes": None})
-
-    async def next(self, kind: str) -> dict[str, Any]:
-        message = await asyncio.wait_for(self.outbox.get(), LIMIT)
-        assert message["type"] == kind, message
-        return message
-
-    async def hear(self) -> Any:
-        return json.loads((await self.next("websocket.send"))["text"])
-
-    async def refusal(self) -> Refusal:
-        """The HTTP response that the app must answer with, before anything else."""
-        start = await self.next("websocket.http.response.start")
-        body = b""
-        while True:
-            message = await self.next("websocket.http.response.body")
-            body += message["body"]
-            if not message["more_body"]:
-                break
-        await self.next("end")
-        headers = {name.decode(): value.decode() for name, value in start["headers"]}
-        return Refusal(start["status"], headers, json.loads(body))
-
-    async def end(self) -> None:
-        self.leave()
-        await asyncio.wait([self.task], timeout=LIMIT)
-        assert self.task.done()
-        # Quart 0.23 cancels the task of a socket whose client left.
-        if not self.task.cancelled():
-            self.task.result()
-
-
-@asynccontextmanager
-async def opened(
-    app: Quart,
-    path: str = "/protected",
-    *,
-    token: str | None = None,
-    headers: dict[str, str] | None = None,
-    offered: Any = (),
-    query: str = "",
-    scheme: str = "ws",
-    host: str = "localhost",
-    extensions: tuple[str, ...] = ("websocket.http.response",),
-) -> AsyncIterator[Client]:
-    """A socket to ``path``; ``token`` goes into the header."""
-    fields = {"host": host, **(bearer(token) if token else {}), **(headers or {})}
-    client = Client(
-        app,
-        {
-            "type": "websocket",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1",
-            "scheme": scheme,
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": query.encode(),
-            "root_path": "",
-            "headers": [(n.lower().encode(), v.encode("latin-1")) for n, v in fields.items()],
-            "client": ("192.0.2.1", 50000),
-            "server": ("localhost", 80),
-            "subprotocols": list(offered),
-            "extensions": {name: {} for name in extensions},
-        },
-    )
-    try:
-        yield client
-    finally:
-        await client.end()
+# --- handshakes -----------------------------------------------------------------------------------
 
 
 async def refused(app: Quart, path: str = "/protected", **handshake: Any) -> Refusal:
@@ -310,19 +180,23 @@ STRICT_PATHS = [
 
 
 @pytest.mark.parametrize(
-    ("path", "token"),
+    ("token", "paths"),
     [
-        *[(path, TOKEN) for path in ACCESS_PATHS],
-        *[(path, FRESH) for path in [*ACCESS_PATHS, *FRESH_PATHS]],
-        *[(path, REFRESH) for path in [*REFRESH_PATHS, *everywhere("any_type")]],
-        *[(path, SCOPED) for path in everywhere("scoped")],
-        ("/unrevoked", REVOKED),
+        (TOKEN, ACCESS_PATHS),
+        (FRESH, [*ACCESS_PATHS, *FRESH_PATHS]),
+        (REFRESH, [*REFRESH_PATHS, *everywhere("any_type")]),
+        (SCOPED, everywhere("scoped")),
+        (REVOKED, ["/unrevoked"]),
     ],
+    ids=["access", "fresh", "refresh", "scoped", "revoked"],
 )
-async def test_socket_with_the_right_token_is_accepted(path: str, token: str) -> None:
-    answer = await accepted(socket_app(), path, token=token)
-    assert answer.subprotocol is None
-    assert (answer.said["identity"], answer.said["location"]) == ("alice", "headers")
+async def test_socket_with_the_right_token_is_accepted(token: str, paths: list[str]) -> None:
+    app = socket_app()
+    for path in paths:
+        answer = await accepted(app, path, token=token)
+        assert answer.subprotocol is None
+        found = (answer.said["identity"], answer.said["location"])
+        assert found == ("alice", "headers"), path
 
 
 @pytest.mark.parametrize("path", [*OPTIONAL_PATHS, "/open"])
@@ -343,33 +217,41 @@ async def test_open_socket_ignores_a_token() -> None:
 ONLY_ACCESS = (422, {"msg": "Only access tokens are allowed"})
 ONLY_REFRESH = (422, {"msg": "Only refresh tokens are allowed"})
 NOT_FRESH = (401, {"msg": "Fresh token required"})
-MISSING = (401, {"msg": "Missing Authorization Header"})
 BAD_SIGNATURE = (422, {"msg": "Signature verification failed"})
 HAS_EXPIRED = (401, {"msg": "Token has expired"})
 IS_REVOKED = (401, {"msg": "Token has been revoked"})
 
 
 @pytest.mark.parametrize(
-    ("path", "token", "answer"),
+    ("token", "answer", "paths"),
     [
-        *[(path, None, MISSING) for path in STRICT_PATHS],
-        *[(path, FORGED, BAD_SIGNATURE) for path in [*STRICT_PATHS, *OPTIONAL_PATHS]],
-        *[(path, EXPIRED, HAS_EXPIRED) for path in [*ACCESS_PATHS, *FRESH_PATHS]],
-        *[(path, REVOKED, IS_REVOKED) for path in [*ACCESS_PATHS, *FRESH_PATHS]],
-        *[(path, REFRESH, ONLY_ACCESS) for path in [*everywhere("protected"), *OPTIONAL_PATHS]],
-        *[(path, TOKEN, NOT_FRESH) for path in FRESH_PATHS],
-        *[(path, REFRESH, ONLY_ACCESS) for path in FRESH_PATHS],
-        *[(path, FRESH, ONLY_REFRESH) for path in REFRESH_PATHS],
-        *[(path, TOKEN, (403, {"msg": "Insufficient scope"})) for path in everywhere("scoped")],
+        (FORGED, BAD_SIGNATURE, [*STRICT_PATHS, *OPTIONAL_PATHS]),
+        (EXPIRED, HAS_EXPIRED, [*ACCESS_PATHS, *FRESH_PATHS]),
+        (REVOKED, IS_REVOKED, [*ACCESS_PATHS, *FRESH_PATHS]),
+        (REFRESH, ONLY_ACCESS, [*everywhere("protected"), *OPTIONAL_PATHS, *FRESH_PATHS]),
+        (TOKEN, NOT_FRESH, FRESH_PATHS),
+        (FRESH, ONLY_REFRESH, REFRESH_PATHS),
+        (TOKEN, (403, {"msg": "Insufficient scope"}), everywhere("scoped")),
     ],
+    ids=["forged", "expired", "revoked", "refresh", "stale", "access", "unscoped"],
 )
 async def test_socket_with_a_wrong_token_is_answered_before_acceptance(
-    path: str, token: str | None, answer: tuple[int, Any]
+    token: str, answer: tuple[int, Any], paths: list[str]
 ) -> None:
-    refusal = await refused(socket_app(), path, token=token)
-    assert refusal.answer == answer
-    assert refusal.headers["content-type"] == "application/json"
-    assert ("www-authenticate" in refusal.headers) == (refusal.status in (401, 403))
+    app = socket_app()
+    for path in paths:
+        refusal = await refused(app, path, token=token)
+        assert refusal.answer == answer, path
+        assert refusal.headers["content-type"] == "application/json"
+        assert ("www-authenticate" in refusal.headers) == (refusal.status in (401, 403))
+
+
+async def test_socket_without_a_token_is_answered_before_acceptance() -> None:
+    app = socket_app()
+    for path in STRICT_PATHS:
+        refusal = await refused(app, path)
+        assert (refusal.status, list(refusal.body)) == (401, ["msg"]), path
+        assert refusal.headers["www-authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("path", ["/protected", "/verify/protected", "/hook/protected"])
@@ -391,8 +273,8 @@ async def test_refusal_has_problem_details_where_they_are_configured() -> None:
 
 async def test_refusal_answers_with_the_callback_of_the_application() -> None:
     app = socket_app()
-    manager_of(app).unauthorized_loader(lambda reason: ({"reason": reason}, 418))
-    assert (await refused(app)).answer == (418, {"reason": "Missing Authorization Header"})
+    manager_of(app).expired_token_loader(lambda claims: ({"who": claims["identity"]}, 418))
+    assert (await refused(app, token=EXPIRED)).answer == (418, {"who": "alice"})
 
 
 async def test_socket_of_an_unknown_path_stays_404() -> None:
@@ -486,7 +368,6 @@ async def test_first_location_with_a_token_decides() -> None:
     ("locations", "message"),
     [
         ("json", "Missing JWT: none of the locations applies here"),
-        (["json", "headers"], "Missing Authorization Header"),
         (["json", "websocket_protocol"], 'Missing "bearer" WebSocket subprotocol'),
         (
             ALL_LOCATIONS,
@@ -789,13 +670,11 @@ FOREIGN_ORIGINS = [
 
 
 @pytest.mark.parametrize(("origin", "host", "scheme"), FOREIGN_ORIGINS)
-@pytest.mark.parametrize("path", ["/protected", "/optional", "/hook/protected"])
-async def test_cookie_of_a_foreign_origin_is_refused(
-    path: str, origin: str, host: str, scheme: str
-) -> None:
+async def test_cookie_of_a_foreign_origin_is_refused(origin: str, host: str, scheme: str) -> None:
     app = socket_app(JWT_TOKEN_LOCATION="cookies")
-    refusal = await refused(app, path, **cookie_handshake(origin, host, scheme))
-    assert refusal.answer == FOREIGN
+    for path in ("/protected", "/optional", "/hook/protected"):
+        refusal = await refused(app, path, **cookie_handshake(origin, host, scheme))
+        assert refusal.answer == FOREIGN, path
 
 
 @pytest.mark.parametrize(
@@ -953,7 +832,7 @@ async def test_origin_refusal_has_problem_details() -> None:
 async def test_readers_work_for_the_life_of_the_socket() -> None:
     app = socket_app()
     manager_of(app).user_loader_callback_loader(lambda identity: {"name": identity})
-    claims = access_claims(exp=FAR_FUTURE, user_claims={"role": "admin"})
+    claims = access_claims(user_claims={"role": "admin"})
     async with opened(app, token=hs_token(claims)) as client:
         client.say("hello")
         await client.next("websocket.accept")
@@ -971,15 +850,16 @@ async def test_readers_work_for_the_life_of_the_socket() -> None:
             assert await client.hear() == first
 
 
-async def test_readers_work_after_the_token_has_expired() -> None:
+async def test_readers_work_after_the_token_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
     """A token is verified when the socket opens; it does not end the socket."""
     app = socket_app()
-    token = hs_token(access_claims(exp=int(time.time()) + 2))
+    now = time.time()
+    token = hs_token(access_claims(exp=int(now) + 60))
     async with opened(app, token=token) as client:
         client.say("hello")
         await client.next("websocket.accept")
         await client.hear()
-        await asyncio.sleep(2.1)
+        monkeypatch.setattr(time, "time", lambda: now + 61)
         client.say("again")
         assert (await client.hear())["identity"] == "alice"
     assert (await refused(app, token=token)).answer == HAS_EXPIRED
@@ -1039,7 +919,7 @@ async def test_producer_and_consumer_tasks_share_the_identity() -> None:
         (REVOKED, IS_REVOKED),
         (NOBODY, (401, {"msg": "Error loading the user nobody"})),
         (
-            hs_token(access_claims(exp=FAR_FUTURE, user_claims={"bad": True})),
+            hs_token(access_claims(user_claims={"bad": True})),
             (400, {"msg": "User claims verification failed"}),
         ),
     ],
@@ -1094,7 +974,7 @@ async def test_sockets_at_once_keep_their_identities() -> None:
 
     async def converse(number: int) -> list[Any]:
         identity = f"user {number}"
-        token = hs_token(access_claims(exp=FAR_FUTURE, identity=identity))
+        token = hs_token(access_claims(identity=identity))
         handshake: dict[str, Any] = {"token": token}
         if number % 2:
             handshake = {"offered": ["bearer", token]}
@@ -1172,348 +1052,3 @@ async def test_websocket_class_of_the_application_keeps_its_own_acceptance() -> 
     answer = await accepted(app, "/accept", offered=["bearer", TOKEN])
     assert answer == Accepted("bearer", [(b"x-own", b"1")], "alice")
     assert set(noted) == {"bearer"}
-
-
-# --- real servers, a real client -----------------------------------------------------------------
-
-KEY = "a key for the sockets, from the environment, of 32 bytes and more"
-
-# What the servers import: the app of the example.
-MODULE = f"""\
-import os, runpy
-create_app = runpy.run_path({str(EXAMPLE)!r}, run_name="example")["create_app"]
-app = create_app(os.environ["JWT_SECRET_KEY"])
-"""
-
-SERVERS = {
-    "hypercorn": ["-m", "hypercorn", "served:app", "--bind", "127.0.0.1:{port}"],
-    "uvicorn": ["-m", "uvicorn", "served:app", "--host", "127.0.0.1", "--port", "{port}"],
-}
-
-
-class Server(NamedTuple):
-    process: subprocess.Popen[bytes]
-    port: int
-    output: Path
-
-    async def call(self, path: str, token: str = "", body: Any = None) -> tuple[int, Any, str]:
-        """Status, body and cookies of a POST."""
-        head = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Connection: close"]
-        content = b"" if body is None else json.dumps(body).encode()
-        head += ["Content-Type: application/json", f"Content-Length: {len(content)}"]
-        if token:
-            head.append(f"Authorization: Bearer {token}")
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        writer.write("\r\n".join([*head, "", ""]).encode() + content)
-        answer = await asyncio.wait_for(reader.read(), CALL_LIMIT)
-        writer.close()
-        await writer.wait_closed()
-        header, _, content = answer.partition(b"\r\n\r\n")
-        lines = header.decode().split("\r\n")
-        cookies = [line.partition(":")[2] for line in lines if line.lower()[:11] == "set-cookie:"]
-        pairs = "; ".join(cookie.partition(";")[0].strip() for cookie in cookies)
-        return int(lines[0].split(" ")[1]), json.loads(content), pairs
-
-    async def log_in(self) -> tuple[str, str]:
-        """A new access token, and the cookies that came with it."""
-        credentials = {"username": "alice", "password": "wonderland"}
-        status, body, cookies = await self.call("/login", body=credentials)
-        assert status == 200, body
-        return body["access_token"], cookies
-
-    def open(self, **options: Any) -> Any:
-        return connect(
-            f"ws://127.0.0.1:{self.port}/echo",
-            open_timeout=CALL_LIMIT,
-            close_timeout=CALL_LIMIT,
-            **options,
-        )
-
-    async def echo(self, **options: Any) -> tuple[str | None, Any]:
-        """The subprotocol, and the answer to one message."""
-        async with self.open(**options) as client:
-            await client.send("hello")
-            return client.subprotocol, json.loads(await asyncio.wait_for(client.recv(), CALL_LIMIT))
-
-    async def refusal(self, **options: Any) -> tuple[int, Any]:
-        with pytest.raises(InvalidStatus) as caught:
-            async with self.open(**options):
-                pass
-        response = caught.value.response
-        assert response.headers["Content-Type"] == "application/json"
-        return response.status_code, json.loads(response.body)
-
-
-@contextmanager
-def running(directory: Path, command: list[str], **variables: str) -> Iterator[Server]:
-    """Start a server on a free port, wait until it answers, and stop it in any case."""
-    port = free_port()
-    output = directory / f"server-{port}.out"
-    with output.open("wb") as stdout:
-        process = subprocess.Popen(
-            [sys.executable, *[part.replace("{port}", str(port)) for part in command]],
-            cwd=directory,
-            env={**environment(PORT=str(port)), "PYTHONWARNINGS": "default", **variables},
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        deadline = time.monotonic() + START_LIMIT
-        while True:
-            assert process.poll() is None, output.read_text()
-            assert time.monotonic() < deadline, output.read_text()
-            try:
-                sockets.create_connection(("127.0.0.1", port), timeout=CALL_LIMIT).close()
-                break
-            except ConnectionRefusedError:
-                time.sleep(0.05)
-        yield Server(process, port, output)
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_LIMIT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(STOP_LIMIT)
-
-
-@pytest.fixture(scope="module", params=SERVERS)
-def server(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    directory = tmp_path_factory.mktemp(request.param)
-    (directory / "served.py").write_text(MODULE)
-    with running(directory, SERVERS[request.param], JWT_SECRET_KEY=KEY) as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def _direct_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client would ask a proxy that the environment names."""
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.setenv(name, "127.0.0.1")
-
-
-HELLO = {"user": "alice", "echo": "hello"}
-
-# How each location sends a token.
-TO_SERVER: dict[str, Callable[[str], dict[str, Any]]] = {
-    "headers": lambda token: {"additional_headers": bearer(token)},
-    "cookies": lambda token: {"additional_headers": {"Cookie": f"access_token_cookie={token}"}},
-    "websocket_protocol": lambda token: {"subprotocols": ["bearer", token]},
-}
-
-
-@pytest.mark.parametrize("location", TO_SERVER)
-async def test_server_lets_a_good_token_in(server: Server, location: str) -> None:
-    token, _ = await server.log_in()
-    protocol = "bearer" if location == "websocket_protocol" else None
-    assert await server.echo(**TO_SERVER[location](token)) == (protocol, HELLO)
-
-
-async def test_server_refuses_a_missing_token(server: Server) -> None:
-    status, body = await server.refusal()
-    assert (status, list(body)) == (401, ["msg"])
-    assert body["msg"].startswith("Missing JWT in headers, cookies or websocket_protocol")
-    assert (await server.refusal(subprotocols=["bearer"]))[0] == 401
-
-
-@pytest.mark.parametrize("location", TO_SERVER)
-async def test_server_refuses_an_expired_token(server: Server, location: str) -> None:
-    token = hs_token(access_claims(exp=int(time.time()) - 10), secret=KEY)
-    assert await server.refusal(**TO_SERVER[location](token)) == HAS_EXPIRED
-
-
-@pytest.mark.parametrize("location", TO_SERVER)
-async def test_server_refuses_a_forged_token(server: Server, location: str) -> None:
-    token = hs_token(access_claims(), secret=KEY.upper())
-    assert await server.refusal(**TO_SERVER[location](token)) == BAD_SIGNATURE
-
-
-@pytest.mark.parametrize("location", TO_SERVER)
-async def test_server_refuses_a_revoked_token_and_closes_its_sockets(
-    server: Server, location: str
-) -> None:
-    token, _ = await server.log_in()
-    other, _ = await server.log_in()
-    async with server.open(**TO_SERVER[location](token)) as client:
-        await client.send("hello")
-        assert json.loads(await asyncio.wait_for(client.recv(), CALL_LIMIT)) == HELLO
-        assert (await server.call("/logout", token))[0] == 200
-        await client.send("still there?")
-        with pytest.raises(ConnectionClosed) as caught:
-            await asyncio.wait_for(client.recv(), CALL_LIMIT)
-        assert caught.value.rcvd is not None
-        assert caught.value.rcvd.code == 1008
-    assert await server.refusal(**TO_SERVER[location](token)) == IS_REVOKED
-    assert (await server.echo(**TO_SERVER[location](other)))[1] == HELLO
-
-
-async def test_expiry_ends_sockets_that_are_open(server: Server) -> None:
-    expiry = int(time.time()) + 2
-    token = hs_token(access_claims(exp=expiry), secret=KEY)
-    async with server.open(subprotocols=["bearer", token]) as client:
-        await client.send("hello")
-        assert json.loads(await asyncio.wait_for(client.recv(), CALL_LIMIT)) == HELLO
-        await asyncio.sleep(expiry - time.time())
-        await client.send("still there?")
-        with pytest.raises(ConnectionClosed) as caught:
-            await asyncio.wait_for(client.recv(), CALL_LIMIT)
-        assert caught.value.rcvd is not None
-        assert caught.value.rcvd.code == 1008
-
-
-async def test_server_takes_the_cookies_of_the_login_from_its_own_pages(server: Server) -> None:
-    _, cookies = await server.log_in()
-    headers = {"Cookie": cookies}
-    own = f"http://127.0.0.1:{server.port}"
-    assert await server.echo(additional_headers=headers) == (None, HELLO)
-    assert await server.echo(additional_headers=headers, origin=own) == (None, HELLO)
-
-
-@pytest.mark.parametrize("origin", ["http://127.0.0.1", "https://evil.example", "null"])
-async def test_server_refuses_the_cookies_of_a_foreign_page(server: Server, origin: str) -> None:
-    token, cookies = await server.log_in()
-    headers = {"Cookie": cookies}
-    assert await server.refusal(additional_headers=headers, origin=origin) == FOREIGN
-    answer = await server.echo(subprotocols=["bearer", token], origin=origin)
-    assert answer == ("bearer", HELLO)
-
-
-async def test_server_keeps_many_sockets_apart(server: Server) -> None:
-    async def converse(number: int) -> Any:
-        token = hs_token(access_claims(identity=f"user {number}"), secret=KEY)
-        async with server.open(subprotocols=["bearer", token]) as client:
-            users = set()
-            for _ in range(10):
-                await client.send("hello")
-                users.add(json.loads(await asyncio.wait_for(client.recv(), CALL_LIMIT))["user"])
-        return users
-
-    answers = await asyncio.gather(*[converse(number) for number in range(20)])
-    assert answers == [{f"user {number}"} for number in range(20)]
-
-
-async def test_server_prints_neither_tokens_nor_tracebacks(server: Server) -> None:
-    token, _ = await server.log_in()
-    await server.echo(subprotocols=["bearer", token])
-    await server.refusal(subprotocols=["bearer", token + "A"])
-    output = server.output.read_text()
-    assert "Traceback" not in output
-    assert token not in output
-
-
-# --- the example ---------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    directory = tmp_path_factory.mktemp("example")
-    with running(directory, [str(EXAMPLE)], JWT_SECRET_KEY=KEY, PYTHONWARNINGS="error") as server:
-        yield server
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        None,
-        [],
-        {},
-        {"username": "alice"},
-        {"username": "alice", "password": None},
-        {"username": "alice", "password": "\ud800"},
-    ],
-    ids=str,
-)
-async def test_example_login_without_two_strings_is_a_bad_request(
-    example: Server, body: Any
-) -> None:
-    message = "Send a JSON object with these strings: username, password"
-    assert (await example.call("/login", body=body))[:2] == (400, {"msg": message})
-
-
-@pytest.mark.parametrize(("name", "password"), [("alice", "x"), ("bob", "wonderland"), ("", "")])
-async def test_example_login_with_a_wrong_password_is_refused(
-    example: Server, name: str, password: str
-) -> None:
-    answer = await example.call("/login", body={"username": name, "password": password})
-    assert answer == (401, {"msg": "Wrong username or password"}, "")
-
-
-async def test_example_logout_clears_the_cookies(example: Server) -> None:
-    token, cookies = await example.log_in()
-    assert f"access_token_cookie={token}" in cookies
-    status, _, cleared = await example.call("/logout", token)
-    assert (status, cleared) == (
-        200,
-        "access_token_cookie=; csrf_access_token=; refresh_token_cookie=; csrf_refresh_token=",
-    )
-
-
-async def test_example_lines_do_what_their_comments_say(example: Server, tmp_path: Path) -> None:
-    """In a shell of their own, with stand-ins for the programs that a test machine may lack."""
-    (tmp_path / "curl").write_text(CURL)
-    (tmp_path / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    for name in ("curl", "python"):
-        (tmp_path / name).chmod(0o755)
-    lines = example.output.read_text().splitlines()
-    first = next(index for index, line in enumerate(lines) if line.startswith("# "))
-    last = max(index for index, line in enumerate(lines) if "$ACCESS" in line)
-    done = subprocess.run(
-        ["/bin/sh", "-e", "-u"],
-        input="\n".join(lines[first : last + 1]),
-        env=environment(
-            PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}", CURL_LOG=str(tmp_path / "log")
-        ),
-        capture_output=True,
-        text=True,
-        timeout=CALL_LIMIT * 3,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    log = (tmp_path / "log").read_text().splitlines()
-    assert log == ["POST /login 200", "POST /logout 200"]
-    by_header, by_protocol, logout, refusal = done.stdout.splitlines()
-    said, _, protocol = by_protocol.partition(" by subprotocol ")
-    assert (json.loads(by_header), json.loads(said), protocol) == (HELLO, HELLO, "bearer")
-    assert json.loads(logout) == {"msg": "Access token revoked"}
-    assert "HTTP 401" in refusal
-
-
-def test_example_prints_no_configured_key(example: Server) -> None:
-    output = example.output.read_text()
-    assert "JWT_SECRET_KEY from the environment" in output
-    assert KEY not in output
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_example_without_a_key_makes_one_and_a_signal_ends_it_cleanly(
-    tmp_path: Path, number: signal.Signals
-) -> None:
-    with running(tmp_path, [str(EXAMPLE)], PYTHONWARNINGS="error") as server:
-        assert "a key was made for this run" in server.output.read_text()
-        server.process.send_signal(number)
-        assert server.process.wait(STOP_LIMIT) == 0
-    assert "Traceback" not in server.output.read_text()
-
-
-@pytest.mark.parametrize(
-    ("port", "message"), [("taken", "Choose another port"), ("http", "PORT must be a number")]
-)
-def test_example_with_an_unusable_port_ends_with_a_message(
-    example: Server, port: str, message: str
-) -> None:
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLE)],
-        env=environment(
-            PORT=str(example.port) if port == "taken" else port,
-            # Hypercorn leaves the socket open that it could not bind; Python 3.10 then tells it.
-            PYTHONWARNINGS="error,ignore:unclosed:ResourceWarning",
-        ),
-        capture_output=True,
-        text=True,
-        timeout=START_LIMIT,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr

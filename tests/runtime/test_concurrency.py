@@ -7,7 +7,6 @@ what runs for it, with every version of Quart, wherever it happens to wait.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import itertools
 import json
@@ -18,6 +17,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jwt
@@ -26,7 +26,17 @@ from quart import Quart, has_app_context, has_request_context, request, websocke
 
 import quart_jwt_extended as qje
 from support import SECRET, access_claims, bearer, hs_token, make_app, manager_of
-from support.leak_probe import FAR_FUTURE, Exchange, Sent, in_headers, scope_of
+from support.asgi import Exchange, Raw, exchanged, opened
+from support.changing_options import (
+    ERAS,
+    Answer,
+    Changing,
+    answer_of_era,
+    answered,
+    of_both_eras,
+    options_of,
+)
+from support.leak_probe import in_headers
 from support.signing_keys import private_key
 
 # Seconds; ample for a slow machine, so that nothing here waits without an end.
@@ -37,15 +47,17 @@ STAGES = ("key", "blacklist", "claims", "user", "view")
 
 SIGNATURES = 64
 
+# What each client of a WebSocket asks.
+QUESTIONS = 20
+
 # Key objects are told apart by their identity: each is made once.
 SIGNING_KEY = private_key("P-256")
 VERIFYING_KEY = SIGNING_KEY.public_key()
 
 
-async def answer_to(app: Quart, path: str, sent: Sent) -> tuple[int | None, Any]:
+async def answer_to(app: Quart, path: str, raw: Raw) -> tuple[int | None, Any]:
     """Status and JSON body of the answer to one request."""
-    exchange = Exchange(sent)
-    await app(scope_of(path, sent), exchange.receive, exchange.send)
+    exchange = await exchanged(app, raw, path)
     return exchange.status, json.loads(exchange.body)
 
 
@@ -178,9 +190,7 @@ class Flight:
             raise
 
     async def send(self, name: str, path: str) -> None:
-        exchange = self.exchanges[name]
-        sent = named(name)
-        await self.app(scope_of(path, sent), exchange.receive, exchange.send)
+        await self.exchanges[name].run(self.app, path)
 
 
 def stages_of(name: str, path: str) -> tuple[str, ...]:
@@ -197,15 +207,15 @@ def own_secret(name: str) -> str:
 
 
 def token_of(name: str) -> str:
-    claims = access_claims(exp=FAR_FUTURE, identity=name, jti=name, user_claims={"name": name})
+    claims = access_claims(identity=name, jti=name, user_claims={"name": name})
     if name.startswith("signed"):
         return jwt.encode(claims, SIGNING_KEY, "ES256")
     return hs_token(claims, secret=own_secret("another" if name.startswith("forged") else name))
 
 
-def named(name: str) -> Sent:
-    sent = in_headers(token_of(name))
-    return sent._replace(headers=(*sent.headers, (b"x-name", name.encode())))
+def named(name: str) -> Raw:
+    raw = in_headers(token_of(name))
+    return replace(raw, headers=[*raw.headers, (b"x-name", name.encode())])
 
 
 def identity_everywhere() -> list[Any]:
@@ -291,65 +301,33 @@ async def until_gone(objects: weakref.WeakSet[Any]) -> None:
     assert list(objects) == []
 
 
-async def test_identity_does_not_stay_in_an_outer_app_context() -> None:
-    """Under Quart 0.20 to 0.22 the requests below share one ``g``."""
-    app = make_app()
-    async with app.app_context():
-        client = app.test_client()
-        headers = bearer(hs_token(access_claims(exp=FAR_FUTURE)))
-        assert (await (await client.get("/protected", headers=headers)).get_json())["identity"]
-        assert (await (await client.get("/open")).get_json())["identity"] is None
-        assert qje.get_jwt_identity() is None
-
-
 # --- WebSockets -----------------------------------------------------------------------------------
 
 
-class Socket:
-    """The server's side of one WebSocket, whose client asks who it is until it leaves."""
+class Visitor:
+    """The client of one WebSocket, which asks who it is until it leaves."""
 
-    def __init__(self, name: str, questions: int) -> None:
+    def __init__(self, name: str, patience: float | None) -> None:
         self.name = name
-        self.inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.inbox.put_nowait({"type": "websocket.connect"})
-        self.questions = questions
+        self.patience = patience
         self.answers: list[Any] = []
         self.status: int | None = None
 
-    def ask(self) -> None:
-        if self.questions:
-            self.questions -= 1
-            self.inbox.put_nowait({"type": "websocket.receive", "text": "who?", "bytes": None})
-        else:
-            self.hang_up()
-
-    def hang_up(self) -> None:
-        self.inbox.put_nowait({"type": "websocket.disconnect", "code": 1005})
-
-    async def send(self, message: Any) -> None:
-        match message["type"]:
-            case "websocket.accept":
-                self.ask()
-            case "websocket.send":
-                self.answers.append(json.loads(message["text"]))
-                self.ask()
-            case "websocket.http.response.start":
-                self.status = message["status"]
-            case "websocket.http.response.body" if not message.get("more_body"):
-                self.hang_up()
-
-    async def run(self, app: Quart, path: str) -> None:
-        scope = scope_of(path, named(self.name))
-        scope |= {
-            "type": "websocket",
-            "scheme": "ws",
-            "subprotocols": [],
-            "extensions": {"websocket.http.response": {}},
-        }
-        del scope["method"]
-        # Quart 0.23 cancels the task of a socket whose client left.
-        with contextlib.suppress(asyncio.CancelledError):
-            await app(scope, self.inbox.get, self.send)
+    async def visit(self, app: Quart, path: str) -> None:
+        headers = {**bearer(token_of(self.name)), "x-name": self.name}
+        async with opened(app, path, headers=headers) as socket:
+            if self.patience is not None:
+                asyncio.get_running_loop().call_later(self.patience, socket.leave)
+            while (message := await socket.next_message())["type"] != "end":
+                if message["type"] == "websocket.http.response.start":
+                    self.status = message["status"]
+                elif message["type"] == "websocket.send":
+                    self.answers.append(json.loads(message["text"]))
+                if message["type"] in ("websocket.accept", "websocket.send"):
+                    if len(self.answers) < QUESTIONS:
+                        socket.say("who?")
+                    else:
+                        socket.leave()
 
 
 async def test_three_hundred_websockets_keep_their_identities() -> None:
@@ -392,25 +370,22 @@ async def test_three_hundred_websockets_keep_their_identities() -> None:
             await websocket.send_json(identity_everywhere())
 
     names = [f"{chance.choice(['plain'] * 9 + ['revoked'])} {n}" for n in range(flight.count)]
-    sockets = [Socket(name, questions=20) for name in names]
-    doomed = set(chance.sample(sockets, flight.count // 3))
-    loop = asyncio.get_running_loop()
-    for one in doomed:
-        loop.call_later(chance.random() / 2, one.hang_up)
-    await asyncio.wait_for(asyncio.gather(*(one.run(app, "/socket") for one in sockets)), LIMIT)
+    hasty = set(chance.sample(names, flight.count // 3))
+    visitors = [Visitor(name, chance.random() / 2 if name in hasty else None) for name in names]
+    await asyncio.wait_for(asyncio.gather(*(one.visit(app, "/socket") for one in visitors)), LIMIT)
 
     assert flight.wrong == []
     assert at_once > flight.count / 3
-    for one in sockets:
-        name = one.name
-        if name.startswith("revoked"):
+    for one in visitors:
+        if one.name.startswith("revoked"):
             assert one.answers == []
-            assert one.status == 401 or one in doomed
+            assert one.status == 401 or one.name in hasty
         else:
             assert one.status is None
-            assert one.answers == [[name, f"user {name}", name, name]] * len(one.answers)
-            assert len(one.answers) == 20 or one in doomed
-    assert any(len(one.answers) < 20 for one in doomed)
+            answer = [one.name, f"user {one.name}", one.name, one.name]
+            assert one.answers == [answer] * len(one.answers)
+            assert len(one.answers) == QUESTIONS or one.name in hasty
+    assert any(len(one.answers) < QUESTIONS for one in visitors if one.name in hasty)
     await until_gone(open_sockets)
 
 
@@ -497,7 +472,7 @@ def test_eight_threads_with_an_app_each_share_their_keys() -> None:
                 pool.append((name, qje.create_access_token(name)))
                 for name, token in chance.choices(pool, k=5):
                     assert qje.decode_token(token)["identity"] == name
-                forged = jwt.encode(access_claims(exp=FAR_FUTURE), one.foreign, one.algorithm)
+                forged = jwt.encode(access_claims(), one.foreign, one.algorithm)
                 with pytest.raises(jwt.InvalidSignatureError):
                     qje.decode_token(forged)
             name, token = chance.choice(pool)
@@ -534,9 +509,7 @@ def test_eight_threads_share_an_app_and_its_caches(keys: SharedKeys) -> None:
                 pool.append((name, qje.create_access_token(name, headers=headers)))
                 for name, token in chance.choices(pool, k=5):
                     assert qje.decode_token(token)["identity"] == name
-                forged = jwt.encode(
-                    access_claims(exp=FAR_FUTURE), keys.foreign, keys.algorithm, headers
-                )
+                forged = jwt.encode(access_claims(), keys.foreign, keys.algorithm, headers)
                 with pytest.raises(jwt.InvalidSignatureError):
                     qje.decode_token(forged)
             name, token = chance.choice(pool)
@@ -551,185 +524,6 @@ def test_eight_threads_share_an_app_and_its_caches(keys: SharedKeys) -> None:
 
 
 # --- options that change --------------------------------------------------------------------------
-
-
-def options_of(era: str) -> dict[str, Any]:
-    """Options of which no two fit together unless they are of one era."""
-    return {
-        "JWT_SECRET_KEY": f"{SECRET} {era}",
-        "JWT_HEADER_NAME": f"X-{era}",
-        "JWT_JSON_KEY": f"{era}_token",
-        "JWT_IDENTITY_CLAIM": f"{era}_identity",
-        "JWT_USER_CLAIMS": f"{era}_claims",
-        "JWT_DECODE_ISSUER": f"{era} issuer",
-        "JWT_ENCODE_ISSUER": f"{era} issuer",
-        "JWT_ERROR_MESSAGE_KEY": f"{era}_message",
-        "JWT_WWW_AUTHENTICATE": era == "new",
-    }
-
-
-ERAS = ("old", "new")
-
-
-def token_of_era(era: str, name: str) -> str:
-    """A token that only options of its era take for what it is."""
-    expiry = 1 if name == "expired" else FAR_FUTURE
-    claims = access_claims(exp=expiry, identity=..., iss=f"{era} issuer")
-    for other in ERAS:
-        claims[f"{other}_identity"] = name if other == era else "a mixture"
-        claims[f"{other}_claims"] = {"name": name if other == era else "a mixture"}
-    return hs_token(claims, secret=f"{SECRET} {'forger' if name == 'forged' else era}")
-
-
-def of_both_eras(name: str) -> Sent:
-    """A request with two tokens, of which each era sees its own."""
-    headers = [
-        (b"x-" + era.encode(), b"Bearer " + token_of_era(era, name).encode()) for era in ERAS
-    ]
-    return Sent(headers=tuple(headers))
-
-
-class Answer(NamedTuple):
-    status: int | None
-    body: Any
-    has_challenge: bool
-
-
-def answer_of_era(era: str, name: str) -> Answer:
-    """What a request gets whose every part is of one era."""
-    message = f"{era}_message"
-    match name:
-        case "expired" | "revoked":
-            return Answer(401, {name: name, "claims": {"name": name}}, era == "new")
-        case "nobody":
-            return Answer(401, {message: "Error loading the user nobody"}, era == "new")
-        case "refused":
-            return Answer(400, {message: "User claims verification failed"}, False)
-        case "forged":
-            return Answer(422, {message: "Signature verification failed"}, False)
-    return Answer(200, [era, name, f"user {name}", {"name": name}], False)
-
-
-class Changing:
-    """An app whose callbacks let time pass, or change the options themselves."""
-
-    def __init__(self, *, has_key_loader: bool = False) -> None:
-        self.app = make_app(**options_of("old"), JWT_BLACKLIST_ENABLED=True)
-        # In which stage the options change, once.
-        self.stage = ""
-        self.register()
-        if has_key_loader:
-            self.register_key_loader()
-
-    async def pass_time(self, stage: str) -> None:
-        await asyncio.sleep(0)
-        if stage == self.stage:
-            self.stage = ""
-            self.app.config.update(options_of("new"))
-            # A request that comes meanwhile makes the new snapshot.
-            assert await answered(self.app, of_both_eras("meanwhile")) == answer_of_era(
-                "new", "meanwhile"
-            )
-        await asyncio.sleep(0)
-
-    def register_key_loader(self) -> None:
-        @manager_of(self.app).decode_key_loader
-        async def key_of(claims: dict[str, Any], header: dict[str, Any]) -> str:
-            key: str = self.app.config["JWT_SECRET_KEY"]
-            await self.pass_time("key")
-            return key
-
-    def register(self) -> None:
-        app, manager = self.app, manager_of(self.app)
-
-        @manager.token_in_blacklist_loader
-        async def is_revoked(claims: dict[str, Any]) -> bool:
-            await self.pass_time("blacklist")
-            return "revoked" in claims.values()
-
-        @manager.claims_verification_loader
-        async def are_accepted(user_claims: dict[str, Any]) -> bool:
-            await self.pass_time("claims")
-            return user_claims["name"] not in ("refused", "a mixture")
-
-        @manager.user_loader_callback_loader
-        async def load(identity: str) -> str | None:
-            await self.pass_time("user")
-            return None if identity == "nobody" else f"user {identity}"
-
-        async def answer() -> Any:
-            await self.pass_time("answer")
-            name = qje.get_jwt_identity()
-            return {name: name, "claims": qje.get_jwt_claims()}, 401
-
-        manager.revoked_token_loader(answer)
-        manager.expired_token_loader(lambda claims: answer())
-
-        @app.route("/", methods=["GET", "POST"])
-        @qje.jwt_required
-        async def view() -> Any:
-            await self.pass_time("view")
-            era = qje.get_raw_jwt()["iss"].removesuffix(" issuer")
-            return [era, qje.get_jwt_identity(), qje.get_current_user(), qje.get_jwt_claims()]
-
-
-async def answered(app: Quart, sent: Sent) -> Answer:
-    exchange = Exchange(sent)
-    await app(scope_of("/", sent), exchange.receive, exchange.send)
-    body = json.loads(exchange.body)
-    return Answer(exchange.status, body, b"www-authenticate" in exchange.headers)
-
-
-@pytest.mark.parametrize(
-    ("stage", "name"),
-    [
-        *(("key", name) for name in ("ann", "expired", "forged", "revoked", "refused", "nobody")),
-        *(("blacklist", name) for name in ("ann", "revoked", "refused", "nobody")),
-        *(("claims", name) for name in ("ann", "refused", "nobody")),
-        *(("user", name) for name in ("ann", "nobody")),
-        *(("answer", name) for name in ("expired", "revoked")),
-        ("view", "ann"),
-    ],
-)
-async def test_options_that_change_during_a_request_are_those_of_the_next_one(
-    stage: str, name: str
-) -> None:
-    changing = Changing(has_key_loader=stage == "key")
-    changing.stage = stage
-    assert await answered(changing.app, of_both_eras(name)) == answer_of_era("old", name)
-    assert changing.stage == ""
-    assert await answered(changing.app, of_both_eras(name)) == answer_of_era("new", name)
-
-
-@pytest.mark.parametrize("name", ["ann", "nobody", "refused", "expired", "forged", ""])
-async def test_options_that_change_while_the_body_arrives_are_those_of_the_next_request(
-    name: str,
-) -> None:
-    app = Changing().app
-    app.config["JWT_TOKEN_LOCATION"] = ["headers", "json"]
-    tokens = {f"{era}_token": token_of_era(era, name) for era in ERAS if name}
-    body = json.dumps({"item": 17, **tokens}).encode()
-    sent = Sent("POST", ((b"content-type", b"application/json"),), body=body)
-    exchange = Exchange(sent)
-
-    async def late() -> Any:
-        for _ in range(20):
-            await asyncio.sleep(0)
-        app.config.update(options_of("new"))
-        return await exchange.receive()
-
-    def expected(era: str) -> Answer:
-        if name:
-            return answer_of_era(era, name)
-        reason = f'Missing X-{era} Header; Missing "{era}_token" key in json data.'
-        message = f"Missing JWT in headers or json ({reason})"
-        return Answer(401, {f"{era}_message": message}, era == "new")
-
-    await app(scope_of("/", sent), late, exchange.send)
-    body_of_answer = json.loads(exchange.body)
-    has_challenge = b"www-authenticate" in exchange.headers
-    assert Answer(exchange.status, body_of_answer, has_challenge) == expected("old")
-    assert await answered(app, sent) == expected("new")
 
 
 NAMES = ["ann", "bob", "cid", "expired", "forged", "revoked", "refused", "nobody"]
@@ -797,43 +591,3 @@ def test_options_that_another_thread_changes_are_never_mixed_in_a_request() -> N
         is_over.set()
         changes.join()
     assert all(seen[era] > 50 for era in ERAS)
-
-
-@pytest.mark.parametrize("kind", ["access", "refresh"])
-async def test_options_that_change_while_a_token_is_made_are_those_of_the_next_one(
-    kind: str,
-) -> None:
-    app = Changing().app
-    app.config["JWT_CLAIMS_IN_REFRESH_TOKEN"] = True
-    era = "old"
-
-    async def user_claims(user: str) -> dict[str, str]:
-        app.config.update(options_of("new"))
-        await asyncio.sleep(0)
-        return {"name": user}
-
-    manager_of(app).user_claims_loader(user_claims)
-    create = getattr(qje, f"create_{kind}_token_async")
-    async with app.app_context():
-        for era in ERAS:
-            claims = jwt.decode(
-                await create("ann"),
-                f"{SECRET} {era}",
-                algorithms=["HS256"],
-                issuer=f"{era} issuer",
-            )
-            assert claims[f"{era}_identity"] == "ann"
-            assert claims[f"{era}_claims"] == {"name": "ann"}
-            other = ERAS[1 - ERAS.index(era)]
-            assert not any(name.startswith(other) for name in claims)
-
-
-async def test_options_that_change_while_a_token_is_decoded_are_those_of_the_next_one() -> None:
-    changing = Changing(has_key_loader=True)
-    changing.stage = "key"
-    async with changing.app.app_context():
-        for era in ERAS:
-            token = token_of_era(era, "ann")
-            assert (await qje.decode_token_async(token))[f"{era}_identity"] == "ann"
-        with pytest.raises(jwt.InvalidTokenError):
-            await qje.decode_token_async(token_of_era("old", "ann"))

@@ -125,7 +125,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Run:
 on_each_server = pytest.mark.parametrize("server", SERVERS)
 
 
-@pytest.mark.slow
 def test_run_on_real_servers_finds_no_wrong_answer(small: Run) -> None:
     assert small.status == 0, small.output
     assert [(f["server"], f["phase"]) for f in small.figures] == [
@@ -138,7 +137,6 @@ def test_run_on_real_servers_finds_no_wrong_answer(small: Run) -> None:
         assert figures["requests"] == sum(row[-1] for row in figures["counts"]) > 0
 
 
-@pytest.mark.slow
 @on_each_server
 @pytest.mark.parametrize(
     ("phase", "state", "never"),
@@ -157,7 +155,6 @@ def test_every_kind_gets_its_answer_while_redis_is_there(
     }
 
 
-@pytest.mark.slow
 @on_each_server
 def test_who_needs_redis_gets_503_while_it_is_away_and_others_their_answer(
     small: Run, server: str
@@ -169,7 +166,6 @@ def test_who_needs_redis_gets_503_while_it_is_away_and_others_their_answer(
         assert set(statuses) == {503 if kind in ASK_REDIS else ANSWERS[kind]}, kind
 
 
-@pytest.mark.slow
 @on_each_server
 def test_revoked_token_is_let_in_at_no_time(small: Run, server: str) -> None:
     """Not even by a request that is under way while Redis goes or comes."""
@@ -181,7 +177,6 @@ def test_revoked_token_is_let_in_at_no_time(small: Run, server: str) -> None:
     assert tried[401] >= len(LOCATIONS)
 
 
-@pytest.mark.slow
 @on_each_server
 @pytest.mark.parametrize("location", sorted(LOCATIONS))
 def test_every_location_is_used_with_every_kind(small: Run, server: str, location: str) -> None:
@@ -298,7 +293,6 @@ def run_with(directory: Path, fault: str) -> Run:
     return run(directory, "--application", str(application), *BRIEFLY)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_application_with_a_fault_fails_the_run(name: str, tmp_path: Path) -> None:
     fault, must, may = FAULTS[name]
@@ -309,13 +303,11 @@ def test_application_with_a_fault_fails_the_run(name: str, tmp_path: Path) -> No
     assert any("expected Answer" in line for line in figures["faults"])
 
 
-@pytest.mark.slow
 def test_application_without_a_fault_passes_the_same_run(tmp_path: Path) -> None:
     found = run_with(tmp_path, "pass")
     assert found.status == 0, found.output
 
 
-@pytest.mark.slow
 def test_server_that_writes_a_warning_fails_the_run(tmp_path: Path) -> None:
     fault = """
 @app.before_request
@@ -331,7 +323,6 @@ async def warn():
     assert "something is amiss" in figures["faults"][0]
 
 
-@pytest.mark.slow
 def test_server_that_dies_fails_the_run(tmp_path: Path) -> None:
     fault = """
 numbers = itertools.count(1)
@@ -345,7 +336,6 @@ async def die():
     assert "uvicorn ended by itself" in found.output
 
 
-@pytest.mark.slow
 def test_run_that_is_told_to_end_leaves_no_process(tmp_path: Path) -> None:
     process = start(tmp_path, "--seconds", "60", "--connections", "16")
     try:

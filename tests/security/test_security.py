@@ -18,11 +18,13 @@ CONTROLS = {
 def test_table_of_threats_names_every_attack_test() -> None:
     code = (TESTS / "security" / "test_attacks.py").read_text(encoding="utf-8")
     attacks = set(re.findall(r"def (test_\w+)", code)) - CONTROLS
-    rows = re.findall(r"^\| .+ \| .+ \| `(test_\w+)` \|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    page = PAGE.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .+ \| .+ \| `(test_\w+)` \|$", page, re.MULTILINE)
     assert sorted(rows) == sorted(attacks)
+    assert f"\n| attacks | {len(attacks)}, in " in page
 
 
 def test_page_names_files_of_tests_that_exist() -> None:
-    files = re.findall(r"`pytest tests/([\w/]+\.py)`", PAGE.read_text(encoding="utf-8"))
+    files = re.findall(r"pytest tests/([\w/]+\.py)`", PAGE.read_text(encoding="utf-8"))
     assert len(files) >= 6
     assert [name for name in files if not (TESTS / name).exists()] == []

@@ -7,16 +7,21 @@ hide the same fault in our decoder.
 from __future__ import annotations
 
 import base64
+import contextlib
+import functools
 import hashlib
 import hmac
 import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from quart import Quart
+import jwt
+from quart import Quart, got_request_exception
 
 import quart_jwt_extended as qje
 
 SECRET = "a secret of the test suite, long enough for HS512 to be content with it, 0123456789"
+OTHER_SECRET = "another secret of the test suite, which is as long as the first one is, 9876543210"
 
 # 2020-01-01 and 2100-01-01 as POSIX seconds: no token of a test comes or goes while tests run.
 LONG_AGO = 1_577_836_800
@@ -70,6 +75,27 @@ def access_claims(**changes: Any) -> dict[str, Any]:
 def refresh_claims(**changes: Any) -> dict[str, Any]:
     """Claims of a good refresh token; ``changes`` as for :func:`access_claims`."""
     return access_claims(**{"type": "refresh", "fresh": ..., **changes})
+
+
+def claims_of(
+    token: str, key: Any = SECRET, *, algorithm: str = "HS256", **options: bool
+) -> dict[str, Any]:
+    """The claims of a token whose signature and times PyJWT has verified."""
+    options = {"verify_sub": False, "verify_iss": False, "verify_aud": False, **options}
+    return jwt.decode(token, key, algorithms=[algorithm], options=options)
+
+
+def token_of_size(size: int, **changes: Any) -> str:
+    """A valid access token of exactly so many characters, padded with spaces in its JSON."""
+    claims = json.dumps(access_claims(**changes)).encode()
+    # Base64url cannot give every length: four characters carry three bytes.
+    for spaces in range(4):
+        header = b'{"typ":"JWT","alg":"HS256"}' + b" " * spaces
+        room = size - len(hs_token(b"", header=header))
+        token = hs_token(claims + b" " * (room * 3 // 4 - len(claims)), header=header)
+        if len(token) == size:
+            return token
+    raise AssertionError(f"no token of {size} characters")
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -130,3 +156,64 @@ def make_app(**options: Any) -> Quart:
         return answer("refresh")
 
     return app
+
+
+async def ask(
+    app: Quart, path: str = "/protected", token: Any = None, **request: Any
+) -> tuple[int, Any]:
+    """Status and body of the answer to a request, which may carry a token or claims to sign."""
+    if token is not None:
+        encoded = hs_token(token) if isinstance(token, dict) else token
+        request["headers"] = {**bearer(encoded), **request.get("headers", {})}
+    response = await app.test_client(use_cookies=False).open(path, **request)
+    body = await response.get_json()
+    return response.status_code, await response.get_data(as_text=True) if body is None else body
+
+
+async def answer_of(app: Quart, path: str = "/protected", **request: Any) -> tuple[int, str | None]:
+    """Status, and identity or message; a view that is refused to a request has not run."""
+    views_run = list(app.calls)  # type: ignore[attr-defined]
+    status, body = await ask(app, path, **request)
+    assert status < 500
+    assert status == 200 or app.calls == views_run  # type: ignore[attr-defined]
+    return status, body["identity"] if "identity" in body else body["msg"]
+
+
+@contextlib.contextmanager
+def unhandled(app: Quart) -> Iterator[list[Exception]]:
+    """The exceptions that nobody handles in the requests of a block."""
+    raised: list[Exception] = []
+
+    def keep(sender: Quart, exception: Exception, **_: Any) -> None:
+        raised.append(exception)
+
+    with got_request_exception.connected_to(keep, app):
+        yield raised
+
+
+async def status_of(app: Quart, path: str = "/protected", token: Any = None, **request: Any) -> int:
+    """The status of the answer; what the application does not handle is raised.
+
+    Each Quart passes such an exception on, wraps it or hides it by rules of its own, but for the
+    signal. The configuration is left alone, as tests watch the changes of it.
+    """
+    answer: tuple[int, Any] = (500, None)
+    with unhandled(app) as raised:
+        try:
+            answer = await ask(app, path, token, **request)
+        except Exception:
+            if not raised:
+                raise
+    if raised:
+        raise raised[0]
+    return answer[0]
+
+
+def in_form(function: Callable[..., Any], is_async: bool) -> Callable[..., Any]:
+    """The function itself, or a coroutine function of the same signature."""
+
+    @functools.wraps(function)
+    async def coroutine(*arguments: Any) -> Any:
+        return function(*arguments)
+
+    return coroutine if is_async else function

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import http.cookiejar
 import json
 import os
@@ -10,11 +9,16 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import httpx
+import jwt
+
+from support import access_claims, bearer, hs_token
+from support.services import free_port
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -23,11 +27,15 @@ START_LIMIT = 60
 STOP_LIMIT = 20
 CALL_LIMIT = 20
 
+# The key that an example is given, and a user that it knows.
+SECRET = "a key for the examples, from the environment, of 32 bytes and more"
+ALICE = {"username": "alice", "password": "wonderland"}
+
 # A test machine need not have curl. This takes the options that the printed lines use, fails on
 # any other, and notes the status of each answer.
 CURL = f"""\
 #!{sys.executable}
-import argparse, http.client, os, sys, urllib.parse
+import argparse, httpx, os, sys
 parser = argparse.ArgumentParser()
 parser.add_argument("-s", action="store_true")
 parser.add_argument("-X", dest="method")
@@ -35,16 +43,13 @@ parser.add_argument("-H", dest="headers", action="append", default=[])
 parser.add_argument("-d", dest="body")
 parser.add_argument("url")
 options = parser.parse_args()
-url = urllib.parse.urlsplit(options.url)
-headers = dict(line.split(": ", 1) for line in options.headers)
 method = options.method or ("GET" if options.body is None else "POST")
-connection = http.client.HTTPConnection(url.netloc, timeout={CALL_LIMIT})
-connection.request(method, url.path, options.body, headers)
-response = connection.getresponse()
-sys.stdout.write(response.read().decode())
-connection.close()
+headers = [tuple(line.split(": ", 1)) for line in options.headers]
+with httpx.Client(headers=headers, timeout={CALL_LIMIT}, trust_env=False) as client:
+    response = client.request(method, options.url, content=options.body)
+sys.stdout.write(response.text)
 with open(os.environ["CURL_LOG"], "a") as log:
-    print(method, url.path, response.status, file=log)
+    print(method, response.url.path, response.status_code, file=log)
 """
 
 
@@ -59,20 +64,27 @@ class Answer(_StatusAndBody):
     The body is the JSON value that was sent, or text.
     """
 
-    headers: http.client.HTTPMessage
+    headers: httpx.Headers
 
 
 class Session:
     """A client that keeps cookies as a browser does, but for SameSite and HttpOnly."""
 
     def __init__(self, service: Service) -> None:
-        self._jar = http.cookiejar.CookieJar()
         self._service = service
+        # It leaves no connection open, so that nobody has to close it.
+        self._client = httpx.Client(
+            base_url=f"http://127.0.0.1:{service.port}",
+            limits=httpx.Limits(max_keepalive_connections=0),
+            timeout=CALL_LIMIT,
+            trust_env=False,
+            verify=False,
+        )
 
     @property
     def cookies(self) -> dict[str, http.cookiejar.Cookie]:
         """The cookies by name; ``value``, ``path``, ``expires`` are among what each one knows."""
-        return {cookie.name: cookie for cookie in self._jar}
+        return {cookie.name: cookie for cookie in self._client.cookies.jar}
 
     def call(
         self,
@@ -87,28 +99,17 @@ class Session:
         A fault of the server, or no answer, fails the test with what the process has written.
         """
         fields = {"Content-Type": "application/json"} if body is not None else {}
-        if token:
-            fields["Authorization"] = f"Bearer {token}"
-        fields.update(headers or {})
-        content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-
-        # The jar understands the requests of urllib, which itself would follow redirects.
-        request = urllib.request.Request(f"http://127.0.0.1:{self._service.port}{path}")
-        self._jar.add_cookie_header(request)
-        fields.update(request.header_items())
-        connection = http.client.HTTPConnection(request.host, timeout=CALL_LIMIT)
+        fields.update({**(bearer(token) if token else {}), **(headers or {})})
+        content = body if body is None or isinstance(body, bytes) else json.dumps(body)
         try:
-            connection.request(method, path, content, fields)
-            response = connection.getresponse()
-            text = response.read().decode()
-        except (OSError, http.client.HTTPException) as error:
+            response = self._client.request(method, path, content=content, headers=fields)
+        except httpx.TransportError as error:
             raise AssertionError(self._service.errors) from error
-        finally:
-            connection.close()
-        assert response.status != 500, self._service.errors
-        self._jar.extract_cookies(response, request)
-        is_json = response.headers.get_content_subtype().endswith("json")
-        answer = Answer(response.status, json.loads(text) if is_json else text)
+        assert response.status_code != 500, self._service.errors
+        kind = response.headers.get("Content-Type", "").partition(";")[0]
+        answer = Answer(
+            response.status_code, response.json() if kind.endswith("json") else response.text
+        )
         answer.headers = response.headers
         return answer
 
@@ -147,9 +148,35 @@ class Service(NamedTuple):
         return self.session().call(method, path, token, body, headers)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+class Tokens(NamedTuple):
+    """What a login gives; an example without refresh tokens leaves theirs empty."""
+
+    access: str
+    refresh: str
+
+
+def log_in(
+    service: Service, credentials: dict[str, str] | None = None, path: str = "/login"
+) -> Tokens:
+    """New tokens of a user, by default of Alice."""
+    answer = service.call("POST", path, body=credentials or ALICE)
+    assert answer.status == 200, answer
+    return Tokens(answer.body["access_token"], answer.body.get("refresh_token", ""))
+
+
+def decoded(token: str) -> dict[str, Any]:
+    """The claims of a token of an example, read by PyJWT."""
+    return jwt.decode(token, SECRET, algorithms=["HS256"])
+
+
+def signed(**changes: Any) -> str:
+    """An access token under the key of the examples; see :func:`support.access_claims`."""
+    return hs_token(access_claims(**changes), secret=SECRET)
+
+
+def altered(token: str, **changes: Any) -> str:
+    """The same claims, but for ``changes``, under the key of the examples."""
+    return hs_token({**decoded(token), **changes}, secret=SECRET)
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -168,12 +195,15 @@ def hypercorn(application: str, *options: str) -> list[str]:
 
 
 @contextmanager
-def running(command: str | Sequence[str], directory: Path, **variables: str) -> Iterator[Service]:
+def running(
+    command: str | Sequence[str], directory: Path, *, ends_with: int = 0, **variables: str
+) -> Iterator[Service]:
     """Start a process on a free port, wait until it answers, and see that it stops cleanly.
 
     ``command`` names an application of an example, such as ``headers:app``, or gives arguments of
     Python. The port is in the environment as PORT, and takes the place of ``{port}`` in the
-    arguments. The process runs in ``directory``, where its output is kept.
+    arguments. The process runs in ``directory``, where its output is kept. ``ends_with`` is the
+    status of a server that ends itself by the signal that it got.
     """
     port = free_port()
     arguments = hypercorn(command) if isinstance(command, str) else command
@@ -202,7 +232,46 @@ def running(command: str | Sequence[str], directory: Path, **variables: str) -> 
         yield service
         if process.poll() is None:
             process.terminate()
-            assert process.wait(STOP_LIMIT) == 0, service.errors
+            assert process.wait(STOP_LIMIT) == ends_with, service.errors
     finally:
         process.kill()
         process.wait(STOP_LIMIT)
+
+
+def in_shell(lines: Sequence[str], directory: Path) -> tuple[list[str], list[str]]:
+    """What lines for a shell print, and what its stand-in for curl has sent and been answered.
+
+    The stand-ins, for programs that a test machine may lack, are put into ``directory``.
+    """
+    (directory / "curl").write_text(CURL)
+    (directory / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    for name in ("curl", "python"):
+        (directory / name).chmod(0o755)
+    log = directory / "log"
+    done = subprocess.run(
+        ["/bin/sh", "-e", "-u"],
+        input="\n".join(lines),
+        env=environment(PATH=f"{directory}{os.pathsep}{os.environ['PATH']}", CURL_LOG=str(log)),
+        capture_output=True,
+        text=True,
+        timeout=CALL_LIMIT * 3,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines(), log.read_text().splitlines()
+
+
+def assert_start_fails(example: Path, port: str, message: str) -> None:
+    """An example says in one message why it does not start on this port."""
+    done = subprocess.run(
+        [sys.executable, str(example)],
+        # Hypercorn leaves the socket open that it could not bind; Python 3.10 then tells it.
+        env=environment(PORT=port, PYTHONWARNINGS="error,ignore:unclosed:ResourceWarning"),
+        capture_output=True,
+        text=True,
+        timeout=START_LIMIT,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,6 +1,6 @@
 """Requests and creations by the hundred thousand, and what they leave; test_leaks.py judges it.
 
-    leak_probe.py ROUNDS REQUESTS CREATIONS
+    python -m support.leak_probe ROUNDS REQUESTS CREATIONS
 
 Each round has so many of both. Before the first round and after each one, a line of JSON goes out:
 what memory and which objects there are, and how often the objects that all requests share are
@@ -20,6 +20,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,11 +30,10 @@ from quart import Quart
 
 import quart_jwt_extended as qje
 from support import access_claims, hs_token, make_app, refresh_claims
+from support.asgi import Raw, exchanged, json_request
 from support.signing_keys import private_key, public_pem
 
 STATM = Path("/proc/self/statm")
-
-FAR_FUTURE = 4102444800
 
 # Requests until the allocator of the interpreter has settled.
 WARM_UP = 10_000
@@ -44,96 +44,31 @@ PASSING_KEYS = 1100
 OK, REFUSED_CLAIMS, UNAUTHORIZED, INVALID, BROKEN = 200, 400, 401, 422, 503
 
 
-# --- requests, as an ASGI server makes them -------------------------------------------------------
+# --- where a token is carried ---------------------------------------------------------------------
 
 
-class Sent(NamedTuple):
-    """What of a request depends on its token."""
-
-    method: str = "GET"
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    query: bytes = b""
-    body: bytes = b""
+def in_headers(token: str) -> Raw:
+    return Raw(headers=[(b"authorization", b"Bearer " + token.encode())])
 
 
-def in_headers(token: str) -> Sent:
-    return Sent(headers=((b"authorization", b"Bearer " + token.encode()),))
+def in_cookies(token: str) -> Raw:
+    return Raw(headers=[(b"cookie", b"theme=dark; access_token_cookie=" + token.encode())])
 
 
-def in_cookies(token: str) -> Sent:
-    return Sent(headers=((b"cookie", b"theme=dark; access_token_cookie=" + token.encode()),))
+def in_cookies_with_csrf(token: str) -> Raw:
+    headers = [*in_cookies(token).headers, (b"x-csrf-token", b"a value")]
+    return Raw(headers=headers, method="POST")
 
 
-def in_cookies_with_csrf(token: str) -> Sent:
-    return Sent("POST", (*in_cookies(token).headers, (b"x-csrf-token", b"a value")))
+def in_query_string(token: str) -> Raw:
+    return Raw(query=b"page=2&jwt=" + token.encode())
 
 
-def in_query_string(token: str) -> Sent:
-    return Sent(query=b"page=2&jwt=" + token.encode())
-
-
-def in_json(token: str) -> Sent:
-    body = json.dumps({"item": 17, "access_token": token}).encode()
-    return Sent("POST", ((b"content-type", b"application/json"),), body=body)
+def in_json(token: str) -> Raw:
+    return json_request(json.dumps({"item": 17, "access_token": token}).encode())
 
 
 LOCATIONS = (in_headers, in_cookies, in_cookies_with_csrf, in_query_string, in_json)
-
-
-class Exchange:
-    """The server's side of one request, whose client may hang up before it has its answer."""
-
-    def __init__(self, sent: Sent, *, more_body: bool = False) -> None:
-        self.messages = [{"type": "http.request", "body": sent.body, "more_body": more_body}]
-        self.gone = asyncio.get_running_loop().create_future()
-        self.status: int | None = None
-        self.headers: dict[bytes, bytes] = {}
-        self.body = b""
-
-    def hang_up(self) -> None:
-        if not self.gone.done():
-            self.gone.set_result(None)
-
-    async def receive(self) -> Any:
-        if self.messages:
-            return self.messages.pop()
-        await self.gone
-        return {"type": "http.disconnect"}
-
-    async def send(self, message: Any) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            self.headers = dict(message["headers"])
-            return
-        self.body += message["body"]
-        if not message["more_body"]:
-            self.hang_up()
-
-
-def scope_of(path: str, sent: Sent) -> Any:
-    """What a server tells an application about a request; new objects for each one."""
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": "1.1",
-        "method": sent.method,
-        "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": sent.query,
-        "root_path": "",
-        "headers": [(b"host", b"localhost"), *sent.headers],
-        "client": ("192.0.2.1", 50000),
-        "server": ("localhost", 80),
-        "extensions": {},
-    }
-
-
-async def status_of(app: Quart, path: str, sent: Sent) -> int | None:
-    """The status that one request is answered with."""
-    exchange = Exchange(sent)
-    await app(scope_of(path, sent), exchange.receive, exchange.send)
-    return exchange.status
 
 
 # --- the applications -----------------------------------------------------------------------------
@@ -232,23 +167,23 @@ class Case(NamedTuple):
 
     app: Quart
     path: str
-    make: Callable[[], Sent]
+    make: Callable[[], Raw]
     status: int
 
 
-def always(sent: Sent) -> Callable[[], Sent]:
-    return lambda: sent
+def always(raw: Raw) -> Callable[[], Raw]:
+    return lambda: raw
 
 
 def claims_of(**changes: Any) -> dict[str, Any]:
     """Claims that stay good however long the run takes."""
-    return access_claims(**{"exp": FAR_FUTURE, "csrf": "a value", **changes})
+    return access_claims(**{"csrf": "a value", **changes})
 
 
 def secret_cases(app: Quart, chance: random.Random) -> list[Case]:
     cases = []
 
-    def add(make: Callable[[], Sent], status: int, path: str = "/protected") -> None:
+    def add(make: Callable[[], Raw], status: int, path: str = "/protected") -> None:
         cases.append(Case(app, path, make, status))
 
     good = hs_token(claims_of())
@@ -261,14 +196,14 @@ def secret_cases(app: Quart, chance: random.Random) -> list[Case]:
         hs_token(claims_of(user_claims={"refuse": True})): REFUSED_CLAIMS,
         hs_token(claims_of(identity="nobody")): UNAUTHORIZED,
         hs_token(claims_of(identity="broken")): BROKEN,
-        hs_token(refresh_claims(exp=FAR_FUTURE, csrf="a value")): INVALID,
+        hs_token(refresh_claims(csrf="a value")): INVALID,
     }
 
-    def with_new_header(place: Callable[[str], Sent]) -> Sent:
+    def with_new_header(place: Callable[[str], Raw]) -> Raw:
         header = {"alg": "HS256", "typ": "JWT", "kid": f"{chance.getrandbits(64):016x}"}
         return place(hs_token(claims_of(), header=header))
 
-    def garbage(place: Callable[[str], Sent]) -> Sent:
+    def garbage(place: Callable[[str], Raw]) -> Raw:
         return place(f"{chance.getrandbits(256):064x}.{chance.getrandbits(256):064x}.")
 
     for place in LOCATIONS:
@@ -281,14 +216,14 @@ def secret_cases(app: Quart, chance: random.Random) -> list[Case]:
     add(always(in_headers(good)), OK, "/optional")
     add(always(in_headers(good)), UNAUTHORIZED, "/fresh")
     add(always(in_headers(hs_token(claims_of(fresh=True)))), OK, "/fresh")
-    add(always(in_headers(hs_token(refresh_claims(exp=FAR_FUTURE)))), OK, "/refresh")
-    add(always(Sent()), UNAUTHORIZED)
-    add(always(Sent()), OK, "/optional")
-    add(always(Sent(headers=((b"authorization", b"Bearer a b"),))), INVALID)
-    add(always(Sent(headers=((b"authorization", b"Basic YTpi"),))), INVALID)
+    add(always(in_headers(hs_token(refresh_claims()))), OK, "/refresh")
+    add(always(Raw()), UNAUTHORIZED)
+    add(always(Raw()), OK, "/optional")
+    add(always(Raw(headers=[(b"authorization", b"Bearer a b")])), INVALID)
+    add(always(Raw(headers=[(b"authorization", b"Basic YTpi")])), INVALID)
     add(always(in_cookies_with_csrf(hs_token(claims_of(csrf="other")))), UNAUTHORIZED)
-    add(always(in_cookies(good)._replace(method="POST")), UNAUTHORIZED)
-    add(always(in_json(good)._replace(body=b"[" * 5000)), UNAUTHORIZED)
+    add(always(replace(in_cookies(good), method="POST")), UNAUTHORIZED)
+    add(always(json_request(b"[" * 5000)), UNAUTHORIZED)
     add(always(in_headers(hs_token(b'{"a":' * 3000, header={"alg": "HS256"}))), INVALID)
     add(always(in_headers(hs_token(b'{"identity":"\\ud800"}'))), OK)
     return cases
@@ -457,7 +392,7 @@ async def main(rounds: int, requests: int, creations: int) -> None:
                     # A changed option makes a new snapshot of all.
                     app.config["JWT_DECODE_LEEWAY"] = number // len(cases) % 2
                     app.calls.clear()
-            status = await status_of(case.app, case.path, case.make())
+            status = (await exchanged(case.app, case.make(), case.path)).status
             if status != case.status:
                 raise AssertionError(f"{status} in place of {case.status}: {case}")
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from importlib.metadata import version
-from typing import Any
 
-from quart import Quart, got_request_exception
+from quart import Quart
 
-from support.raw_requests import Raw
+from support import unhandled
+from support.asgi import Raw, exchanged
 
 QUART = tuple(int(part) for part in version("quart").split(".")[:2])
 
@@ -24,38 +23,17 @@ def let_exceptions_through(app: Quart) -> None:
 
 async def status_of(app: Quart, raw: Raw, path: str) -> int | Exception:
     """Send a request to ``path``; the client leaves when it has its answer."""
-    raised: list[Exception] = []
-
     # For a release that makes a page of it even so.
-    async def note(sender: Quart, exception: Exception, **extra: Any) -> None:
-        raised.append(exception)
-
-    scope = raw.scope() | {"path": path, "raw_path": path.encode()}
-    chunks = list(raw.chunks) or [b""]
-    statuses: list[int] = []
-    answered = asyncio.Event()
-
-    async def receive() -> dict[str, Any]:
-        await asyncio.sleep(0)
-        if chunks:
-            body = chunks.pop(0)
-            return {"type": "http.request", "body": body, "more_body": bool(chunks)}
-        await answered.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message: dict[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            statuses.append(message["status"])
-        elif not message.get("more_body"):
-            answered.set()
-
-    with got_request_exception.connected_to(note, app):
+    with unhandled(app) as raised:
         try:
-            await app(scope, receive, send)
+            exchange = await exchanged(app, raw, path)
         except Exception as error:
             # Quart 0.23 runs a request in a task group.
             return getattr(error, "exceptions", [error])[0]
-    return raised[0] if raised else statuses[0]
+    if raised:
+        return raised[0]
+    assert exchange.status is not None
+    return exchange.status
 
 
 async def status_or_quarts_own_fault(app: Quart, raw: Raw, path: str) -> int | None:

@@ -15,8 +15,7 @@ import asyncio
 import inspect
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from hypothesis import HealthCheck, given, seed, settings
@@ -32,11 +31,18 @@ from quart_jwt_extended.exceptions import (
     WrongTokenError,
 )
 from support import hs_token, make_app
+from support.asgi import Exchange, Raw
 
-# Generated examples per test are multiplied by this, for a long run once in a while.
+# Generated examples per test are multiplied by this; from 10 on, all bytes are tried, too.
 MULTIPLIER = int(os.environ.get("EXTRACTION_EXAMPLES", "1"))
-# Of so many rounds of them, at most, one must have shown each outcome that a test names.
-ROUNDS = 8
+# Within so many rounds of them, at most, each outcome that a test names must have been seen.
+ROUNDS = 20
+
+ALL_BYTES = [bytes([number]) for number in range(256)]
+# Those that mean something to somebody on the way, and a few of the others.
+SOME_BYTES = [byte for byte in ALL_BYTES if byte < b"0" or not (byte.isalnum() or byte > b"\xa0")]
+SOME_BYTES += [b"0", b"9", b"A", b"Z", b"a", b"z", b"\xc3", b"\xff"]
+BYTES = ALL_BYTES if MULTIPLIER >= 10 else SOME_BYTES
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -53,47 +59,6 @@ OLD = own_token("old", type="refresh")
 FORGED = ANN[:-4] + "AAAA"
 
 TOKENS = [token.encode() for token in (ANN, BOB, CID, OLD, FORGED)]
-
-
-@dataclass
-class Raw:
-    """A request as an ASGI server hands it over."""
-
-    headers: Iterable[Any] = ()
-    query: bytes = b""
-    chunks: tuple[bytes, ...] = ()
-    method: str = "GET"
-    http_version: str = "1.1"
-    # The body never ends, as with a client that went to sleep.
-    stuck: bool = False
-    # What a before_request hook puts in the place of the query string; Quart would not get as far
-    # as a view with one that is not UTF-8.
-    late_query: bytes | None = None
-    scope_headers: Callable[[list[Any]], Any] = field(default=list)
-
-    def scope(self) -> dict[str, Any]:
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": self.http_version,
-            "method": self.method,
-            "scheme": "http",
-            "path": "/probe",
-            "raw_path": b"/probe",
-            "query_string": self.query,
-            "root_path": "",
-            "headers": self.scope_headers([(b"host", b"localhost"), *self.headers]),
-            "client": ("192.0.2.1", 50000),
-            "server": ("localhost", 80),
-            "extensions": {},
-        }
-
-
-def json_request(
-    *chunks: bytes, content_type: bytes | None = b"application/json", **changes: Any
-) -> Raw:
-    headers = [] if content_type is None else [(b"content-type", content_type)]
-    return replace(Raw(headers=headers, chunks=chunks, method="POST"), **changes)
 
 
 # --- the contract, by hand -----------------------------------------------------------------------
@@ -311,23 +276,7 @@ class Probe:
     async def send(self, raw: Raw) -> None:
         """Let the application answer ``raw``; the client leaves when it has its answer."""
         self.raw, self.answers = raw, None
-        chunks = list(raw.chunks) or [b""]
-        answered = asyncio.Event()
-
-        async def receive() -> dict[str, Any]:
-            await asyncio.sleep(0)
-            if chunks:
-                body = chunks.pop(0)
-                more = bool(chunks) or raw.stuck
-                return {"type": "http.request", "body": body, "more_body": more}
-            await answered.wait()
-            return {"type": "http.disconnect"}
-
-        async def send(message: dict[str, Any]) -> None:
-            if message["type"] == "http.response.body" and not message.get("more_body"):
-                answered.set()
-
-        await self.app(raw.scope(), receive, send)
+        await Exchange(raw).run(self.app)
 
     async def check(self, raw: Raw) -> str:
         """Compare; return the identity that was found, or the message of the error."""
@@ -341,7 +290,7 @@ class Probe:
 
 
 def explore(
-    cases: SearchStrategy[Raw], probe: Probe, *, must_see: set[str], examples: int = 200
+    cases: SearchStrategy[Raw], probe: Probe, *, must_see: set[str], examples: int = 40
 ) -> None:
     """Compare on generated requests, the same ones in every run of the same modules.
 

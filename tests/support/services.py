@@ -2,7 +2,7 @@
 
 A test file either imports a fixture::
 
-    from services import redis_server as redis_server
+    from support.services import redis_server as redis_server
 
 or starts a server of its own: ``with started(RedisServer) as server``. Both skip the test where the
 program is missing, and fail it where REQUIRE_SERVICES=1 promises that it is there. A server keeps

@@ -6,38 +6,34 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Iterator
 from http.cookies import SimpleCookie
 from typing import Any
 
-import jwt
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin
 
-from support.example_process import CALL_LIMIT, EXAMPLES, Service, Session, running
+from support import LONG_AGO
+from support.example_process import (
+    ALICE,
+    CALL_LIMIT,
+    EXAMPLES,
+    Service,
+    Session,
+    altered,
+    decoded,
+)
 
-SECRET = "a key for the example with cookies, of 32 bytes and more"
-ALICE = {"username": "alice", "password": "wonderland"}
+APPLICATION = "cookies/app:app"
+VARIABLES = {"ACCESS_SECONDS": "600"}
+
 
 NO_CSRF = (401, {"msg": "Missing CSRF token"})
 WRONG_CSRF = (401, {"msg": "CSRF double submit tokens do not match"})
 NO_COOKIE = (401, {"msg": 'Missing cookie "access_token_cookie"'})
 
 STATIC = EXAMPLES / "cookies" / "static"
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    directory = tmp_path_factory.mktemp("cookies")
-    variables = {"JWT_SECRET_KEY": SECRET, "ACCESS_SECONDS": "600"}
-    with running("cookies/app:app", directory, **variables) as service:
-        yield service
-
-
-def decoded(token: str) -> dict[str, Any]:
-    return jwt.decode(token, SECRET, algorithms=["HS256"])
 
 
 def log_in(service: Service) -> Session:
@@ -63,10 +59,6 @@ def cookie_header(page: Session, **changes: str) -> dict[str, str]:
     return {"Cookie": "; ".join(f"{n}={v}" for n, v in {**values, **changes}.items())}
 
 
-def expired(token: str) -> str:
-    return jwt.encode({**decoded(token), "exp": int(time.time()) - 1}, SECRET, algorithm="HS256")
-
-
 # --- login ---------------------------------------------------------------------------------------
 
 
@@ -75,8 +67,7 @@ def test_login_sets_tokens_that_scripts_cannot_read_and_csrf_values_that_they_ca
 ) -> None:
     page = service.session()
     answer = page.call("POST", "/login", body=ALICE)
-    lines = answer.headers.get_all("Set-Cookie")
-    assert lines is not None
+    lines = answer.headers.get_list("Set-Cookie")
     cookies = {name: morsel for line in lines for name, morsel in SimpleCookie(line).items()}
     attributes = {
         name: (morsel["path"], bool(morsel["httponly"]), morsel["samesite"], morsel["max-age"])
@@ -198,7 +189,7 @@ def test_refresh_renews_the_access_token_and_its_csrf_value(page: Session) -> No
 def test_expired_access_token_is_refused_where_the_page_then_renews_it(
     service: Service, page: Session
 ) -> None:
-    token = expired(str(page.cookies["access_token_cookie"].value))
+    token = altered(str(page.cookies["access_token_cookie"].value), exp=LONG_AGO)
     headers = cookie_header(page, access_token_cookie=token)
     assert service.call("GET", "/me", headers=headers) == (401, {"msg": "Token has expired"})
     headers.update(csrf(page, "refresh"))
@@ -230,7 +221,7 @@ def test_file_of_the_page_comes_with_the_policy_and_without_secrets(
     name, content_type = FILES[path]
     answer = service.call("GET", path)
     assert answer == (200, (STATIC / name).read_text())
-    assert answer.headers.get_content_type() == content_type
+    assert answer.headers["Content-Type"].partition(";")[0] == content_type
     policy = "default-src 'self'; form-action 'none'; frame-ancestors 'none'"
     assert answer.headers["Content-Security-Policy"] == policy
     assert ALICE["password"] not in answer.body
@@ -303,7 +294,7 @@ async def test_websocket_of_another_origin_or_without_a_good_token_is_refused(
     status: int,
     message: str,
 ) -> None:
-    token = expired(str(page.cookies["access_token_cookie"].value))
+    token = altered(str(page.cookies["access_token_cookie"].value), exp=LONG_AGO)
     cookies = {name: value.format(expired=token) for name, value in changes.items()}
     headers = cookie_header(page, **cookies)
     with pytest.raises(InvalidStatus) as caught:

@@ -7,13 +7,11 @@ the order of the members; or in the class and the text of the refusal.
 
 ``JSON_DOCUMENTS`` in the environment sets how many random documents are tried::
 
-    JSON_DOCUMENTS=1000000 pytest tests/api/test_claims_json.py -k random
+    JSON_DOCUMENTS=1000000 pytest tests/api/test_json_reading.py -k random
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import math
 import os
@@ -30,7 +28,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import quart_jwt_extended as qje
-from support import SECRET, b64url, bearer, make_app
+from support import SECRET, ask, bearer, hs_token, make_app
 
 HEADER = b'{"typ":"JWT","alg":"HS256"}'
 CLAIMS = b'{"identity":"alice"}'
@@ -165,12 +163,6 @@ def verdict_on_header(raw: bytes) -> dict[str, Any] | Refusal:
 # --- Both sides ---------------------------------------------------------------
 
 
-def signed(header: bytes, payload: bytes) -> str:
-    signing_input = f"{b64url(header)}.{b64url(payload)}"
-    signature = hmac.digest(SECRET.encode(), signing_input.encode(), hashlib.sha256)
-    return f"{signing_input}.{b64url(signature)}"
-
-
 def outcome(read: Callable[[str], dict[str, Any]], token: str) -> dict[str, Any] | Refusal:
     """What the extension makes of a token."""
     try:
@@ -203,14 +195,14 @@ def expect(raw: bytes, ours: Any, theirs: Any) -> None:
 
 def check_claims(raw: bytes) -> dict[str, Any] | Refusal:
     """Compare both sides on a payload; there must be an app context."""
-    ours = outcome(qje.decode_token, signed(HEADER, raw))
+    ours = outcome(qje.decode_token, hs_token(raw, header=HEADER))
     expect(raw, ours, verdict_on_claims(raw))
     return ours
 
 
 def check_header(raw: bytes) -> dict[str, Any] | Refusal:
     """Compare both sides on a header, unverified and verified; there must be an app context."""
-    token = signed(raw, CLAIMS)
+    token = hs_token(CLAIMS, header=raw)
     ours, theirs = outcome(qje.get_unverified_jwt_headers, token), verdict_on_header(raw)
     expect(raw, ours, theirs)
     verified = outcome(qje.decode_token, token)
@@ -230,7 +222,7 @@ def check_against_pyjwt(raw: bytes) -> None:
     if json.detect_encoding(raw) != "utf-8" or not is_utf8(raw):
         # PyJWT takes other encodings and surrogates, and words its refusals after them.
         return
-    token = signed(HEADER, raw)
+    token = hs_token(raw, header=HEADER)
     ours = outcome(qje.decode_token, token)
     theirs: Any
     try:
@@ -664,6 +656,13 @@ async def test_anything_behind_the_object_is_refused(tail: bytes) -> None:
         b'{"a":{,}}',
         b'{"a":{"b":1,}}',
         b'{"a":(1)}',
+        b'{"alg":"HS256","alg":"none"}',
+        b'{"alg":"none","alg":"HS256"}',
+        b'{"alg":"HS256","\\u0061lg":"none"}',
+        b'{"alg":"HS256"} // comment',
+        b'{"identity":"alice","identity":"mallory"}',
+        b'{"identity":"alice","exp":1,"exp":4102444800}',
+        b'{"identity":0,"user_claims":{"identity":"x","exp":1},"list":[{"type":1}]}',
         b"[]",
         b"[1]",
         b'["identity","alice"]',
@@ -686,6 +685,7 @@ async def test_anything_behind_the_object_is_refused(tail: bytes) -> None:
         '{"identity":"alice"}'.encode("utf-16-le"),
         '{"identity":"alice"}'.encode("utf-16-be"),
         '{"identity":"alice"}'.encode("utf-32"),
+        '{"identity":"alice"}'.encode("utf-32-le"),
         '{"identity":"é"}'.encode("latin-1"),
     ],
     ids=repr,
@@ -830,12 +830,23 @@ async def test_nesting_beyond_all_measure_is_refused(opening: bytes, closing: by
             opening * 100_000 + b"\n",
         ):
             for raw in (with_value(nested), b'{"identity":0,"n":' + nested, nested):
-                for token in (signed(HEADER, raw), signed(raw, CLAIMS)):
+                for token in (hs_token(raw, header=HEADER), hs_token(CLAIMS, header=raw)):
                     refusal = outcome(qje.decode_token, token)
                     assert isinstance(refusal, Refusal)
                     assert refusal.error is jwt.DecodeError
                     # On a list or an object, by how deep the stack is already.
                     assert TOO_DEEP.fullmatch(refusal.text)
+
+
+async def test_deepest_nesting_that_fits_by_default_is_no_server_error() -> None:
+    nested = b"[" * 5500 + b"]" * 5500
+    app = make_app()
+    for token in (
+        hs_token(with_value(nested)),
+        hs_token(CLAIMS, header=HEADER[:-1] + b',"n":' + nested + b"}"),
+    ):
+        assert len(token) < 16384
+        assert (await ask(app, "/protected", token))[0] in (200, 422)
 
 
 # --- Hypothesis ---------------------------------------------------------------
@@ -996,13 +1007,13 @@ async def test_key_loader_and_views_read_what_decode_token_reads() -> None:
         payload, header = with_value(value), HEADER[:-1] + b',"n":' + value + b"}"
         claims = reference(payload, "payload")
         async with app.app_context():
-            refusal = outcome(qje.decode_token, signed(HEADER, payload))
+            refusal = outcome(qje.decode_token, hs_token(payload, header=HEADER))
             if isinstance(claims, dict):
                 expect(payload, seen, [claims, reference(HEADER, "header")])
             else:
                 expect(payload, refusal, claims)
         if isinstance(claims, dict) and len(value) < 4000:
-            response = await client.get("/raw", headers=bearer(signed(header, payload)))
+            response = await client.get("/raw", headers=bearer(hs_token(payload, header=header)))
             assert response.status_code == 200
             expect(payload, seen, [filled_in(claims), reference(header, "header")])
 

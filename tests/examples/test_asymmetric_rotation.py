@@ -24,10 +24,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from support import access_claims, b64url, hs_token, json_segment
-from support.example_process import EXAMPLES, Answer, Service, environment, running
+from support.example_process import EXAMPLES, Answer, Service, environment, log_in, running
 
 APPLICATION = "asymmetric_rotation:app"
-ALICE = {"username": "alice", "password": "wonderland"}
 WELCOME = (200, {"username": "alice"})
 
 # Seconds, of the example: how long a key is published before it signs, and how long after the
@@ -85,12 +84,6 @@ def names(keys: Path) -> set[str]:
     return {file.stem for file in keys.glob("*.pem")}
 
 
-def log_in(service: Service) -> str:
-    answer = service.call("POST", "/login", body=ALICE)
-    assert answer.status == 200, answer
-    return str(answer.body["access_token"])
-
-
 def me(service: Service, token: str) -> Answer:
     return service.call("GET", "/me", token)
 
@@ -131,7 +124,7 @@ def service(keys: Path) -> Iterator[Service]:
 
 
 def test_published_list_verifies_every_token_elsewhere(service: Service, keys: Path) -> None:
-    token = log_in(service)
+    token = log_in(service).access
     answer = service.call("GET", "/.well-known/jwks.json")
     key = jwt.PyJWKSet.from_dict(answer.body)[kid_of(token)]
     claims = jwt.decode(token, key, algorithms=["ES256"])
@@ -236,19 +229,19 @@ def test_rotation_announces_then_signs_then_keeps_the_old_key_until_it_is_remove
     keys = tmp_path / "keys"
     old = write_key(keys, age=3600)
     with run(keys) as service:
-        old_token = log_in(service)
+        old_token = log_in(service).access
         assert kid_of(old_token) == old
 
         rotate(keys)
         (new,) = names(keys) - {old}
         wait_until(lambda: set(published(service)) == {old, new})
-        assert kid_of(log_in(service)) == old
+        assert kid_of(log_in(service).access) == old
         assert me(service, sign(keys, new)) == WELCOME
 
         # As if that had happened a while ago.
         announced = write_key(keys, age=ANNOUNCEMENT + 1)
         wait_until(lambda: announced in published(service))
-        token = log_in(service)
+        token = log_in(service).access
         assert kid_of(token) == announced
         assert me(service, token) == me(service, old_token) == WELCOME
 
@@ -268,10 +261,10 @@ def test_first_key_of_all_signs_at_once_and_until_the_second_is_announced(
     rotate(keys)
     (kid,) = names(keys)
     with run(keys) as service:
-        assert kid_of(log_in(service)) == kid
+        assert kid_of(log_in(service).access) == kid
         write_key(keys, age=0)
         wait_until(lambda: len(published(service)) == 2)
-        token = log_in(service)
+        token = log_in(service).access
         assert kid_of(token) == kid
         assert me(service, token) == WELCOME
 
@@ -304,7 +297,7 @@ def test_folder_that_cannot_be_read_leaves_the_known_keys_in_use(tmp_path: Path)
     kid = write_key(keys, age=3600)
     away = tmp_path / "away"
     with run(keys) as service:
-        token = log_in(service)
+        token = log_in(service).access
         keys.rename(away)
         wait_until(lambda: "Keys cannot be read: No key in" in service.errors)
         keys.mkdir()
@@ -316,13 +309,13 @@ def test_folder_that_cannot_be_read_leaves_the_known_keys_in_use(tmp_path: Path)
             seen = len(service.errors)
             wait_until(lambda seen=seen: len(service.errors) > seen)
             assert me(service, token) == WELCOME
-            assert kid_of(log_in(service)) == kid
+            assert kid_of(log_in(service).access) == kid
         (keys / "1.pem").unlink()
         keys.rmdir()
         away.rename(keys)
         new = write_key(keys, age=ANNOUNCEMENT + 1)
         wait_until(lambda: new in published(service))
-        assert kid_of(log_in(service)) == new
+        assert kid_of(log_in(service).access) == new
         assert "Traceback" not in service.errors
         assert "PRIVATE" not in service.errors
 

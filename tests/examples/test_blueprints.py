@@ -5,24 +5,31 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 
-from support import access_claims, bearer
-from support.example_process import EXAMPLES, START_LIMIT, Service, environment, running
+from support import LONG_AGO, access_claims, bearer
+from support.example_process import (
+    ALICE,
+    EXAMPLES,
+    SECRET,
+    START_LIMIT,
+    Service,
+    decoded,
+    environment,
+    log_in,
+    signed,
+)
 
-SECRET = "a key for the example with blueprints, of 32 bytes and more"
+APPLICATION = "blueprints:create_app()"
 
-ALICE = {"username": "alice", "password": "wonderland"}
+
 BOB = {"username": "bob", "password": "the-builder"}
 CAROL = {"username": "carol", "password": "christmas"}
 
-NO_HEADER = (401, {"msg": "Missing Authorization Header"})
 NO_SCOPE = (403, {"msg": "Insufficient scope"})
 
 ROUTES = """\
@@ -35,37 +42,15 @@ ROUTES = """\
 """
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    directory = tmp_path_factory.mktemp("blueprints")
-    with running("blueprints:create_app()", directory, JWT_SECRET_KEY=SECRET) as service:
-        yield service
-
-
-def log_in(service: Service, credentials: dict[str, str]) -> tuple[str, str]:
-    """A new access token and a new refresh token."""
-    answer = service.call("POST", "/auth/login", body=credentials)
-    assert answer.status == 200, answer
-    return answer.body["access_token"], answer.body["refresh_token"]
-
-
-def decoded(token: str) -> dict[str, Any]:
-    return jwt.decode(token, SECRET, algorithms=["HS256"])
-
-
-def signed(**changes: Any) -> str:
-    return jwt.encode(access_claims(**changes), SECRET, algorithm="HS256")
-
-
 # --- auth ----------------------------------------------------------------------------------------
 
 
 def test_login_is_open_and_gives_scopes_to_admins_only(service: Service) -> None:
-    access, refresh = log_in(service, ALICE)
+    access, refresh = log_in(service, ALICE, "/auth/login")
     claims = decoded(access)
     assert (claims["identity"], claims["scope"], claims["fresh"]) == ("alice", "admin", True)
     assert decoded(refresh)["type"] == "refresh"
-    access, _ = log_in(service, BOB)
+    access, _ = log_in(service, BOB, "/auth/login")
     assert decoded(access)["identity"] == "bob"
     assert "scope" not in decoded(access)
 
@@ -89,7 +74,7 @@ def test_wrong_login_is_refused(service: Service, body: Any) -> None:
 def test_refresh_in_the_protected_blueprint_takes_a_refresh_token_instead(
     service: Service,
 ) -> None:
-    access, refresh = log_in(service, ALICE)
+    access, refresh = log_in(service, ALICE, "/auth/login")
     only_refresh = (422, {"msg": "Only refresh tokens are allowed"})
     assert service.call("POST", "/auth/refresh", access) == only_refresh
     answer = service.call("POST", "/auth/refresh", refresh)
@@ -111,12 +96,12 @@ PROTECTED = [
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
 def test_no_token_is_refused(service: Service, method: str, path: str) -> None:
-    assert service.call(method, path) == NO_HEADER
+    assert service.call(method, path).status == 401
 
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
 def test_expired_or_forged_token_is_refused(service: Service, method: str, path: str) -> None:
-    expired = signed(exp=int(time.time()) - 1, scope="admin")
+    expired = signed(exp=LONG_AGO, scope="admin")
     assert service.call(method, path, expired) == (401, {"msg": "Token has expired"})
     forged = jwt.encode(access_claims(scope="admin"), SECRET.upper(), algorithm="HS256")
     answer = service.call(method, path, forged)
@@ -129,13 +114,13 @@ def test_route_that_does_not_exist_stays_absent(service: Service) -> None:
 
 
 def test_account_shows_the_user_of_the_token(service: Service) -> None:
-    access, _ = log_in(service, BOB)
+    access, _ = log_in(service, BOB, "/auth/login")
     answer = service.call("GET", "/account/", access)
     assert answer == (200, {"username": "bob", "is_admin": False})
 
 
 def test_password_is_changed_with_a_fresh_token_only(service: Service) -> None:
-    access, refresh = log_in(service, BOB)
+    access, refresh = log_in(service, BOB, "/auth/login")
     later = service.call("POST", "/auth/refresh", refresh).body["access_token"]
     answer = service.call("PUT", "/account/password", later, {"password": "demolisher"})
     assert answer == (401, {"msg": "Fresh token required"})
@@ -145,19 +130,19 @@ def test_password_is_changed_with_a_fresh_token_only(service: Service) -> None:
     answer = service.call("PUT", "/account/password", access, {"password": "demolisher"})
     assert answer == (200, {"msg": "Password changed"})
     assert service.call("POST", "/auth/login", body=BOB).status == 401
-    access, _ = log_in(service, {**BOB, "password": "demolisher"})
+    access, _ = log_in(service, {**BOB, "password": "demolisher"}, "/auth/login")
     answer = service.call("PUT", "/account/password", access, {"password": BOB["password"]})
     assert answer.status == 200
 
 
 def test_admin_views_are_for_admins(service: Service) -> None:
-    bob, _ = log_in(service, BOB)
+    bob, _ = log_in(service, BOB, "/auth/login")
     answer = service.call("GET", "/admin/users", bob)
     assert answer == NO_SCOPE
     assert answer.headers["WWW-Authenticate"] == 'Bearer error="insufficient_scope", scope="admin"'
     assert service.call("DELETE", "/admin/users/alice", bob) == NO_SCOPE
 
-    alice, _ = log_in(service, ALICE)
+    alice, _ = log_in(service, ALICE, "/auth/login")
     status, users = service.call("GET", "/admin/users", alice)
     assert (status, users[:2]) == (200, ["alice", "bob"])
     assert service.call("DELETE", "/admin/users/alice", alice).status == 409
@@ -165,8 +150,8 @@ def test_admin_views_are_for_admins(service: Service) -> None:
 
 
 def test_tokens_of_a_deleted_user_are_refused(service: Service) -> None:
-    access, refresh = log_in(service, CAROL)
-    alice, _ = log_in(service, ALICE)
+    access, refresh = log_in(service, CAROL, "/auth/login")
+    alice, _ = log_in(service, ALICE, "/auth/login")
     answer = service.call("DELETE", "/admin/users/carol", alice)
     assert answer == (200, {"msg": "Deleted carol"})
     gone = (401, {"msg": "Error loading the user carol"})

@@ -11,15 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jwt
 import pytest
 
 from support import access_claims, hs_token
-from support.example_process import Answer, Service, running
+from support.example_process import SECRET, Answer, Service, decoded, log_in, running
 from support.services import PostgresServer
 from support.services import postgres_server as postgres_server
 
-SECRET = "a key for the example with users in a database, of 32 bytes and more"
 PASSWORD = "correct horse battery staple"
 
 AWAY = (503, {"msg": "Users cannot be looked up now, try again later"})
@@ -37,7 +35,7 @@ def run_on(url: str, directory: Path) -> Run:
     return partial(running, "users_in_database:app", directory, **variables)
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Starts the service on one database; several may run, one after the other or side by side."""
     directory = tmp_path_factory.mktemp("users")
@@ -77,13 +75,7 @@ def join(service: Service, name: str = "") -> Member:
     name = name or f"user-{uuid.uuid4()}"
     answer = service.call("POST", "/register", body=credentials(name))
     assert answer.status == 201, answer
-    return Member(answer.body["id"], name, log_in(service, name))
-
-
-def log_in(service: Service, name: str) -> str:
-    answer = service.call("POST", "/login", body=credentials(name))
-    assert answer.status == 200, answer
-    return str(answer.body["access_token"])
+    return Member(answer.body["id"], name, log_in(service, credentials(name)).access)
 
 
 def me(service: Service, token: str) -> Answer:
@@ -95,7 +87,7 @@ def me(service: Service, token: str) -> Answer:
 
 def test_registered_user_logs_in_and_is_loaded(service: Service) -> None:
     member = join(service)
-    claims = jwt.decode(member.token, SECRET, algorithms=["HS256"])
+    claims = decoded(member.token)
     assert (claims["sub"], claims["fresh"], "identity" in claims) == (member.id, True, False)
     assert me(service, member.token) == member.shown
 
@@ -114,7 +106,7 @@ def test_name_that_is_taken_is_a_conflict(service: Service) -> None:
     assert answer == (409, {"msg": "This name is taken"})
     answer = service.call("POST", "/login", body=credentials(member.name, "another password"))
     assert answer == WRONG
-    assert log_in(service, member.name)
+    assert log_in(service, credentials(member.name)).access
 
 
 def test_one_of_many_registrations_at_the_same_time_wins(service: Service) -> None:
@@ -221,7 +213,7 @@ def test_user_outlives_the_service(run: Run, service: Service) -> None:
     member = join(service)
     with run() as later:
         assert me(later, member.token) == member.shown
-        assert log_in(later, member.name)
+        assert log_in(later, credentials(member.name))
 
 
 def test_password_is_kept_only_as_a_hash(tmp_path: Path) -> None:
@@ -256,7 +248,6 @@ def test_fault_of_the_database_is_answered_and_logged_without_what_it_was_about(
             assert secret not in service.errors
 
 
-@pytest.mark.slow
 def test_restart_of_postgres_that_no_request_has_noticed_costs_no_request(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
@@ -268,7 +259,6 @@ def test_restart_of_postgres_that_no_request_has_noticed_costs_no_request(
         assert "The database does not answer" not in service.errors
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("way", ["stop", "kill"])
 def test_postgres_away_lets_nobody_in_and_postgres_back_serves_as_before(
     postgres_server: PostgresServer, tmp_path: Path, way: str
@@ -298,7 +288,6 @@ def test_postgres_away_lets_nobody_in_and_postgres_back_serves_as_before(
             assert secret not in service.errors
 
 
-@pytest.mark.slow
 def test_postgres_that_hangs_lets_nobody_in(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:

@@ -1,0 +1,20 @@
+"""What the tests of the examples share: most of them call a process of its own over real HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.example_process import SECRET, Service, running
+
+
+@pytest.fixture(scope="module")
+def service(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """The example that a test file names as APPLICATION, with its VARIABLES if it has some."""
+    variables = {"JWT_SECRET_KEY": SECRET, **getattr(request.module, "VARIABLES", {})}
+    directory = tmp_path_factory.mktemp("example")
+    with running(request.module.APPLICATION, directory, **variables) as service:
+        yield service

@@ -1,0 +1,298 @@
+"""examples/websocket.py under two servers, over the wire with a real client."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from support import LONG_AGO, access_claims, bearer, hs_token
+from support.example_process import (
+    ALICE,
+    CALL_LIMIT,
+    EXAMPLES,
+    SECRET,
+    STOP_LIMIT,
+    Service,
+    assert_start_fails,
+    in_shell,
+    log_in,
+    running,
+    signed,
+)
+
+EXAMPLE = EXAMPLES / "websocket.py"
+APPLICATION = [str(EXAMPLE)]
+
+HAS_EXPIRED = (401, {"msg": "Token has expired"})
+BAD_SIGNATURE = (422, {"msg": "Signature verification failed"})
+IS_REVOKED = (401, {"msg": "Token has been revoked"})
+FOREIGN = (403, {"msg": "The origin of the page may not open this WebSocket"})
+
+# What the servers import: the app of the example.
+MODULE = f"""\
+import os, runpy
+create_app = runpy.run_path({str(EXAMPLE)!r}, run_name="example")["create_app"]
+app = create_app(os.environ["JWT_SECRET_KEY"])
+"""
+
+SERVERS = {
+    "hypercorn": ["-m", "hypercorn", "served:app", "--bind", "127.0.0.1:{port}"],
+    "uvicorn": ["-m", "uvicorn", "served:app", "--host", "127.0.0.1", "--port", "{port}"],
+}
+
+# uvicorn ends itself by the signal that it got.
+ENDS_WITH = {"hypercorn": 0, "uvicorn": -signal.SIGTERM}
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    directory = tmp_path_factory.mktemp(request.param)
+    (directory / "served.py").write_text(MODULE)
+    with running(
+        SERVERS[request.param],
+        directory,
+        ends_with=ENDS_WITH[request.param],
+        JWT_SECRET_KEY=SECRET,
+        # What the libraries of the servers warn of is not about us.
+        PYTHONWARNINGS="default",
+    ) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _direct_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client would ask a proxy that the environment names."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "127.0.0.1")
+
+
+def socket_to(server: Service, **options: Any) -> Any:
+    return connect(
+        f"ws://127.0.0.1:{server.port}/echo",
+        open_timeout=CALL_LIMIT,
+        close_timeout=CALL_LIMIT,
+        **options,
+    )
+
+
+async def heard(client: Any) -> Any:
+    return json.loads(await asyncio.wait_for(client.recv(), CALL_LIMIT))
+
+
+async def echo(server: Service, **options: Any) -> tuple[str | None, Any]:
+    """The subprotocol, and the answer to one message."""
+    async with socket_to(server, **options) as client:
+        await client.send("hello")
+        return client.subprotocol, await heard(client)
+
+
+async def refusal(server: Service, **options: Any) -> tuple[int, Any]:
+    with pytest.raises(InvalidStatus) as caught:
+        async with socket_to(server, **options):
+            pass
+    response = caught.value.response
+    assert response.headers["Content-Type"] == "application/json"
+    return response.status_code, json.loads(response.body)
+
+
+async def assert_next_message_closes(client: Any) -> None:
+    await client.send("still there?")
+    with pytest.raises(ConnectionClosed) as caught:
+        await asyncio.wait_for(client.recv(), CALL_LIMIT)
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1008
+
+
+def cookies_of_a_login(server: Service) -> str:
+    page = server.session()
+    assert page.call("POST", "/login", body=ALICE).status == 200
+    return "; ".join(f"{name}={cookie.value}" for name, cookie in page.cookies.items())
+
+
+# --- two servers --------------------------------------------------------------------------------
+
+HELLO = {"user": "alice", "echo": "hello"}
+
+# How each location sends a token.
+TO_SERVER: dict[str, Callable[[str], dict[str, Any]]] = {
+    "headers": lambda token: {"additional_headers": bearer(token)},
+    "cookies": lambda token: {"additional_headers": {"Cookie": f"access_token_cookie={token}"}},
+    "websocket_protocol": lambda token: {"subprotocols": ["bearer", token]},
+}
+
+
+@pytest.mark.parametrize("location", TO_SERVER)
+async def test_server_lets_a_good_token_in(server: Service, location: str) -> None:
+    token = log_in(server).access
+    protocol = "bearer" if location == "websocket_protocol" else None
+    assert await echo(server, **TO_SERVER[location](token)) == (protocol, HELLO)
+
+
+async def test_server_refuses_a_missing_token(server: Service) -> None:
+    status, body = await refusal(server)
+    assert (status, list(body)) == (401, ["msg"])
+    assert body["msg"].startswith("Missing JWT in headers, cookies or websocket_protocol")
+    assert (await refusal(server, subprotocols=["bearer"]))[0] == 401
+
+
+@pytest.mark.parametrize("location", TO_SERVER)
+async def test_server_refuses_an_expired_token(server: Service, location: str) -> None:
+    token = signed(exp=LONG_AGO)
+    assert await refusal(server, **TO_SERVER[location](token)) == HAS_EXPIRED
+
+
+@pytest.mark.parametrize("location", TO_SERVER)
+async def test_server_refuses_a_forged_token(server: Service, location: str) -> None:
+    token = hs_token(access_claims(), secret=SECRET.upper())
+    assert await refusal(server, **TO_SERVER[location](token)) == BAD_SIGNATURE
+
+
+@pytest.mark.parametrize("location", TO_SERVER)
+async def test_server_refuses_a_revoked_token_and_closes_its_sockets(
+    server: Service, location: str
+) -> None:
+    token = log_in(server).access
+    other = log_in(server).access
+    async with socket_to(server, **TO_SERVER[location](token)) as client:
+        await client.send("hello")
+        assert await heard(client) == HELLO
+        assert server.call("POST", "/logout", token).status == 200
+        await assert_next_message_closes(client)
+    assert await refusal(server, **TO_SERVER[location](token)) == IS_REVOKED
+    assert (await echo(server, **TO_SERVER[location](other)))[1] == HELLO
+
+
+async def test_expiry_ends_sockets_that_are_open(server: Service) -> None:
+    expiry = int(time.time()) + 2
+    token = signed(exp=expiry)
+    async with socket_to(server, subprotocols=["bearer", token]) as client:
+        await client.send("hello")
+        assert await heard(client) == HELLO
+        await asyncio.sleep(expiry - time.time())
+        await assert_next_message_closes(client)
+
+
+async def test_server_takes_the_cookies_of_the_login_from_its_own_pages(server: Service) -> None:
+    cookies = cookies_of_a_login(server)
+    headers = {"Cookie": cookies}
+    own = f"http://127.0.0.1:{server.port}"
+    assert await echo(server, additional_headers=headers) == (None, HELLO)
+    assert await echo(server, additional_headers=headers, origin=own) == (None, HELLO)
+
+
+@pytest.mark.parametrize("origin", ["http://127.0.0.1", "https://evil.example", "null"])
+async def test_server_refuses_the_cookies_of_a_foreign_page(server: Service, origin: str) -> None:
+    token, cookies = log_in(server).access, cookies_of_a_login(server)
+    headers = {"Cookie": cookies}
+    assert await refusal(server, additional_headers=headers, origin=origin) == FOREIGN
+    answer = await echo(server, subprotocols=["bearer", token], origin=origin)
+    assert answer == ("bearer", HELLO)
+
+
+async def test_server_keeps_many_sockets_apart(server: Service) -> None:
+    async def converse(number: int) -> Any:
+        token = signed(identity=f"user {number}")
+        async with socket_to(server, subprotocols=["bearer", token]) as client:
+            users = set()
+            for _ in range(10):
+                await client.send("hello")
+                users.add((await heard(client))["user"])
+        return users
+
+    answers = await asyncio.gather(*[converse(number) for number in range(20)])
+    assert answers == [{f"user {number}"} for number in range(20)]
+
+
+async def test_server_prints_neither_tokens_nor_tracebacks(server: Service) -> None:
+    token = log_in(server).access
+    await echo(server, subprotocols=["bearer", token])
+    await refusal(server, subprotocols=["bearer", token + "A"])
+    output = server.printed + server.errors
+    assert "Traceback" not in output
+    assert token not in output
+
+
+# --- the example ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        [],
+        {},
+        {"username": "alice"},
+        {"username": "alice", "password": None},
+        {"username": "alice", "password": "\ud800"},
+    ],
+    ids=str,
+)
+def test_example_login_without_two_strings_is_a_bad_request(service: Service, body: Any) -> None:
+    message = "Send a JSON object with these strings: username, password"
+    assert service.call("POST", "/login", body=body) == (400, {"msg": message})
+
+
+@pytest.mark.parametrize(("name", "password"), [("alice", "x"), ("bob", "wonderland"), ("", "")])
+def test_example_login_with_a_wrong_password_is_refused(
+    service: Service, name: str, password: str
+) -> None:
+    answer = service.call("POST", "/login", body={"username": name, "password": password})
+    assert answer == (401, {"msg": "Wrong username or password"})
+    assert "Set-Cookie" not in answer.headers
+
+
+def test_example_logout_clears_the_cookies(service: Service) -> None:
+    page = service.session()
+    token = page.call("POST", "/login", body=ALICE).body["access_token"]
+    assert page.cookies["access_token_cookie"].value == token
+    assert page.call("POST", "/logout", token).status == 200
+    assert page.cookies == {}
+
+
+def test_example_lines_do_what_their_comments_say(service: Service, tmp_path: Path) -> None:
+    lines = service.printed.splitlines()
+    first = next(index for index, line in enumerate(lines) if line.startswith("# "))
+    last = max(index for index, line in enumerate(lines) if "$ACCESS" in line)
+    printed, calls = in_shell(lines[first : last + 1], tmp_path)
+    assert calls == ["POST /login 200", "POST /logout 200"]
+    by_header, by_protocol, logout, refusal = printed
+    said, _, protocol = by_protocol.partition(" by subprotocol ")
+    assert (json.loads(by_header), json.loads(said), protocol) == (HELLO, HELLO, "bearer")
+    assert json.loads(logout) == {"msg": "Access token revoked"}
+    assert "HTTP 401" in refusal
+
+
+def test_example_prints_no_configured_key(service: Service) -> None:
+    output = service.printed
+    assert "JWT_SECRET_KEY from the environment" in output
+    assert SECRET not in output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_example_without_a_key_makes_one_and_a_signal_ends_it_cleanly(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with running(APPLICATION, tmp_path) as server:
+        assert "a key was made for this run" in server.printed
+        server.process.send_signal(number)
+        assert server.process.wait(STOP_LIMIT) == 0
+    assert "Traceback" not in server.errors
+
+
+@pytest.mark.parametrize(
+    ("port", "message"), [("taken", "Choose another port"), ("http", "PORT must be a number")]
+)
+def test_example_with_an_unusable_port_ends_with_a_message(
+    service: Service, port: str, message: str
+) -> None:
+    number = str(service.port) if port == "taken" else port
+    assert_start_fails(EXAMPLE, number, message)
