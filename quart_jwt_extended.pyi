@@ -1,7 +1,7 @@
 """JSON Web Tokens (RFC 7519) for Quart: the types of the compiled module."""
 
 # -----------------------------------------------------------------------------
-# 1. Imports
+# Imports
 # -----------------------------------------------------------------------------
 
 from collections.abc import Awaitable, Callable, Coroutine
@@ -86,7 +86,7 @@ _AnswerToIdentity = TypeVar("_AnswerToIdentity", bound=Callable[[Any], _Answer])
 _AnswerToScopes = TypeVar("_AnswerToScopes", bound=Callable[[tuple[str, ...], _Claims], _Answer])
 
 # -----------------------------------------------------------------------------
-# 2. Public names
+# Public names
 # -----------------------------------------------------------------------------
 
 __version__: str
@@ -141,13 +141,13 @@ __all__ = [
 ]
 
 # -----------------------------------------------------------------------------
-# 3. Constants and defaults
+# Defaults
 # -----------------------------------------------------------------------------
 
 DEFAULTS: dict[str, Any]
 
 # -----------------------------------------------------------------------------
-# 4. Exceptions
+# Exceptions
 # -----------------------------------------------------------------------------
 
 class JWTExtendedException(Exception):
@@ -192,11 +192,16 @@ class InsufficientScopeError(JWTExtendedException):
     required: tuple[str, ...]
 
 # -----------------------------------------------------------------------------
-# 13. JWTManager
+# JWTManager
 # -----------------------------------------------------------------------------
 
 class JWTManager:
     """Holds the callbacks of the extension and binds them to one or several Quart apps.
+
+    Its loaders are decorators, each of which registers one callback and returns it as it is. A
+    callback is a function or a coroutine function, and how many arguments it takes is read from its
+    signature at once: one that cannot be called as its loader says is a TypeError. Registering
+    another callback replaces the first. A callback that raises fails the request.
 
     :param app: the app to bind to at once; None to call :meth:`init_app` later, as an application
         factory does.
@@ -221,9 +226,7 @@ class JWTManager:
         """Register the callback that gives an access token its user claims.
 
         :param callback: takes the object passed to :func:`create_access_token`, returns a JSON
-            serialisable value, usually a dict; a function or a coroutine function.
-        :return: the callback.
-        :raises TypeError: it cannot be called with one argument.
+            serialisable value, usually a dict.
         """
 
     def additional_claims_loader(self, callback: _Additions) -> _Additions:
@@ -232,28 +235,21 @@ class JWTManager:
         As in Flask-JWT-Extended, and beside the user claims, which are one claim that holds a dict.
 
         :param callback: takes the object passed to the creating function, returns a dict of claims
-            or None; a function or a coroutine function.
-        :return: the callback.
-        :raises TypeError: it cannot be called with one argument.
+            or None.
         """
 
     def user_identity_loader(self, callback: _FromSubject) -> _FromSubject:
         """Register the callback that turns an object into the identity of its tokens.
 
         :param callback: takes the object passed to :func:`create_access_token` or
-            :func:`create_refresh_token`, returns a JSON serialisable identity; a function or a
-            coroutine function.
-        :return: the callback.
-        :raises TypeError: it cannot be called with one argument.
+            :func:`create_refresh_token`, returns a JSON serialisable identity.
         """
 
     def additional_headers_loader(self, callback: _Additions) -> _Additions:
         """Register the callback that adds headers to a new token, such as ``kid``.
 
         :param callback: takes the object passed to the creating function, returns a dict of header
-            parameters (RFC 7515, section 4) or None; a function or a coroutine function.
-        :return: the callback.
-        :raises TypeError: it cannot be called with one argument.
+            parameters (RFC 7515, section 4) or None.
         """
 
     # --- Loaders: keys --------------------------------------------------------
@@ -262,10 +258,7 @@ class JWTManager:
         """Register the callback that chooses the key to sign a token with.
 
         :param callback: takes the object passed to the creating function, returns the secret, or
-            the private key as PEM text, PEM bytes or a ``cryptography`` key; a function or a
-            coroutine function.
-        :return: the callback.
-        :raises TypeError: it cannot be called with one argument.
+            the private key as PEM text, PEM bytes or a ``cryptography`` key.
         """
 
     def decode_key_loader(self, callback: _DecodeKey) -> _DecodeKey:
@@ -275,10 +268,8 @@ class JWTManager:
         verifies nothing.
 
         :param callback: takes the unverified claims and the unverified header of the token (dicts),
-            returns the secret, or the public key as PEM text, PEM bytes or a ``cryptography`` key;
-            a function or a coroutine function. The form of one argument, the claims, is deprecated.
-        :return: the callback.
-        :raises TypeError: it cannot be called with one or two arguments.
+            returns the secret, or the public key as PEM text, PEM bytes or a ``cryptography`` key.
+            The form of one argument, the claims, is deprecated.
         """
 
     # --- Loaders: checks ------------------------------------------------------
@@ -286,68 +277,53 @@ class JWTManager:
     def token_in_blacklist_loader(self, callback: _ClaimsCheck) -> _ClaimsCheck:
         """Register the callback that says whether a token has been revoked.
 
-        It is asked when JWT_BLACKLIST_ENABLED is True, for the types of token that are named in
+        It is called when JWT_BLACKLIST_ENABLED is True, for the types of token that are named in
         JWT_BLACKLIST_TOKEN_CHECKS.
 
-        :param callback: takes the claims of the token (a dict), returns True if it is revoked; a
-            function or a coroutine function.
-        :return: the callback.
-        :raises TypeError: it cannot be called with one argument.
+        :param callback: takes the claims of the token (a dict), returns True if it is revoked.
         """
 
     def token_in_blocklist_loader(self, callback: _TokenCheck) -> _TokenCheck:
         """Register the callback that says whether a token has been revoked, as Flask-JWT-Extended.
 
-        It takes the place of that of :meth:`token_in_blacklist_loader`, and is asked whatever
+        It replaces that of :meth:`token_in_blacklist_loader`, and is called whatever
         JWT_BLACKLIST_ENABLED says, for the types of token that are named in
         JWT_BLACKLIST_TOKEN_CHECKS.
 
         :param callback: takes the header and the claims of the token (dicts), returns True if it is
-            revoked; a function or a coroutine function.
-        :return: the callback.
-        :raises TypeError: it cannot be called with two arguments.
+            revoked.
         """
 
     def claims_verification_loader(self, callback: _ClaimsCheck) -> _ClaimsCheck:
-        """Register the callback that accepts or refuses the user claims of an access token.
+        """Register the callback that accepts or rejects the user claims of an access token.
 
-        :param callback: takes the user claims, returns True if they are good; a function or a
-            coroutine function.
-        :return: the callback.
-        :raises TypeError: it cannot be called with one argument.
+        :param callback: takes the user claims, returns True if they are valid.
         """
 
     def token_verification_loader(self, callback: _TokenCheck) -> _TokenCheck:
-        """Register the callback that accepts or refuses a token, as Flask-JWT-Extended.
+        """Register the callback that accepts or rejects a token, as Flask-JWT-Extended.
 
-        It takes the place of that of :meth:`claims_verification_loader`, and is asked about refresh
-        tokens, too.
+        It replaces that of :meth:`claims_verification_loader`, and is called for refresh tokens,
+        too.
 
         :param callback: takes the header and the claims of the token (dicts), returns True if they
-            are good; a function or a coroutine function.
-        :return: the callback.
-        :raises TypeError: it cannot be called with two arguments.
+            are valid.
         """
 
     def user_loader_callback_loader(self, callback: _UserLoader) -> _UserLoader:
         """Register the callback that loads the user of a protected request.
 
         :param callback: takes the identity in the token, returns the object that
-            :data:`current_user` will stand for, or None if there is no such user; a function or a
-            coroutine function.
-        :return: the callback.
-        :raises TypeError: it cannot be called with one argument.
+            :data:`current_user` will stand for, or None if there is no such user.
         """
 
     def user_lookup_loader(self, callback: _UserLookup) -> _UserLookup:
         """Register the callback that loads the user of a protected request, as Flask-JWT-Extended.
 
-        It takes the place of that of :meth:`user_loader_callback_loader`.
+        It replaces that of :meth:`user_loader_callback_loader`.
 
         :param callback: takes the header and the claims of the token (dicts), returns the user, or
-            None if there is no such user; a function or a coroutine function.
-        :return: the callback.
-        :raises TypeError: it cannot be called with two arguments.
+            None if there is no such user.
         """
 
     # --- Loaders: answers -----------------------------------------------------
@@ -358,10 +334,7 @@ class JWTManager:
         It also answers a WebSocket of a foreign origin. The default answers 401, or 403 to that,
         and ``{"msg": "<error description>"}``.
 
-        :param callback: takes the reason (a str), returns a response; a function or a coroutine
-            function.
-        :return: the callback.
-        :raises TypeError: it cannot be called with one argument.
+        :param callback: takes the reason (a str), returns a response.
         """
 
     def invalid_token_loader(self, callback: _AnswerToReason) -> _AnswerToReason:
@@ -369,10 +342,7 @@ class JWTManager:
 
         The default answers 422 and ``{"msg": "<error description>"}``.
 
-        :param callback: takes the reason (a str), returns a response; a function or a coroutine
-            function.
-        :return: the callback.
-        :raises TypeError: it cannot be called with one argument.
+        :param callback: takes the reason (a str), returns a response.
         """
 
     def expired_token_loader(self, callback: _AnswerToClaimsOrToken) -> _AnswerToClaimsOrToken:
@@ -381,10 +351,7 @@ class JWTManager:
         The default answers 401 and ``{"msg": "Token has expired"}``.
 
         :param callback: takes the claims of the token (a dict), or its header and its claims as in
-            Flask-JWT-Extended, returns a response; a function or a coroutine function. The form
-            without an argument is deprecated.
-        :return: the callback.
-        :raises TypeError: it cannot be called with two arguments, one or none.
+            Flask-JWT-Extended, returns a response. The form without an argument is deprecated.
         """
 
     def needs_fresh_token_loader(
@@ -395,9 +362,7 @@ class JWTManager:
         The default answers 401 and ``{"msg": "Fresh token required"}``.
 
         :param callback: takes no arguments, or the header and the claims of the token (dicts) as in
-            Flask-JWT-Extended, returns a response; a function or a coroutine function.
-        :return: the callback.
-        :raises TypeError: it cannot be called without arguments, nor with two.
+            Flask-JWT-Extended, returns a response.
         """
 
     def revoked_token_loader(self, callback: _AnswerToNothingOrToken) -> _AnswerToNothingOrToken:
@@ -406,9 +371,7 @@ class JWTManager:
         The default answers 401 and ``{"msg": "Token has been revoked"}``.
 
         :param callback: takes no arguments, or the header and the claims of the token (dicts) as in
-            Flask-JWT-Extended, returns a response; a function or a coroutine function.
-        :return: the callback.
-        :raises TypeError: it cannot be called without arguments, nor with two.
+            Flask-JWT-Extended, returns a response.
         """
 
     def user_loader_error_loader(self, callback: _AnswerToIdentity) -> _AnswerToIdentity:
@@ -416,56 +379,44 @@ class JWTManager:
 
         The default answers 401 and ``{"msg": "Error loading the user <identity>"}``.
 
-        :param callback: takes the identity, returns a response; a function or a coroutine function.
-        :return: the callback.
-        :raises TypeError: it cannot be called with one argument.
+        :param callback: takes the identity, returns a response.
         """
 
     def user_lookup_error_loader(self, callback: _AnswerToToken) -> _AnswerToToken:
         """Register the callback that answers when the user was not found, as Flask-JWT-Extended.
 
-        It takes the place of that of :meth:`user_loader_error_loader`.
+        It replaces that of :meth:`user_loader_error_loader`.
 
-        :param callback: takes the header and the claims of the token (dicts), returns a response; a
-            function or a coroutine function.
-        :return: the callback.
-        :raises TypeError: it cannot be called with two arguments.
+        :param callback: takes the header and the claims of the token (dicts), returns a response.
         """
 
     def claims_verification_failed_loader(self, callback: _AnswerToNothing) -> _AnswerToNothing:
-        """Register the callback that answers when the user claims were refused.
+        """Register the callback that answers when the user claims were rejected.
 
         The default answers 400 and ``{"msg": "User claims verification failed"}``.
 
-        :param callback: takes no arguments, returns a response; a function or a coroutine function.
-        :return: the callback.
-        :raises TypeError: it cannot be called without arguments.
+        :param callback: takes no arguments, returns a response.
         """
 
     def token_verification_failed_loader(self, callback: _AnswerToToken) -> _AnswerToToken:
-        """Register the callback that answers when the token was refused, as Flask-JWT-Extended.
+        """Register the callback that answers when the token was rejected, as Flask-JWT-Extended.
 
-        It takes the place of that of :meth:`claims_verification_failed_loader`.
+        It replaces that of :meth:`claims_verification_failed_loader`.
 
-        :param callback: takes the header and the claims of the token (dicts), returns a response; a
-            function or a coroutine function.
-        :return: the callback.
-        :raises TypeError: it cannot be called with two arguments.
+        :param callback: takes the header and the claims of the token (dicts), returns a response.
         """
 
     def insufficient_scope_loader(self, callback: _AnswerToScopes) -> _AnswerToScopes:
-        """Register the callback that answers a token that lacks a scope the endpoint asks for.
+        """Register the callback that answers a token that lacks a scope of the endpoint.
 
         The default answers 403 and ``{"msg": "Insufficient scope"}``.
 
-        :param callback: takes the tuple of scopes that the endpoint asks for and the claims of the
-            token (a dict), returns a response; a function or a coroutine function.
-        :return: the callback.
-        :raises TypeError: it cannot be called with two arguments.
+        :param callback: takes the tuple of scopes that the endpoint requires and the claims of the
+            token (a dict), returns a response.
         """
 
 # -----------------------------------------------------------------------------
-# 14. Public functions
+# Create and inspect
 # -----------------------------------------------------------------------------
 
 # --- Create -------------------------------------------------------------------
@@ -609,7 +560,9 @@ def get_unverified_jwt_headers(encoded_token: str | bytes) -> dict[str, Any]:
     :raises jwt.InvalidTokenError: the token is malformed.
     """
 
-# --- Current request ----------------------------------------------------------
+# -----------------------------------------------------------------------------
+# Current request
+# -----------------------------------------------------------------------------
 
 def get_raw_jwt() -> dict[str, Any]:
     """Return all claims of the token of the current request.
@@ -669,7 +622,9 @@ def get_current_user() -> Any:
     :raises RuntimeError: there is no app context.
     """
 
-# --- Cookies ------------------------------------------------------------------
+# -----------------------------------------------------------------------------
+# Cookies
+# -----------------------------------------------------------------------------
 
 def set_access_cookies(
     response: _AnyResponse,
@@ -734,7 +689,7 @@ def unset_refresh_cookies(response: _AnyResponse, domain: str | None = None) -> 
     """
 
 # -----------------------------------------------------------------------------
-# 15. Decorators and current_user
+# Decorators and current_user
 # -----------------------------------------------------------------------------
 
 # --- Verify functions ---------------------------------------------------------
@@ -747,19 +702,18 @@ async def verify_jwt_in_request(
     verify_type: bool = True,
     skip_revocation_check: bool = False,
     scopes: _Names | None = None,
-) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Verify the token of the current request or WebSocket.
+) -> None:
+    """Verify the token of the current request or WebSocket; :func:`get_jwt` gives its claims.
+
+    It can be registered with ``before_request`` as it is.
 
     :param optional: let a request without a token, or with a malformed header, in as well.
     :param fresh: require a fresh access token.
     :param refresh: look for, and require, a refresh token instead of an access token.
     :param locations: one or several of the names that JWT_TOKEN_LOCATION takes, in its place.
     :param verify_type: False accepts access and refresh tokens.
-    :param skip_revocation_check: do not ask whether the token has been revoked.
+    :param skip_revocation_check: do not check whether the token has been revoked.
     :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
-    :return: the header and the claims (dicts), None if there was no token, or the method is exempt.
-        Also None where this function itself is registered with ``before_request``, as applications
-        on 0.1.0 do, since Quart would send the value as the answer.
     :raises TypeError: an argument has a wrong type.
     :raises ValueError: a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
         ``fresh`` and ``refresh`` are both True.
@@ -773,7 +727,7 @@ async def verify_jwt_in_request(
 async def verify_jwt_in_request_optional() -> None:
     """Accept the current request without a token, or with a valid access token.
 
-    A malformed header counts as no token, as in 0.1.0; an invalid token is refused.
+    A malformed header counts as no token, as in 0.1.0; an invalid token is rejected.
 
     :raises: as :func:`verify_jwt_in_request`, but for NoAuthorizationError and InvalidHeaderError.
     """
@@ -895,7 +849,11 @@ def jwt_exempt(fn: _View) -> _View:
     :raises TypeError: it is no view, or protected by a decorator of its own.
     """
 
-# --- Whole apps and blueprints --------------------------------------------------
+current_user: Any
+
+# -----------------------------------------------------------------------------
+# Whole apps and the command line
+# -----------------------------------------------------------------------------
 
 def protect(
     app_or_blueprint: Quart | Blueprint,
@@ -921,5 +879,3 @@ def protect(
     :raises TypeError: an argument has a wrong type.
     :raises ValueError: as :func:`jwt_required`.
     """
-
-current_user: Any

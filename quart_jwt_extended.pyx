@@ -26,7 +26,7 @@ Table of contents, in file order. Search for a title to get to its banner.
 - Import paths of 0.1.0: config, default_callbacks, utils, tokens, ...
 
 A protected request runs through the file from top to bottom. The wrapper of a decorator awaits
-``_verify_request``, which takes the options of the current app, looks into each configured location
+``_Rules.verify``, which takes the options of the current app, looks into each configured location
 for a token, parses it, fetches its prepared key, checks the signature, the claims and the CSRF
 value, and then calls the callbacks of the manager about revocation, claims and the user. What is
 raised on the way is answered by the error handlers that the manager registered.
@@ -45,6 +45,7 @@ from cpython.datetime cimport (
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.object cimport PyObject
 from cpython.list cimport PyList_GET_ITEM
+from cpython.long cimport PyLong_FromDouble
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.unicode cimport (
     PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8, PyUnicode_FromStringAndSize
@@ -446,9 +447,11 @@ cdef object _read_optional_text(dict values, str name):
     return _plain_text(value)
 
 
-cdef object _read_given(dict values, str name, str accepts):
-    """A value that is not checked yet, or None for one that is empty."""
-    return values[name] or None
+cdef object _read_given(dict values, str name):
+    """A value that is not checked yet, None for False and empty text: others may have no truth."""
+    value = values[name]
+    is_empty = value is False or (isinstance(value, (str, bytes)) and not value)
+    return None if is_empty else value
 
 
 cdef bint _read_flag(dict values, str name) except -1:
@@ -490,7 +493,8 @@ cdef tuple _read_choices(dict values, str name, tuple choices):
             raise _wrong_option(name, accepts)
     if isinstance(values[name], (set, frozenset)):
         return tuple([choice for choice in choices if choice in names])
-    return names
+    # The very strings of ``choices``, which a request compares faster than equal ones.
+    return tuple([choices[choices.index(item)] for item in names])
 
 
 cdef object _read_lifetime(dict values, str name):
@@ -703,7 +707,7 @@ cdef class _Settings:
         self.header_lower = self.header_name.lower()
         self.header_type = ""
         self.bearer_prefix = ""
-        if _read_given(values, "JWT_HEADER_TYPE", "a string") is not None:
+        if _read_given(values, "JWT_HEADER_TYPE") is not None:
             self.header_type = _read_token(values, "JWT_HEADER_TYPE")
             self.bearer_prefix = f"{self.header_type.lower()} "
         self.query_string_name = _read_text(values, "JWT_QUERY_STRING_NAME")
@@ -788,7 +792,7 @@ cdef class _Settings:
         methods = _read_names(values, "JWT_CSRF_METHODS", "a sequence or a set of HTTP methods")
         self.csrf_request_methods = frozenset([method.upper() for method in methods])
         self.csrf_in_cookies = _read_flag(values, "JWT_CSRF_IN_COOKIES")
-        if _read_given(values, "JWT_CSRF_HEADER_NAME", "a string or None") is not None:
+        if _read_given(values, "JWT_CSRF_HEADER_NAME") is not None:
             self.csrf_header_names = (_read_token(values, "JWT_CSRF_HEADER_NAME"),) * 2
             warnings.warn(
                 "JWT_CSRF_HEADER_NAME is deprecated; set JWT_ACCESS_CSRF_HEADER_NAME and "
@@ -829,14 +833,13 @@ cdef class _Settings:
             algorithms.append(self.algorithm)
         self.decode_algorithms = tuple(algorithms)
         self.allowed_algorithms = frozenset(algorithms)
-        self.secret_key = _read_given(values, "JWT_SECRET_KEY", "a string, bytes or None")
-        accepts = "PEM text or bytes, a key object of cryptography, or None"
-        self.public_key = _read_given(values, "JWT_PUBLIC_KEY", accepts)
-        self.private_key = _read_given(values, "JWT_PRIVATE_KEY", accepts)
+        self.secret_key = _read_given(values, "JWT_SECRET_KEY")
+        self.public_key = _read_given(values, "JWT_PUBLIC_KEY")
+        self.private_key = _read_given(values, "JWT_PRIVATE_KEY")
         # With both families allowed, a secret must be meant for tokens: SECRET_KEY, which signs
         # sessions, would otherwise become a second way in beside the public key.
         if self.secret_key is None and not self._spans_families():
-            self.secret_key = values["SECRET_KEY"] or None
+            self.secret_key = _read_given(values, "SECRET_KEY")
 
     cdef int _read_claims(self, dict values) except -1:
         self.identity_claim_key = _read_text(values, "JWT_IDENTITY_CLAIM")
@@ -922,6 +925,8 @@ cdef class _Callbacks:
     cdef public object token_in_blacklist, claims_verification, user_loader
     # Whether the blacklist callback is called whatever JWT_BLACKLIST_ENABLED says.
     cdef public bint is_blocklist
+    # Whether claims_verification is called for refresh tokens, too.
+    cdef public bint verifies_refresh_tokens
     # By the names of _ANSWERS; called with the error, and header and claims of the token.
     cdef dict answers
 
@@ -978,7 +983,7 @@ cdef class _AppState:
         return self.encoder
 
 
-# --- The current app and request --------------------------------------------------
+# --- The current app and request ----------------------------------------------
 
 cdef object _CV_APP = quart.globals._cv_app
 # Quart 0.20 to 0.22 keep request and websocket in contexts of their own, 0.23 in the app context.
@@ -1038,7 +1043,7 @@ cdef object _json_decoder = json.JSONDecoder()
 # What a Python value cannot be: no such member, no token here.
 cdef object _ABSENT = object()
 
-# --- Reader ---------------------------------------------------------------------
+# --- Reader -------------------------------------------------------------------
 
 # What the reader answers where a document is for json to judge.
 cdef object _UNUSUAL = object()
@@ -1290,7 +1295,7 @@ cdef Py_ssize_t _count_members(const char* data, Py_ssize_t size) noexcept:
     return count
 
 
-# --- Writer ---------------------------------------------------------------------
+# --- Writer -------------------------------------------------------------------
 
 cdef object _escaped = json.encoder.encode_basestring_ascii
 
@@ -1338,26 +1343,39 @@ cdef class _Writer:
     cdef int add_ascii(self, str piece) except -1:
         self.add(_ascii_bytes(piece), PyUnicode_GET_LENGTH(piece))
 
-    cdef int add_text(self, str value) except -1:
+    cdef int add_text(self, str value, char before=0, char behind=0) except -1:
+        """Add a string, with a byte before and behind it that is not 0."""
         cdef const char* text
         cdef Py_ssize_t size
         cdef Py_ssize_t index
         cdef char* target
-        cdef unsigned char escapes = not PyUnicode_IS_ASCII(value)
-        if not escapes:
-            text = _ascii_bytes(value)
-            size = PyUnicode_GET_LENGTH(value)
-            # Without a way out of the loop, the compiler looks at many characters at once.
-            for index in range(size):
-                escapes |= (text[index] < c" ") | (text[index] > c"~")
-                escapes |= (text[index] == c'"') | (text[index] == c"\\")
+        cdef unsigned char escapes = 0
+        if not PyUnicode_IS_ASCII(value):
+            return self.add_escaped(value, before, behind)
+        text = _ascii_bytes(value)
+        size = PyUnicode_GET_LENGTH(value)
+        # Without a way out of the loop, the compiler looks at many characters at once.
+        for index in range(size):
+            escapes |= (text[index] < c" ") | (text[index] > c"~")
+            escapes |= (text[index] == c'"') | (text[index] == c"\\")
         if escapes:
-            self.add_ascii(_escaped(value))
-            return 0
-        target = self.room(size + 2)
+            return self.add_escaped(value, before, behind)
+        target = self.room(size + 2 + (before != 0) + (behind != 0))
+        if before:
+            target[0] = before
+            target += 1
         target[0] = c'"'
         memcpy(target + 1, text, size)
         target[size + 1] = c'"'
+        if behind:
+            target[size + 2] = behind
+
+    cdef int add_escaped(self, str value, char before, char behind) except -1:
+        if before:
+            self.add(&before, 1)
+        self.add_ascii(_escaped(value))
+        if behind:
+            self.add(&behind, 1)
 
     cdef int add_int(self, object value) except -1:
         cdef char digits[20]
@@ -1404,20 +1422,18 @@ cdef class _Writer:
             self.add_encoded(value)
 
     cdef int add_members(self, dict members, int depth) except -1:
-        cdef bint is_first = True
-        for name in members:
+        cdef Py_ssize_t start = self.size
+        cdef char before = c"{"
+        for name, value in members.items():
             if type(name) is not str:
+                # Which other types may be names, and how they are written, is for json.
+                self.size = start
                 self.add_encoded(members)
                 return 0
-        self.add(b"{", 1)
-        for name, value in members.items():
-            if not is_first:
-                self.add(b",", 1)
-            is_first = False
-            self.add_text(name)
-            self.add(b":", 1)
+            self.add_text(name, before, c":")
             self.add_value(value, depth + 1)
-        self.add(b"}", 1)
+            before = c","
+        self.add(b"}" if members else b"{}", 1 if members else 2)
 
     cdef int add_items(self, list items, int depth) except -1:
         cdef bint is_first = True
@@ -2066,12 +2082,9 @@ cdef bint _is_number(object value) except -1:
     return type(value) is int or (type(value) is float and isfinite(<double>value))
 
 
-cdef bint _is_after(object claim, double moment) except -1:
-    """Whether a time claim lies after a moment; fractions are cut off, as PyJWT does.
-
-    An int and a float are compared by Python, exactly, whatever their size.
-    """
-    return (int(claim) if type(claim) is float else claim) > moment
+cdef bint _is_after(object claim, object second) except -1:
+    """Whether a time claim lies after a second; fractions are cut off, as PyJWT does."""
+    return (int(claim) if type(claim) is float else claim) > second
 
 
 cdef bint _verify_registered_claims(
@@ -2083,24 +2096,27 @@ cdef bint _verify_registered_claims(
     numeric strings. True means that the token has expired, and that nothing behind was checked.
     """
     cdef double now = _now()
-    cdef double leeway = settings.leeway
+    # What is after a moment as a whole number is after its second: exact for numbers of any size.
+    second = PyLong_FromDouble(floor(now + settings.leeway))
     claim = _claim(claims, "iat")
     if claim is not _ABSENT:
         if not _is_number(claim):
             raise jwt.InvalidIssuedAtError("Issued At claim (iat) must be an integer.")
-        if _is_after(claim, now + leeway):
+        if _is_after(claim, second):
             raise jwt.ImmatureSignatureError("The token is not yet valid (iat)")
     claim = _claim(claims, "nbf")
     if claim is not _ABSENT:
         if not _is_number(claim):
             raise jwt.DecodeError("Not Before claim (nbf) must be an integer.")
-        if _is_after(claim, now + leeway):
+        if _is_after(claim, second):
             raise jwt.ImmatureSignatureError("The token is not yet valid (nbf)")
     claim = _claim(claims, "exp")
     if claim is not _ABSENT and not allow_expired:
         if not _is_number(claim):
             raise jwt.DecodeError("Expiration Time claim (exp) must be an integer.")
-        if not _is_after(claim, now - leeway):
+        if settings.leeway:
+            second = PyLong_FromDouble(floor(now - settings.leeway))
+        if not _is_after(claim, second):
             return True
     _verify_issuer(claims, settings)
     _verify_audience(claims.get("aud"), settings)
@@ -2145,26 +2161,30 @@ cdef int _verify_audience(object audience, _Settings settings) except -1:
     raise jwt.InvalidAudienceError("Audience doesn't match")
 
 
-cdef int _verify_own_claims(dict claims, _Settings settings) except -1:
-    """Check the claims that the extension gives a meaning to."""
-    if settings.identity_claim_key not in claims:
-        raise JWTDecodeError(f"Missing claim: {settings.identity_claim_key}")
-    claim = _claim(claims, "type")
-    if claim is not _ABSENT and (not isinstance(claim, str) or claim not in _TYPES):
-        raise JWTDecodeError("Missing or invalid claim: type")
-    # NaN would compare as fresh for ever, and any other type would fail the comparison.
-    claim = _claim(claims, "fresh")
-    if claim is not _ABSENT and type(claim) is not bool and not _is_number(claim):
-        raise JWTDecodeError("Missing or invalid claim: fresh")
-    if "csrf" in claims:
-        _csrf_claim(claims)
+cdef int _verify_own_claims(dict claims, _Settings settings, bint expired) except -1:
+    """Check the claims that the extension gives a meaning to, and add those that are absent.
 
-
-cdef int _fill_in_claims(dict claims, _Settings settings) except -1:
-    """Add what a token of another issuer may lack, as 0.1.0 does."""
+    What is added are the defaults of 0.1.0, for tokens of other issuers. An expired token gets
+    them, too; what else is wrong with it does not matter.
+    """
+    token_type = _claim(claims, "type")
+    fresh = _claim(claims, "fresh")
+    if not expired:
+        if settings.identity_claim_key not in claims:
+            raise JWTDecodeError(f"Missing claim: {settings.identity_claim_key}")
+        if token_type is not _ABSENT and token_type not in _TYPES:
+            raise JWTDecodeError("Missing or invalid claim: type")
+        # NaN would compare as fresh for ever, and any other type would fail the comparison.
+        if fresh is not _ABSENT and type(fresh) is not bool and not _is_number(fresh):
+            raise JWTDecodeError("Missing or invalid claim: fresh")
+        csrf = _claim(claims, "csrf")
+        if csrf is not _ABSENT and not isinstance(csrf, str):
+            raise JWTDecodeError("Missing or invalid claim: csrf")
     claims.setdefault("jti", None)
-    if claims.setdefault("type", "access") == "access":
-        claims.setdefault("fresh", False)
+    if token_type is _ABSENT:
+        claims["type"] = token_type = "access"
+    if fresh is _ABSENT and token_type == "access":
+        claims["fresh"] = False
     if settings.user_claims_key not in claims:
         claims[settings.user_claims_key] = {}
 
@@ -2185,23 +2205,23 @@ cdef dict _verify_token(
         state.headers.remember(token.header)
     claims = _load_object(token.payload, "payload")
     expired = _verify_registered_claims(claims, settings, allow_expired)
-    if not expired:
-        _verify_own_claims(claims, settings)
-    _fill_in_claims(claims, settings)
+    _verify_own_claims(claims, settings, expired)
     if csrf_value is not None:
         _verify_csrf(claims, csrf_value)
     token.claims = claims
     if expired:
         error = jwt.ExpiredSignatureError("Signature has expired")
-        _attach_token(error, token)
+        _attach_token(error, token, None)
         raise error
     return claims
 
 
-cdef int _attach_token(error, _ParsedToken token) except -1:
+cdef int _attach_token(error, _ParsedToken token, str location) except -1:
     """Give an exception the header and the claims of a genuine token, for its callback."""
     # Not by setattr, which an exception class of the application's own may forbid.
-    vars(error).update(jwt_header=dict(token.header.parameters), jwt_data=token.claims)
+    vars(error).update(
+        jwt_header=dict(token.header.parameters), jwt_data=token.claims, jwt_location=location
+    )
 
 
 # --- CSRF: the double-submit value --------------------------------------------
@@ -2300,7 +2320,7 @@ cdef bint _is_plain(object request, tuple parts) except -1:
     return True
 
 
-# --- Headers --------------------------------------------------------------------
+# --- Headers ------------------------------------------------------------------
 
 cdef object _header_of(object headers, str field, str lower):
     """What ``headers.get`` gives, the first field of the name or None, for a tenth of its cost."""
@@ -2412,7 +2432,7 @@ cdef object _cookie_of(object headers, str name):
     if type(headers) is not Headers:
         return _UNUSUAL
     for field, value in headers:
-        if field.lower() != "cookie":
+        if len(field) != 6 or field.lower() != "cookie":
             continue
         if type(value) is not str or not PyUnicode_IS_ASCII(value):
             return _UNUSUAL
@@ -2484,7 +2504,9 @@ cdef object _token_from_query_string(_Search search):
         except UnicodeDecodeError:
             token = None
     if not token or not token.startswith(settings.query_string_prefix):
-        return search.miss("query_string", f'Missing "{settings.query_string_name}" query paramater')
+        return search.miss(
+            "query_string", f'Missing "{settings.query_string_name}" query paramater'
+        )
     return token[len(settings.query_string_prefix):]
 
 
@@ -2569,6 +2591,7 @@ cdef object _QUART_LOADS = quart.json.loads
 cdef object _COMING = object()
 # Only of Quart's own body it is known that waiting for it may be broken off and begun again.
 cdef object _Body = Request.body_class
+cdef dict _NO_JSON_YET = {False: Ellipsis, True: Ellipsis}
 
 
 cdef object _arrived_json(_Search search):
@@ -2584,6 +2607,8 @@ cdef object _arrived_json(_Search search):
     if (
         not _has_default_json(search)
         or type(request.body) is not _Body
+        # Where get_json() keeps its result, which a hook may have changed.
+        or getattr(request, "_cached_json", None) != _NO_JSON_YET
         or (timeout is not None and timeout <= 0)
     ):
         return _UNUSUAL
@@ -2679,7 +2704,7 @@ cdef int _verify_origin(object websocket, _Settings settings) except -1:
 # Verifying a request
 # -----------------------------------------------------------------------------
 
-# --- What a request keeps ---------------------------------------------------------
+# --- What a request keeps -----------------------------------------------------
 
 @cython.final
 cdef class _VerifiedToken:
@@ -2721,98 +2746,7 @@ cdef _VerifiedToken _current_token():
     return getattr(request, _VERIFIED, None)
 
 
-# --- Rules ------------------------------------------------------------------------
-
-# A scope-token (RFC 6749, section 3.3).
-cdef object _SCOPE_RE = re.compile(r"[!#-\[\]-~]+")
-
-
-@cython.final
-cdef class _Rules:
-    """What a route asks of a token, checked once, where the route is decorated."""
-
-    # By which type of token it is located, and which type it must be unless any is accepted.
-    cdef int token_type
-    cdef bint any_type
-    cdef bint optional
-    cdef bint fresh
-    cdef bint skip_revocation
-    # None: those of the app.
-    cdef tuple locations
-    cdef tuple scopes
-
-    def __cinit__(
-        self, optional=False, fresh=False, refresh=False, locations=None, verify_type=True,
-        skip_revocation_check=False, scopes=None
-    ):
-        self.optional = _read_rule("optional", optional)
-        self.fresh = _read_rule("fresh", fresh)
-        self.token_type = _REFRESH if _read_rule("refresh", refresh) else _ACCESS
-        self.any_type = not _read_rule("verify_type", verify_type)
-        self.skip_revocation = _read_rule("skip_revocation_check", skip_revocation_check)
-        if self.fresh and self.token_type == _REFRESH:
-            raise ValueError("fresh and refresh exclude each other: refresh tokens are never fresh")
-        if locations is not None:
-            accepts = ", ".join([f'"{name}"' for name in _LOCATIONS])
-            self.locations = _read_rule_names("locations", locations, accepts)
-            for name in self.locations:
-                if name not in _LOCATIONS:
-                    raise ValueError(f"locations must be one or several of {accepts}")
-            if len(set(self.locations)) != len(self.locations):
-                raise ValueError("locations must not name a location twice")
-        if scopes is not None:
-            self.scopes = _read_rule_names("scopes", scopes, "scope names")
-            for name in self.scopes:
-                if _SCOPE_RE.fullmatch(name) is None:
-                    raise ValueError(
-                        "scopes must be one or several names of printable ASCII, without white "
-                        'space, " and \\'
-                    )
-
-    def __repr__(self):
-        """How a route is protected, for a person: ``fresh access token, scopes: read``."""
-        words = "refresh token" if self.token_type == _REFRESH else "access token"
-        if self.any_type:
-            words = "access or refresh token"
-        if self.fresh:
-            words = f"fresh {words}"
-        if self.optional:
-            words = f"optional {words}"
-        if self.locations is not None:
-            words += f", in {' or '.join(self.locations)}"
-        if self.scopes is not None:
-            words += f", scopes: {' '.join(self.scopes)}"
-        if self.skip_revocation:
-            words += ", not checked for revocation"
-        return words
-
-    def verify(self):
-        """An awaitable that verifies the current request under these rules."""
-        return _verify_request(self)
-
-
-cdef bint _read_rule(str argument, object value) except -1:
-    if type(value) is not bool:
-        raise TypeError(f"{argument} must be True or False, not {value!r}")
-    return value
-
-
-cdef tuple _read_rule_names(str argument, object value, str accepts):
-    """One or several names, in an order that does not change from run to run."""
-    if isinstance(value, str):
-        return (str(value),)
-    names = list(value) if isinstance(value, (list, tuple, set, frozenset)) else [None]
-    if not names or not all([isinstance(name, str) for name in names]):
-        raise TypeError(
-            f"{argument} must be a string, or a sequence or a set of strings: {accepts}"
-        )
-    return tuple(sorted(names) if isinstance(value, (set, frozenset)) else names)
-
-
-cdef object _GeneratorType = types.GeneratorType
-
-
-# --- Checks -----------------------------------------------------------------------
+# --- Checks -------------------------------------------------------------------
 
 cdef inline bint _is_awaitable(object value):
     """What inspect.isawaitable says, at a tenth of its cost for values that are not."""
@@ -2880,119 +2814,207 @@ cdef bint _is_fresh(dict claims) except -1:
     return fresh if type(fresh) is bool else fresh >= floor(_now())
 
 
-# --- The verification -------------------------------------------------------------
+# --- Rules, and the verification by them --------------------------------------
 
-async def _verify_request(_Rules rules):
-    """Verify the token of the current request or websocket; the one path through all checks."""
-    cdef _AppState state
-    cdef _Settings settings
-    cdef _Search search
-    cdef _ParsedToken token = None
-    cdef _VerifiedToken verified
-    app_context = get_value(_CV_APP)
-    request = None if app_context is None else _request_in(app_context)
-    if request is None:
-        raise RuntimeError("Not within a request: a token is looked for in the current request")
-    if request.method == "OPTIONS":
-        return
-    state = _state_in(app_context)
-    settings = state.settings()
-    before = getattr(request, _VERIFIED, None)
-    try:
-        # Locate: the first token that is found is final.
-        search = _Search.__new__(_Search)
-        search.state = state
-        search.settings = settings
-        search.request = request
-        search.is_websocket = type(request) is not Request and isinstance(request, Websocket)
-        search.token_type = rules.token_type
-        encoded = _ABSENT
-        for location in settings.token_location if rules.locations is None else rules.locations:
-            if location == ("json" if search.is_websocket else "websocket_protocol"):
-                # A handshake has no body, and another request no subprotocols.
-                continue
-            try:
-                if location == "headers":
-                    encoded = _token_from_headers(search)
-                elif location == "cookies":
-                    encoded = _token_from_cookies(search)
-                elif location == "query_string":
-                    encoded = _token_from_query_string(search)
-                elif location == "json":
-                    encoded = _token_from_json(search)
-                else:
-                    encoded = _token_from_websocket_protocol(search)
-                if _is_awaitable(encoded):
-                    encoded = await encoded
-            except InvalidHeaderError:
-                if not rules.optional:
-                    raise
-                break
-            if encoded is not _ABSENT:
-                break
-        if encoded is _ABSENT:
-            if not rules.optional:
-                raise search.nothing_found()
-            setattr(request, _VERIFIED, _new_verified({}, {}, settings))
+# A scope-token (RFC 6749, section 3.3).
+cdef object _SCOPE_RE = re.compile(r"[!#-\[\]-~]+")
+
+
+cdef bint _read_rule(str argument, object value) except -1:
+    if type(value) is not bool:
+        raise TypeError(f"{argument} must be True or False, not {value!r}")
+    return value
+
+
+cdef tuple _read_rule_names(str argument, object value, str accepts):
+    """One or several names, in an order that does not change from run to run."""
+    if isinstance(value, str):
+        return (str(value),)
+    names = list(value) if isinstance(value, (list, tuple, set, frozenset)) else [None]
+    if not names or not all([isinstance(name, str) for name in names]):
+        raise TypeError(
+            f"{argument} must be a string, or a sequence or a set of strings: {accepts}"
+        )
+    return tuple(sorted(names) if isinstance(value, (set, frozenset)) else names)
+
+
+cdef object _GeneratorType = types.GeneratorType
+
+
+@cython.final
+cdef class _Rules:
+    """What a route asks of a token, checked once, where the route is decorated."""
+
+    # By which type of token it is located, and which type it must be unless any is accepted.
+    cdef int token_type
+    cdef bint any_type
+    cdef bint optional
+    cdef bint fresh
+    cdef bint skip_revocation
+    # None: those of the app.
+    cdef tuple locations
+    cdef tuple scopes
+
+    def __cinit__(
+        self, optional=False, fresh=False, refresh=False, locations=None, verify_type=True,
+        skip_revocation_check=False, scopes=None
+    ):
+        self.optional = _read_rule("optional", optional)
+        self.fresh = _read_rule("fresh", fresh)
+        self.token_type = _REFRESH if _read_rule("refresh", refresh) else _ACCESS
+        self.any_type = not _read_rule("verify_type", verify_type)
+        self.skip_revocation = _read_rule("skip_revocation_check", skip_revocation_check)
+        if self.fresh and self.token_type == _REFRESH:
+            raise ValueError("fresh and refresh exclude each other: refresh tokens are never fresh")
+        if locations is not None:
+            accepts = ", ".join([f'"{name}"' for name in _LOCATIONS])
+            self.locations = _read_rule_names("locations", locations, accepts)
+            for name in self.locations:
+                if name not in _LOCATIONS:
+                    raise ValueError(f"locations must be one or several of {accepts}")
+            if len(set(self.locations)) != len(self.locations):
+                raise ValueError("locations must not name a location twice")
+        if scopes is not None:
+            self.scopes = _read_rule_names("scopes", scopes, "scope names")
+            for name in self.scopes:
+                if _SCOPE_RE.fullmatch(name) is None:
+                    raise ValueError(
+                        "scopes must be one or several names of printable ASCII, without white "
+                        'space, " and \\'
+                    )
+
+    def __repr__(self):
+        """How a route is protected, for a person: ``fresh access token, scopes: read``."""
+        words = "refresh token" if self.token_type == _REFRESH else "access token"
+        if self.any_type:
+            words = "access or refresh token"
+        if self.fresh:
+            words = f"fresh {words}"
+        if self.optional:
+            words = f"optional {words}"
+        if self.locations is not None:
+            words += f", in {' or '.join(self.locations)}"
+        if self.scopes is not None:
+            words += f", scopes: {' '.join(self.scopes)}"
+        if self.skip_revocation:
+            words += ", not checked for revocation"
+        return words
+
+    async def verify(self):
+        """Verify the token of the current request or websocket: all checks, from top to bottom."""
+        cdef _AppState state
+        cdef _Settings settings
+        cdef _Search search
+        cdef _ParsedToken token = None
+        cdef _VerifiedToken verified
+        app_context = get_value(_CV_APP)
+        request = None if app_context is None else _request_in(app_context)
+        if request is None:
+            raise RuntimeError("Not within a request: a token is looked for in the current request")
+        if request.method == "OPTIONS":
             return
+        state = _state_in(app_context)
+        settings = state.settings()
+        before = getattr(request, _VERIFIED, None)
+        try:
+            # Locate: the first token that is found is final.
+            search = _Search.__new__(_Search)
+            search.state = state
+            search.settings = settings
+            search.request = request
+            search.is_websocket = type(request) is not Request and isinstance(request, Websocket)
+            search.token_type = self.token_type
+            encoded = _ABSENT
+            for location in settings.token_location if self.locations is None else self.locations:
+                if location == ("json" if search.is_websocket else "websocket_protocol"):
+                    # A handshake has no body, and another request no subprotocols.
+                    continue
+                try:
+                    if location == "headers":
+                        encoded = _token_from_headers(search)
+                    elif location == "cookies":
+                        encoded = _token_from_cookies(search)
+                    elif location == "query_string":
+                        encoded = _token_from_query_string(search)
+                    elif location == "json":
+                        encoded = _token_from_json(search)
+                    else:
+                        encoded = _token_from_websocket_protocol(search)
+                    if _is_awaitable(encoded):
+                        encoded = await encoded
+                except InvalidHeaderError:
+                    if not self.optional:
+                        raise
+                    break
+                if encoded is not _ABSENT:
+                    break
+            if encoded is _ABSENT:
+                if not self.optional:
+                    raise search.nothing_found()
+                setattr(request, _VERIFIED, _new_verified({}, {}, settings))
+                return
 
-        # Parse, find the key, verify.
-        token = _parse_token(encoded, settings.max_token_size, state.headers)
-        key = _key_of(state, settings, token)
-        if _is_awaitable(key):
-            key = await key
-        key = _take_key(state, settings, token, key)
-        claims = _verify_token(token, key, state, settings, search.csrf_value, False)
-        if claims["type"] != _TYPES[rules.token_type] and not rules.any_type:
-            raise WrongTokenError(f"Only {_TYPES[rules.token_type]} tokens are allowed")
+            # Parse, find the key, verify.
+            token = _parse_token(encoded, settings.max_token_size, state.headers)
+            key = _key_of(state, settings, token)
+            if _is_awaitable(key):
+                key = await key
+            key = _take_key(state, settings, token, key)
+            claims = _verify_token(token, key, state, settings, search.csrf_value, False)
+            token_type = claims["type"]
+            if token_type != _TYPES[self.token_type] and not self.any_type:
+                raise WrongTokenError(f"Only {_TYPES[self.token_type]} tokens are allowed")
 
-        # Revocation.
-        if not rules.skip_revocation:
-            answer = _ask_blacklist(
-                state, settings, token.header.parameters, claims, claims["type"]
-            )
-            if _is_awaitable(answer):
-                answer = await answer
-            if answer:
-                raise RevokedTokenError("Token has been revoked")
+            # Revocation.
+            if not self.skip_revocation:
+                answer = _ask_blacklist(
+                    state, settings, token.header.parameters, claims, token_type
+                )
+                if _is_awaitable(answer):
+                    answer = await answer
+                if answer:
+                    raise RevokedTokenError("Token has been revoked")
 
-        # Store: from here on the getters give this token.
-        verified = _new_verified(token.header.parameters, claims, settings)
-        verified.location = location
-        setattr(request, _VERIFIED, verified)
+            # Store: from here on the getters give this token.
+            verified = _new_verified(token.header.parameters, claims, settings)
+            verified.location = location
+            setattr(request, _VERIFIED, verified)
 
-        # Freshness and scopes.
-        if rules.fresh and not _is_fresh(claims):
-            raise FreshTokenRequired("Fresh token required")
-        if rules.scopes is not None:
-            _verify_scopes(claims, settings, rules.scopes)
+            # Freshness and scopes.
+            if self.fresh and not _is_fresh(claims):
+                raise FreshTokenRequired("Fresh token required")
+            if self.scopes is not None:
+                _verify_scopes(claims, settings, self.scopes)
 
-        # The application's own checks: claims, user.
-        if state.callbacks.claims_verification is not None:
-            answer = state.callbacks.claims_verification(
-                settings, token.header.parameters, claims
-            )
-            if _is_awaitable(answer):
-                answer = await answer
-            if not answer:
-                raise UserClaimsVerificationError("User claims verification failed")
-        if state.callbacks.user_loader is not None:
-            user = state.callbacks.user_loader(settings, token.header.parameters, claims)
-            if _is_awaitable(user):
-                user = await user
-            if user is None:
-                raise UserLoadError(_unknown_user(claims[settings.identity_claim_key]))
-            verified.user = user
-        if location == "websocket_protocol":
-            _answer_subprotocol(request, settings.websocket_protocol)
-    except BaseException as error:
-        # The request has no more identity than before, also when it is cancelled; the error
-        # callback gets to see the token.
-        setattr(request, _VERIFIED, before)
-        setattr(request, _FAILED_SETTINGS, settings)
-        if token is not None and token.claims is not None:
-            _attach_token(error, token)
-        raise
+            # The application's own checks: claims, user.
+            if state.callbacks.claims_verification is not None and (
+                token_type == "access" or state.callbacks.verifies_refresh_tokens
+            ):
+                answer = state.callbacks.claims_verification(
+                    settings, token.header.parameters, claims
+                )
+                if _is_awaitable(answer):
+                    answer = await answer
+                if not answer:
+                    raise UserClaimsVerificationError("User claims verification failed")
+            if state.callbacks.user_loader is not None:
+                user = state.callbacks.user_loader(settings, token.header.parameters, claims)
+                if _is_awaitable(user):
+                    user = await user
+                if user is None:
+                    identity = claims[settings.identity_claim_key]
+                    raise UserLoadError(f"Error loading the user {identity}")
+                verified.user = user
+            if location == "websocket_protocol":
+                _answer_subprotocol(request, settings.websocket_protocol)
+        except BaseException as error:
+            # The request has no more identity than before, also when it is cancelled; the error
+            # callback gets to see the token.
+            setattr(request, _VERIFIED, before)
+            setattr(request, _FAILED_SETTINGS, settings)
+            if token is not None and token.claims is not None:
+                _attach_token(error, token, location)
+            raise
 
 
 # -----------------------------------------------------------------------------
@@ -3394,15 +3416,18 @@ cdef _Settings _settings_of(_AppState state, object request):
 async def _answer(str name, error):
     """Answer an error, with the refused token as the current one while a callback runs."""
     cdef _AppState state = _current_state()
-    cdef _VerifiedToken before
+    cdef _VerifiedToken before, rejected
     request = _current_request()
     cdef _Settings settings = _settings_of(state, request)
     callback = state.callbacks.answers.get(name)
-    claims = getattr(error, "jwt_data", None)
+    # An exception object that the application raises again must not show this token then.
+    claims = vars(error).pop("jwt_data", None)
     shown = request is not None and claims is not None
     if shown:
         before = getattr(request, _VERIFIED, None)
-        setattr(request, _VERIFIED, _new_verified(error.jwt_header, claims, settings))
+        rejected = _new_verified(error.jwt_header, claims, settings)
+        rejected.location = error.jwt_location
+        setattr(request, _VERIFIED, rejected)
     try:
         if callback is None:
             result = _default_answer(state, settings, name, error)
@@ -3501,7 +3526,7 @@ class JWTManager:
         app.cli.add_command(_jwt_commands(app))
         app.before_serving(_placement_check(app))
 
-    # --- Loaders: what goes into a token -------------------------------------
+    # --- Loaders: what goes into a token --------------------------------------
 
     def user_claims_loader(self, callback):
         """Register the callback that gives an access token its user claims.
@@ -3609,11 +3634,11 @@ class JWTManager:
         """
 
         def adapted(_Settings settings, header, claims):
-            return claims["type"] != "access" or callback(claims[settings.user_claims_key])
+            return callback(claims[settings.user_claims_key])
 
-        return self._register(
-            "claims_verification_loader", "claims_verification", callback, {1: adapted}
-        )
+        self._register("claims_verification_loader", "claims_verification", callback, {1: adapted})
+        self._callbacks.verifies_refresh_tokens = False
+        return callback
 
     def token_verification_loader(self, callback):
         """Register the callback that accepts or rejects a token, as Flask-JWT-Extended.
@@ -3624,10 +3649,12 @@ class JWTManager:
         :param callback: takes the header and the claims of the token (dicts), returns True if they
             are valid.
         """
-        return self._register(
+        self._register(
             "token_verification_loader", "claims_verification", callback,
             {2: lambda settings, header, claims: callback(dict(header), claims)},
         )
+        self._callbacks.verifies_refresh_tokens = True
+        return callback
 
     def user_loader_callback_loader(self, callback):
         """Register the callback that loads the user of a protected request.
@@ -3797,7 +3824,7 @@ class JWTManager:
             {2: lambda error, header, claims: callback(error.required, claims)},
         )
 
-    # --- Private ----------------------------------------------------------------
+    # --- Private --------------------------------------------------------------
 
     def _register(self, loader, name, callback, forms, deprecated={}):
         adapted = _adapt(callback, loader, forms, deprecated)
@@ -4138,42 +4165,40 @@ cdef int _set_cookie(
 
 
 cdef int _set_cookies(
-    object response, _Settings settings, int token_type, object encoded_token, object max_age,
-    object domain
+    object response, _Settings settings, int token_type, object token, object csrf_value,
+    object domain, dict life
 ) except -1:
-    """Set the cookie of a token and, if they are wanted, the one with its CSRF value."""
-    life = {"max_age": settings.cookie_max_age() if max_age is None else max_age}
-    with_csrf = settings.csrf_protect and settings.csrf_in_cookies
-    if with_csrf:
-        # The token comes from the application, not from a client, so nothing is verified: an async
-        # decode_key_loader could not be asked here.
-        token = _parse_token(encoded_token, settings.max_token_size, _HeaderMemo())
-        csrf_value = _csrf_claim(_load_object(token.payload, "payload"))
-    if isinstance(encoded_token, bytes):
-        # A byte that is not ASCII becomes what no cookie can hold.
-        encoded_token = encoded_token.decode("ascii", "surrogateescape")
-    _set_cookie(
-        response, settings, settings.cookie_names[token_type], settings.cookie_paths[token_type], True,
-        encoded_token, domain, life,
-    )
-    if with_csrf:
-        _set_cookie(
-            response, settings, settings.csrf_cookie_names[token_type], settings.csrf_cookie_paths[token_type],
-            False, csrf_value, domain, life,
-        )
+    """Set the cookie of a token and, if there is one, the cookie with its CSRF value."""
+    name, path = settings.cookie_names[token_type], settings.cookie_paths[token_type]
+    _set_cookie(response, settings, name, path, True, token, domain, life)
+    if csrf_value is not None:
+        name, path = settings.csrf_cookie_names[token_type], settings.csrf_cookie_paths[token_type]
+        _set_cookie(response, settings, name, path, False, csrf_value, domain, life)
 
 
-cdef int _unset_cookies(object response, _Settings settings, int token_type, object domain) except -1:
-    life = {"expires": 0}
-    _set_cookie(
-        response, settings, settings.cookie_names[token_type], settings.cookie_paths[token_type], True, "",
-        domain, life,
-    )
+cdef int _set_token_cookies(
+    str function, object response, int token_type, object token, object max_age, object domain
+) except -1:
+    settings = _cookie_settings(function)
+    csrf_value = None
     if settings.csrf_protect and settings.csrf_in_cookies:
-        _set_cookie(
-            response, settings, settings.csrf_cookie_names[token_type], settings.csrf_cookie_paths[token_type],
-            False, "", domain, life,
-        )
+        # The token comes from the application, not from a client, so nothing is verified: an async
+        # decode_key_loader could not be called here.
+        parsed = _parse_token(token, settings.max_token_size, _HeaderMemo())
+        csrf_value = _csrf_claim(_load_object(parsed.payload, "payload"))
+    if isinstance(token, bytes):
+        # A byte that is not ASCII becomes what no cookie can hold.
+        token = token.decode("ascii", "surrogateescape")
+    life = {"max_age": settings.cookie_max_age() if max_age is None else max_age}
+    _set_cookies(response, settings, token_type, token, csrf_value, domain, life)
+
+
+cdef int _unset_token_cookies(
+    str function, object response, int token_type, object domain
+) except -1:
+    settings = _cookie_settings(function)
+    csrf_value = "" if settings.csrf_protect and settings.csrf_in_cookies else None
+    _set_cookies(response, settings, token_type, "", csrf_value, domain, {"expires": 0})
 
 
 def set_access_cookies(response, encoded_access_token, max_age=None, domain=None):
@@ -4192,8 +4217,9 @@ def set_access_cookies(response, encoded_access_token, max_age=None, domain=None
         no domain, or the token is not ASCII text.
     :raises RuntimeError: there is no app context, or an option is wrong.
     """
-    settings = _cookie_settings("set_access_cookies")
-    _set_cookies(response, settings, _ACCESS, encoded_access_token, max_age, domain)
+    _set_token_cookies(
+        "set_access_cookies", response, _ACCESS, encoded_access_token, max_age, domain
+    )
 
 
 def set_refresh_cookies(response, encoded_refresh_token, max_age=None, domain=None):
@@ -4205,8 +4231,9 @@ def set_refresh_cookies(response, encoded_refresh_token, max_age=None, domain=No
     :param domain: the domain of the cookies; None takes JWT_COOKIE_DOMAIN.
     :raises: as :func:`set_access_cookies`.
     """
-    settings = _cookie_settings("set_refresh_cookies")
-    _set_cookies(response, settings, _REFRESH, encoded_refresh_token, max_age, domain)
+    _set_token_cookies(
+        "set_refresh_cookies", response, _REFRESH, encoded_refresh_token, max_age, domain
+    )
 
 
 def unset_jwt_cookies(response, domain=None):
@@ -4217,9 +4244,8 @@ def unset_jwt_cookies(response, domain=None):
     :raises RuntimeWarning: cookies are not in JWT_TOKEN_LOCATION.
     :raises RuntimeError: there is no app context, or an option is wrong.
     """
-    settings = _cookie_settings("unset_jwt_cookies")
-    _unset_cookies(response, settings, _ACCESS, domain)
-    _unset_cookies(response, settings, _REFRESH, domain)
+    _unset_token_cookies("unset_jwt_cookies", response, _ACCESS, domain)
+    _unset_token_cookies("unset_jwt_cookies", response, _REFRESH, domain)
 
 
 def unset_access_cookies(response, domain=None):
@@ -4229,7 +4255,7 @@ def unset_access_cookies(response, domain=None):
     :param domain: as for :func:`unset_jwt_cookies`.
     :raises: as :func:`unset_jwt_cookies`.
     """
-    _unset_cookies(response, _cookie_settings("unset_access_cookies"), _ACCESS, domain)
+    _unset_token_cookies("unset_access_cookies", response, _ACCESS, domain)
 
 
 def unset_refresh_cookies(response, domain=None):
@@ -4239,7 +4265,7 @@ def unset_refresh_cookies(response, domain=None):
     :param domain: as for :func:`unset_jwt_cookies`.
     :raises: as :func:`unset_jwt_cookies`.
     """
-    _unset_cookies(response, _cookie_settings("unset_refresh_cookies"), _REFRESH, domain)
+    _unset_token_cookies("unset_refresh_cookies", response, _REFRESH, domain)
 
 
 # -----------------------------------------------------------------------------
@@ -4272,9 +4298,10 @@ async def verify_jwt_in_request(
         type, revocation, freshness, scope, user claims, user.
     :raises RuntimeError: there is no request, or an option or a key is wrong.
     """
-    await _verify_request(_Rules(
+    cdef _Rules rules = _Rules(
         optional, fresh, refresh, locations, verify_type, skip_revocation_check, scopes
-    ))
+    )
+    await rules.verify()
 
 
 async def verify_jwt_in_request_optional():
@@ -4284,7 +4311,7 @@ async def verify_jwt_in_request_optional():
 
     :raises: as :func:`verify_jwt_in_request`, but for NoAuthorizationError and InvalidHeaderError.
     """
-    await _verify_request(_OPTIONAL_RULES)
+    await _OPTIONAL_RULES.verify()
 
 
 async def verify_fresh_jwt_in_request():
@@ -4293,7 +4320,7 @@ async def verify_fresh_jwt_in_request():
     :raises FreshTokenRequired: the token is valid but not fresh.
     :raises: as :func:`verify_jwt_in_request`.
     """
-    await _verify_request(_FRESH_RULES)
+    await _FRESH_RULES.verify()
 
 
 async def verify_jwt_refresh_token_in_request():
@@ -4301,7 +4328,7 @@ async def verify_jwt_refresh_token_in_request():
 
     :raises: as :func:`verify_jwt_in_request`.
     """
-    await _verify_request(_REFRESH_RULES)
+    await _REFRESH_RULES.verify()
 
 
 # The rules of the shorthands, and those of a bare jwt_required.
@@ -4314,9 +4341,9 @@ cdef dict _RULE_DEFAULTS = {
 }
 
 
-# --- The wrapper around a view --------------------------------------------------
+# --- The wrapper around a view ------------------------------------------------
 
-cdef object _new_submodule(str name, str doc):
+cdef object _new_submodule(str name, str doc, dict names):
     """Make ``quart_jwt_extended.<name>`` importable, though this module is a single file.
 
     The import system finds it in sys.modules once this module has run, also when the submodule is
@@ -4325,6 +4352,7 @@ cdef object _new_submodule(str name, str doc):
     full_name = f"{__name__}.{name}"
     module = types.ModuleType(full_name, doc)
     module.__spec__ = ModuleSpec(full_name, None)
+    module.__dict__.update(names)
     sys.modules[full_name] = module
     globals()[name] = module
     return module
@@ -4361,7 +4389,9 @@ cdef dict _compiled_wrappers(object module):
     return wrappers
 
 
-cdef object _view_decorators = _new_submodule("view_decorators", "Decorators and verify functions.")
+cdef object _view_decorators = _new_submodule(
+    "view_decorators", "Decorators and verify functions.", {}
+)
 cdef dict _WRAPPERS = _compiled_wrappers(_view_decorators)
 
 # The rules of a view, as an attribute of the wrapper; None if it is exempt from those of its app.
@@ -4396,6 +4426,8 @@ cdef object _guard(str decorator, fn, _Rules rules, str verify, dict options):
     setattr(functools.update_wrapper(wrapper, fn), _VIEW_RULES, rules)
     return wrapper
 
+
+# --- Decorators ---------------------------------------------------------------
 
 def jwt_required(
     fn=None, *, optional=False, fresh=False, refresh=False, locations=None, verify_type=True,
@@ -4461,7 +4493,9 @@ def jwt_refresh_token_required(fn):
     :param fn: the view, a function or a coroutine function.
     :return: a coroutine function with the name and the signature of the view.
     """
-    return _guard("jwt_refresh_token_required", fn, _REFRESH_RULES, "verify_jwt_refresh_token_in_request", {})
+    return _guard(
+        "jwt_refresh_token_required", fn, _REFRESH_RULES, "verify_jwt_refresh_token_in_request", {}
+    )
 
 
 def jwt_exempt(fn):
@@ -4547,7 +4581,7 @@ def protect(
             if scaffold is app_or_blueprint and name in names:
                 return
         if _rules_of_view(app, endpoint, request.method) is _ABSENT:
-            await _verify_request(rules)
+            await rules.verify()
 
     app_or_blueprint.before_request(guard)
     app_or_blueprint.before_websocket(guard)
@@ -4581,7 +4615,7 @@ cdef list _scaffolds_of(object app, str endpoint):
     return found
 
 
-# --- Command line ----------------------------------------------------------------
+# --- Command line -------------------------------------------------------------
 
 cdef object _jwt_commands(object app):
     """The group ``jwt`` for ``quart --app APP``."""
@@ -4970,13 +5004,13 @@ def _named(*names):
     return {name: globals()[name] for name in names}
 
 
-_new_submodule("exceptions", "The exceptions of the extension.").__dict__.update(_named(
+_new_submodule("exceptions", "The exceptions of the extension.", _named(
     "CSRFError", "FreshTokenRequired", "InsufficientScopeError", "InvalidHeaderError",
     "JWTDecodeError", "JWTExtendedException", "NoAuthorizationError", "RevokedTokenError",
     "UserClaimsVerificationError", "UserLoadError", "WebSocketOriginError", "WrongTokenError",
 ))
-_new_submodule("config", "The options of the current app.").__dict__.update({"config": _config})
-_new_submodule("default_callbacks", "What happens where no callback is registered.").__dict__.update({
+_new_submodule("config", "The options of the current app.", {"config": _config})
+_new_submodule("default_callbacks", "What happens where no callback is registered.", {
     f"default_{name}_callback": globals()[f"_default_{name}_callback"]
     for name in (
         "user_claims", "jwt_headers", "user_identity", "expired_token", "invalid_token",
@@ -4984,7 +5018,7 @@ _new_submodule("default_callbacks", "What happens where no callback is registere
         "claims_verification", "verify_claims_failed", "decode_key", "encode_key",
     )
 })
-_new_submodule("utils", "Functions on tokens, the current request and cookies.").__dict__.update({
+_new_submodule("utils", "Functions on tokens, the current request and cookies.", {
     **_named(
         "create_access_token", "create_refresh_token", "current_user", "decode_token",
         "get_csrf_token", "get_current_user", "get_jti", "get_jwt", "get_jwt_claims",
@@ -5005,9 +5039,9 @@ _view_decorators.__dict__.update(_named(
     "jwt_required", "protect", "verify_fresh_jwt_in_request", "verify_jwt_in_request",
     "verify_jwt_in_request_optional", "verify_jwt_refresh_token_in_request",
 ))
-_new_submodule("tokens", "Encoding and decoding with explicit settings.").__dict__.update({
+_new_submodule("tokens", "Encoding and decoding with explicit settings.", {
     "decode_jwt": _decode_jwt,
     "encode_access_token": _encode_access_token,
     "encode_refresh_token": _encode_refresh_token,
 })
-_new_submodule("jwt_manager", "The manager.").__dict__.update(_named("JWTManager"))
+_new_submodule("jwt_manager", "The manager.", _named("JWTManager"))

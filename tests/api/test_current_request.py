@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -401,17 +402,70 @@ async def test_caught_refusal_leaves_the_request_anonymous(
         ("user", UserLoadError),
     ],
 )
-async def test_caught_refusal_of_a_stored_token_leaves_it_readable(
+async def test_caught_refusal_of_a_stored_token_leaves_nothing_readable(
     app: Quart, failure: str, raised: type[Exception]
 ) -> None:
-    """The token is stored before freshness, claims and user are looked at, as in 0.1.0."""
+    """The token is stored before freshness, claims and user are checked, as in 0.1.0."""
     _, refuse, changes = FAILURES[failure]
     refuse(manager_of(app))
     headers = bearer(hs_token({**CLAIMS, **changes}))
     async with app.test_request_context("/", headers=headers):
         with pytest.raises(raised):
             await qje.verify_fresh_jwt_in_request()
-        assert (qje.get_jwt_identity(), qje.get_current_user()) == ("alice", None)
+        assert readings() == ANONYMOUS
+
+
+async def test_cancelled_verification_leaves_nothing_readable(app: Quart) -> None:
+    started = asyncio.Event()
+
+    async def load(identity: Any) -> Any:
+        started.set()
+        await asyncio.Event().wait()
+
+    manager_of(app).user_loader_callback_loader(load)
+    async with app.test_request_context("/", headers=bearer(hs_token(CLAIMS))):
+        verifying = asyncio.ensure_future(qje.verify_jwt_in_request())
+        await started.wait()
+        assert qje.get_jwt_identity() == "alice"
+        verifying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await verifying
+        assert readings() == ANONYMOUS
+
+
+async def test_failed_verification_leaves_the_token_of_the_one_before(app: Quart) -> None:
+    headers = bearer(hs_token(CLAIMS))
+    async with app.test_request_context("/", headers=headers):
+        await qje.verify_jwt_in_request()
+        before = readings()
+        assert before[0] == "alice"
+        with pytest.raises(WrongTokenError):
+            await qje.verify_jwt_refresh_token_in_request()
+        assert readings() == before
+
+
+async def test_exception_raised_again_without_a_token_shows_none(app: Quart) -> None:
+    """A loader may raise one object for every request."""
+    error = UserLoadError("there is none")
+    noted = []
+
+    def load(identity: Any) -> Any:
+        raise error
+
+    manager_of(app).user_loader_callback_loader(load)
+
+    @manager_of(app).user_loader_error_loader
+    def answer(identity: Any) -> Any:
+        noted.append(identity)
+        return {}, 401
+
+    @app.get("/again")
+    async def again() -> Any:
+        raise error
+
+    await app.test_client().get("/protected", headers=bearer(hs_token(CLAIMS)))
+    await app.test_client().get("/again")
+    assert noted == ["alice", None]
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])

@@ -599,7 +599,7 @@ DESCRIBING = {
     "_attribute",
     "_by_type",
     "_config_property",
-    "_register_submodule",
+    "_new_submodule",
     "property",
 }
 # What else has a space in it, and is no message.
@@ -617,8 +617,13 @@ NOT_MESSAGES = {
     ", not checked for revocation",
     # The header WWW-Authenticate.
     ', scope="<>"',
-    # A fault of the module itself, which would show when it is imported.
-    "the claim <> shares its slot",
+    # The source of the wrapper around a view.
+    (
+        "def {name}(fn, verify, original, options):\n    async def wrapper(*args, **kwargs):\n"
+        "        if {name} is original:\n            await verify()\n        else:\n"
+        "            await {name}(**options)\n        return await fn(*args, **kwargs)\n\n"
+        "    return wrapper\n\n"
+    ),
     # Sought in texts of PyJWT, to leave them out.
     " at 0x",
 }
