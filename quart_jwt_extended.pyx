@@ -447,6 +447,22 @@ cdef object _read_optional_text(dict values, str name):
     return _plain_text(value)
 
 
+cdef tuple _read_text_pair(dict values, str name):
+    """An option of access tokens and the one of refresh tokens."""
+    return _read_text(values, f"JWT_ACCESS_{name}"), _read_text(values, f"JWT_REFRESH_{name}")
+
+
+cdef tuple _read_token_pair(dict values, str name):
+    return _read_token(values, f"JWT_ACCESS_{name}"), _read_token(values, f"JWT_REFRESH_{name}")
+
+
+cdef tuple _read_path_pair(dict values, str name):
+    return (
+        _read_cookie_path(values, f"JWT_ACCESS_{name}"),
+        _read_cookie_path(values, f"JWT_REFRESH_{name}"),
+    )
+
+
 cdef object _read_given(dict values, str name):
     """A value that is not checked yet, None for False and empty text: others may have no truth."""
     value = values[name]
@@ -495,6 +511,13 @@ cdef tuple _read_choices(dict values, str name, tuple choices):
         return tuple([choice for choice in choices if choice in names])
     # The very strings of ``choices``, which a request compares faster than equal ones.
     return tuple([choices[choices.index(item)] for item in names])
+
+
+cdef object _lifetime(object value):
+    """A lifetime as something that adds to a datetime; an int counts seconds."""
+    if type(value) is int:
+        return datetime.timedelta(seconds=value)
+    return value
 
 
 cdef object _read_lifetime(dict values, str name):
@@ -608,68 +631,49 @@ cdef class _Settings:
     configurations. Reading an option here costs a C field access.
     """
 
+    # Locations. ``plain_query_name`` is None if a query string could spell the name in more ways
+    # than with percent signs. What differs by the type of token is a pair.
     cdef readonly tuple token_location
-    cdef readonly str header_name
-    cdef readonly str header_type
-    cdef str header_lower
-    cdef str bearer_prefix
-    cdef readonly str query_string_name
-    # None if a query string could spell it in more ways than with percent signs.
+    cdef readonly str header_name, header_type, query_string_name
+    cdef str header_lower, bearer_prefix, query_string_prefix, websocket_protocol
     cdef bytes plain_query_name
-    cdef str query_string_prefix
-    cdef str websocket_protocol
     cdef frozenset websocket_origins
-    cdef readonly tuple cookie_names
-    cdef readonly tuple cookie_paths
-    cdef readonly bint cookie_secure
-    cdef readonly object cookie_domain
-    cdef readonly object cookie_samesite
-    cdef readonly bint cookie_partitioned
-    cdef readonly bint session_cookie
     cdef readonly tuple json_keys
-    # In force when cookies are a location; ``csrf_configured`` is the option by itself, for a route
-    # that takes cookies where the app does not.
-    cdef readonly bint csrf_protect
+    # Cookies.
+    cdef readonly tuple cookie_names, cookie_paths
+    cdef readonly object cookie_domain, cookie_samesite
+    cdef readonly bint cookie_secure, cookie_partitioned, session_cookie
+    # CSRF. In force when cookies are a location; ``csrf_configured`` is the option by itself, for a
+    # route that takes cookies where the app does not.
+    cdef readonly bint csrf_protect, csrf_in_cookies, csrf_check_form
     cdef bint csrf_configured
     cdef readonly frozenset csrf_request_methods
-    cdef readonly bint csrf_in_cookies
-    cdef readonly tuple csrf_header_names
+    cdef readonly tuple csrf_header_names, csrf_cookie_names, csrf_cookie_paths, csrf_field_names
     cdef tuple csrf_headers_lower
-    cdef readonly tuple csrf_cookie_names
-    cdef readonly tuple csrf_cookie_paths
-    cdef readonly bint csrf_check_form
-    cdef readonly tuple csrf_field_names
-    cdef readonly tuple lifetimes
+    # Algorithms and keys.
     cdef readonly str algorithm
     cdef readonly tuple decode_algorithms
     cdef frozenset allowed_algorithms
-    cdef readonly object secret_key
-    cdef readonly object public_key
-    cdef readonly object private_key
-    cdef readonly str identity_claim_key
-    cdef readonly str user_claims_key
-    cdef readonly bint user_claims_in_refresh_token
+    cdef readonly object secret_key, public_key, private_key
+    # Claims.
+    cdef readonly tuple lifetimes, decode_issuer, audience
+    cdef readonly str identity_claim_key, user_claims_key
+    cdef readonly bint user_claims_in_refresh_token, verify_sub
     cdef str scope_claim
-    cdef readonly object encode_audience
-    cdef readonly object encode_issuer
+    cdef readonly object encode_audience, encode_issuer
     cdef bint encode_nbf
-    cdef readonly tuple decode_issuer
-    cdef readonly tuple audience
     cdef readonly double leeway
-    cdef readonly bint verify_sub
+    # Revocation, errors, limits.
     cdef readonly bint blacklist_enabled
     cdef readonly tuple blacklist_checks
     cdef readonly str error_msg_key
-    cdef bint is_problem_format
-    cdef bint www_authenticate
-    cdef readonly Py_ssize_t max_token_size
-    cdef readonly Py_ssize_t signature_cache_size
+    cdef bint is_problem_format, www_authenticate
+    cdef readonly Py_ssize_t max_token_size, signature_cache_size
     # Prepared keys of the configuration by algorithm, filled on first use.
     cdef dict verifying_keys
     # What the snapshot was made from: the values of _WATCHED; those of them that can change in
     # place, each with a copy; the config with its version, when they were last compared.
-    cdef list seen
-    cdef list copies
+    cdef list seen, copies
     cdef object config
     cdef uint64_t version
 
@@ -722,14 +726,8 @@ cdef class _Settings:
         )
 
     cdef int _read_cookies(self, dict values) except -1:
-        self.cookie_names = (
-            _read_token(values, "JWT_ACCESS_COOKIE_NAME"),
-            _read_token(values, "JWT_REFRESH_COOKIE_NAME"),
-        )
-        self.cookie_paths = (
-            _read_cookie_path(values, "JWT_ACCESS_COOKIE_PATH"),
-            _read_cookie_path(values, "JWT_REFRESH_COOKIE_PATH"),
-        )
+        self.cookie_names = _read_token_pair(values, "COOKIE_NAME")
+        self.cookie_paths = _read_path_pair(values, "COOKIE_PATH")
         self.cookie_secure = _read_flag(values, "JWT_COOKIE_SECURE")
         self.cookie_domain = _read_cookie_domain(values)
         self.cookie_samesite = _read_samesite(values)
@@ -749,21 +747,13 @@ cdef class _Settings:
 
     cdef int _verify_cookie_names(self) except -1:
         """Check the rules of the name prefixes (RFC 6265bis, section 4.1.3) as browsers do."""
-        cookies = (
-            ("JWT_ACCESS_COOKIE", self.cookie_names[_ACCESS], self.cookie_paths[_ACCESS]),
-            ("JWT_REFRESH_COOKIE", self.cookie_names[_REFRESH], self.cookie_paths[_REFRESH]),
-            (
-                "JWT_ACCESS_CSRF_COOKIE",
-                self.csrf_cookie_names[_ACCESS],
-                self.csrf_cookie_paths[_ACCESS],
-            ),
-            (
-                "JWT_REFRESH_CSRF_COOKIE",
-                self.csrf_cookie_names[_REFRESH],
-                self.csrf_cookie_paths[_REFRESH],
-            ),
+        options = (
+            "JWT_ACCESS_COOKIE", "JWT_REFRESH_COOKIE",
+            "JWT_ACCESS_CSRF_COOKIE", "JWT_REFRESH_CSRF_COOKIE",
         )
-        for option, name, path in cookies:
+        names = self.cookie_names + self.csrf_cookie_names
+        paths = self.cookie_paths + self.csrf_cookie_paths
+        for option, name, path in zip(options, names, paths):
             prefix = name.lower()
             if not prefix.startswith(("__host-", "__secure-")):
                 continue
@@ -800,24 +790,12 @@ cdef class _Settings:
                 DeprecationWarning,
             )
         else:
-            self.csrf_header_names = (
-                _read_token(values, "JWT_ACCESS_CSRF_HEADER_NAME"),
-                _read_token(values, "JWT_REFRESH_CSRF_HEADER_NAME"),
-            )
+            self.csrf_header_names = _read_token_pair(values, "CSRF_HEADER_NAME")
         self.csrf_headers_lower = tuple([name.lower() for name in self.csrf_header_names])
-        self.csrf_cookie_names = (
-            _read_token(values, "JWT_ACCESS_CSRF_COOKIE_NAME"),
-            _read_token(values, "JWT_REFRESH_CSRF_COOKIE_NAME"),
-        )
-        self.csrf_cookie_paths = (
-            _read_cookie_path(values, "JWT_ACCESS_CSRF_COOKIE_PATH"),
-            _read_cookie_path(values, "JWT_REFRESH_CSRF_COOKIE_PATH"),
-        )
+        self.csrf_cookie_names = _read_token_pair(values, "CSRF_COOKIE_NAME")
+        self.csrf_cookie_paths = _read_path_pair(values, "CSRF_COOKIE_PATH")
         self.csrf_check_form = _read_flag(values, "JWT_CSRF_CHECK_FORM")
-        self.csrf_field_names = (
-            _read_text(values, "JWT_ACCESS_CSRF_FIELD_NAME"),
-            _read_text(values, "JWT_REFRESH_CSRF_FIELD_NAME"),
-        )
+        self.csrf_field_names = _read_text_pair(values, "CSRF_FIELD_NAME")
 
     cdef int _read_keys(self, dict values) except -1:
         self.algorithm = _known_algorithm(values["JWT_ALGORITHM"], "JWT_ALGORITHM")
@@ -1235,36 +1213,6 @@ cdef object _read_members(_Reader* reader):
             return _UNUSUAL
 
 
-cdef dict _load_object(bytes raw, str segment):
-    """Parse the JSON object in a segment (RFC 8259; RFC 7515, section 4 on duplicate names).
-
-    A document that the reader has no answer to, any faulty one included, is for json to judge.
-    """
-    cdef _Reader reader
-    reader.at = PyBytes_AS_STRING(raw)
-    reader.end = reader.at + PyBytes_GET_SIZE(raw)
-    reader.depth = 0
-    reader.members = 0
-    try:
-        _skip_space(&reader)
-        value = _read_members(&reader)
-        _skip_space(&reader)
-        if value is _UNUSUAL or reader.at != reader.end:
-            value = _json_decoder.decode(
-                PyUnicode_DecodeUTF8(PyBytes_AS_STRING(raw), PyBytes_GET_SIZE(raw), NULL)
-            )
-            reader.members = _count_members(PyBytes_AS_STRING(raw), PyBytes_GET_SIZE(raw))
-    except (ValueError, RecursionError) as error:
-        # The text of a UnicodeDecodeError quotes a byte of the token.
-        fault = "must be UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-        raise jwt.DecodeError(f"Invalid {segment} string: {fault}") from None
-    if type(value) is not dict:
-        raise jwt.DecodeError(f"Invalid {segment} string: must be a json object")
-    if reader.members != len(<dict>value):
-        raise jwt.DecodeError(f"Invalid {segment} string: duplicate member name")
-    return value
-
-
 cdef Py_ssize_t _count_members(const char* data, Py_ssize_t size) noexcept:
     """Count the members of the outermost object of a JSON text that is known to be well-formed.
 
@@ -1293,6 +1241,36 @@ cdef Py_ssize_t _count_members(const char* data, Py_ssize_t size) noexcept:
             count += 1
         index += 1
     return count
+
+
+cdef dict _load_object(bytes raw, str segment):
+    """Parse the JSON object in a segment (RFC 8259; RFC 7515, section 4 on duplicate names).
+
+    A document that the reader has no answer to, any faulty one included, is for json to judge.
+    """
+    cdef _Reader reader
+    reader.at = PyBytes_AS_STRING(raw)
+    reader.end = reader.at + PyBytes_GET_SIZE(raw)
+    reader.depth = 0
+    reader.members = 0
+    try:
+        _skip_space(&reader)
+        value = _read_members(&reader)
+        _skip_space(&reader)
+        if value is _UNUSUAL or reader.at != reader.end:
+            value = _json_decoder.decode(
+                PyUnicode_DecodeUTF8(PyBytes_AS_STRING(raw), PyBytes_GET_SIZE(raw), NULL)
+            )
+            reader.members = _count_members(PyBytes_AS_STRING(raw), PyBytes_GET_SIZE(raw))
+    except (ValueError, RecursionError) as error:
+        # The text of a UnicodeDecodeError quotes a byte of the token.
+        fault = "must be UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise jwt.DecodeError(f"Invalid {segment} string: {fault}") from None
+    if type(value) is not dict:
+        raise jwt.DecodeError(f"Invalid {segment} string: must be a json object")
+    if reader.members != len(<dict>value):
+        raise jwt.DecodeError(f"Invalid {segment} string: duplicate member name")
+    return value
 
 
 # --- Writer -------------------------------------------------------------------
@@ -1633,6 +1611,36 @@ cdef class _ParsedToken:
     cdef dict claims
 
 
+cdef object _token_too_long(Py_ssize_t max_size):
+    return jwt.DecodeError(f"Token is too long: at most {max_size} bytes are accepted")
+
+
+cdef int _verify_header(dict header) except -1:
+    """Check ``kid`` and ``crit`` (RFC 7515, section 4.1) and refuse ``b64: false`` (RFC 7797)."""
+    if "kid" in header and not isinstance(header["kid"], str):
+        raise jwt.InvalidTokenError("Key ID header parameter must be a string")
+    critical = header.get("crit", ())
+    if "crit" in header:
+        if not isinstance(critical, list) or not critical:
+            raise jwt.InvalidTokenError("Invalid 'crit' header: must be a non-empty list")
+        for name in critical:
+            if not isinstance(name, str):
+                raise jwt.InvalidTokenError("Invalid 'crit' header: values must be strings")
+            if name != "b64":
+                raise jwt.InvalidTokenError(f"Unsupported critical extension: {name}")
+            if name not in header:
+                raise jwt.InvalidTokenError(f"Critical extension '{name}' is missing from headers")
+    if header.get("b64", True) is False:
+        if "b64" not in critical:
+            raise jwt.InvalidTokenError(
+                "The 'b64' header parameter requires 'b64' to be listed in 'crit'."
+            )
+        raise jwt.DecodeError(
+            'It is required that you pass in a value for the "detached_payload" argument to decode '
+            "a message having the b64 header set to false."
+        )
+
+
 cdef _ParsedToken _parse_token(object encoded, Py_ssize_t max_size, _HeaderMemo memo):
     """Split and decode a compact JWS, in PyJWT's order of checks.
 
@@ -1689,36 +1697,6 @@ cdef _ParsedToken _parse_token(object encoded, Py_ssize_t max_size, _HeaderMemo 
     return token
 
 
-cdef object _token_too_long(Py_ssize_t max_size):
-    return jwt.DecodeError(f"Token is too long: at most {max_size} bytes are accepted")
-
-
-cdef int _verify_header(dict header) except -1:
-    """Check ``kid`` and ``crit`` (RFC 7515, section 4.1) and refuse ``b64: false`` (RFC 7797)."""
-    if "kid" in header and not isinstance(header["kid"], str):
-        raise jwt.InvalidTokenError("Key ID header parameter must be a string")
-    critical = header.get("crit", ())
-    if "crit" in header:
-        if not isinstance(critical, list) or not critical:
-            raise jwt.InvalidTokenError("Invalid 'crit' header: must be a non-empty list")
-        for name in critical:
-            if not isinstance(name, str):
-                raise jwt.InvalidTokenError("Invalid 'crit' header: values must be strings")
-            if name != "b64":
-                raise jwt.InvalidTokenError(f"Unsupported critical extension: {name}")
-            if name not in header:
-                raise jwt.InvalidTokenError(f"Critical extension '{name}' is missing from headers")
-    if header.get("b64", True) is False:
-        if "b64" not in critical:
-            raise jwt.InvalidTokenError(
-                "The 'b64' header parameter requires 'b64' to be listed in 'crit'."
-            )
-        raise jwt.DecodeError(
-            'It is required that you pass in a value for the "detached_payload" argument to decode '
-            "a message having the b64 header set to false."
-        )
-
-
 cdef dict _new_header(str algorithm, object headers):
     """The header of a new token, sorted as PyJWT does: the memo lives on equal bytes."""
     header = {"alg": algorithm, "typ": "JWT", **headers}
@@ -1762,6 +1740,36 @@ cdef object _compare_digest = hmac.compare_digest
 cdef dict _HMAC_DIGESTS = {
     "HS256": hashes.SHA256, "HS384": hashes.SHA384, "HS512": hashes.SHA512
 }
+
+
+cdef Py_ssize_t _write_der_int(const char* number, Py_ssize_t size, char* target) noexcept:
+    """Write an unsigned big-endian number as a DER INTEGER (X.690, section 8.3); its size."""
+    cdef bint has_sign_bit
+    while size > 1 and number[0] == 0:
+        number += 1
+        size -= 1
+    has_sign_bit = <unsigned char>number[0] >= 0x80
+    target[0] = 0x02
+    target[1] = <char>(size + has_sign_bit)
+    # The number is positive: a first byte of zero keeps it so.
+    target[2] = 0
+    memcpy(target + 2 + has_sign_bit, number, size)
+    return 2 + has_sign_bit + size
+
+
+cdef bytes _der_signature(bytes raw):
+    """The two halves of a JWS ECDSA signature (RFC 7518, section 3.4) as DER, for ``key.verify``.
+
+    Two Python ints and their encoding, which PyJWT makes, cost 1.5 us.
+    """
+    cdef Py_ssize_t half = PyBytes_GET_SIZE(raw) // 2
+    cdef bytes numbers = PyBytes_FromStringAndSize(NULL, 2 * (3 + half))
+    cdef char* target = PyBytes_AS_STRING(numbers)
+    cdef Py_ssize_t size = _write_der_int(PyBytes_AS_STRING(raw), half, target)
+    size += _write_der_int(PyBytes_AS_STRING(raw) + half, half, target + size)
+    # Only the two numbers of P-521 are longer than the short form of a length tells.
+    head = b"\x30" if size < 0x80 else b"\x30\x81"
+    return head + bytes((size,)) + numbers[:size]
 
 
 @cython.final
@@ -1831,49 +1839,19 @@ cdef class _PreparedKey:
 
     cdef int prepare_verifying(self) except -1:
         """Make what verifying takes, as PyJWT's algorithm of the same name does."""
-        kind = type(self.algorithm)
-        if kind is ECAlgorithm:
+        algorithm_class = type(self.algorithm)
+        if algorithm_class is ECAlgorithm:
             self.half = (self.key.curve.key_size + 7) // 8
             self.digest = ECDSA(self.algorithm.hash_alg())
-        elif kind is RSAAlgorithm:
+        elif algorithm_class is RSAAlgorithm:
             self.digest = self.algorithm.hash_alg()
             self.padding = padding.PKCS1v15()
-        elif kind is RSAPSSAlgorithm:
+        elif algorithm_class is RSAPSSAlgorithm:
             self.digest = self.algorithm.hash_alg()
             self.padding = padding.PSS(
                 mgf=padding.MGF1(self.digest), salt_length=self.digest.digest_size
             )
-        self.is_edwards = kind is OKPAlgorithm
-
-
-cdef Py_ssize_t _write_der_int(const char* number, Py_ssize_t size, char* target) noexcept:
-    """Write an unsigned big-endian number as a DER INTEGER (X.690, section 8.3); its size."""
-    cdef bint has_sign_bit
-    while size > 1 and number[0] == 0:
-        number += 1
-        size -= 1
-    has_sign_bit = <unsigned char>number[0] >= 0x80
-    target[0] = 0x02
-    target[1] = <char>(size + has_sign_bit)
-    # The number is positive: a first byte of zero keeps it so.
-    target[2] = 0
-    memcpy(target + 2 + has_sign_bit, number, size)
-    return 2 + has_sign_bit + size
-
-
-cdef bytes _der_signature(bytes raw):
-    """The two halves of a JWS ECDSA signature (RFC 7518, section 3.4) as DER, for ``key.verify``.
-
-    Two Python ints and their encoding, which PyJWT makes, cost 1.5 us.
-    """
-    cdef Py_ssize_t half = PyBytes_GET_SIZE(raw) // 2
-    cdef bytes numbers = PyBytes_FromStringAndSize(NULL, 2 * (3 + half))
-    cdef char* target = PyBytes_AS_STRING(numbers)
-    cdef Py_ssize_t size = _write_der_int(PyBytes_AS_STRING(raw), half, target)
-    size += _write_der_int(PyBytes_AS_STRING(raw) + half, half, target + size)
-    # Only the two numbers of P-521 are longer than the short form of a length tells.
-    head = b"\x30" if size < 0x80 else b"\x30\x81"
-    return head + bytes((size,)) + numbers[:size]
+        self.is_edwards = algorithm_class is OKPAlgorithm
 
 
 cdef _PreparedKey _prepare_key(object key, str name, bint signing, Py_ssize_t cache_size):
@@ -1980,6 +1958,20 @@ cdef object _configured_key(_Settings settings, str name, bint signing):
     return key
 
 
+cdef bint _serves_another(_AppState state, _Settings settings, str name) except -1:
+    """Whether a configured key serves some other allowed algorithm than ``name``."""
+    for other in settings.decode_algorithms:
+        if other == name:
+            continue
+        try:
+            key = _configured_key(settings, other, False)
+            state.keys.get(key, other, False, settings.signature_cache_size)
+        except (RuntimeError, jwt.InvalidKeyError):
+            continue
+        return True
+    return False
+
+
 cdef _PreparedKey _configured_verifying_key(_AppState state, _Settings settings, str name):
     """The prepared key of the configuration that verifies ``name``, which is an allowed algorithm.
 
@@ -2005,20 +1997,6 @@ cdef _PreparedKey _configured_verifying_key(_AppState state, _Settings settings,
         raise RuntimeError(f"{option} cannot be used with {name}: {error}") from None
     settings.verifying_keys[name] = prepared
     return <_PreparedKey>prepared
-
-
-cdef bint _serves_another(_AppState state, _Settings settings, str name) except -1:
-    """Whether a configured key serves some other allowed algorithm than ``name``."""
-    for other in settings.decode_algorithms:
-        if other == name:
-            continue
-        try:
-            key = _configured_key(settings, other, False)
-            state.keys.get(key, other, False, settings.signature_cache_size)
-        except (RuntimeError, jwt.InvalidKeyError):
-            continue
-        return True
-    return False
 
 
 cdef _PreparedKey _chosen_verifying_key(
@@ -2332,21 +2310,6 @@ cdef object _header_of(object headers, str field, str lower):
     return None
 
 
-cdef object _token_from_headers(_Search search):
-    cdef _Settings settings = search.settings
-    cdef str value = _header_of(
-        search.request.headers, settings.header_name, settings.header_lower
-    )
-    cdef str prefix = settings.bearer_prefix
-    if not value:
-        return search.miss("headers", f"Missing {settings.header_name} Header")
-    if prefix and value[:len(prefix)].lower() == prefix:
-        token = value[len(prefix):]
-        if token and "," not in token and " " not in token and "\t" not in token:
-            return token
-    return _token_from_header_fields(search, value)
-
-
 cdef object _token_from_header_fields(_Search search, str value):
     """Read a header that is more, or less, than a scheme and a token.
 
@@ -2376,33 +2339,48 @@ cdef object _token_from_header_fields(_Search search, str value):
     return ours[0][1]
 
 
+cdef object _token_from_headers(_Search search):
+    cdef _Settings settings = search.settings
+    cdef str value = _header_of(
+        search.request.headers, settings.header_name, settings.header_lower
+    )
+    cdef str prefix = settings.bearer_prefix
+    if not value:
+        return search.miss("headers", f"Missing {settings.header_name} Header")
+    if prefix and value[:len(prefix)].lower() == prefix:
+        token = value[len(prefix):]
+        if token and "," not in token and " " not in token and "\t" not in token:
+            return token
+    return _token_from_header_fields(search, value)
+
+
 # --- Cookies ------------------------------------------------------------------
 
-cdef object _token_from_cookies(_Search search):
-    cdef _Settings settings = search.settings
-    request = search.request
-    name = settings.cookie_names[search.token_type]
-    token = _UNUSUAL
-    if _is_plain(request, _COOKIE_PARTS):
-        token = _cookie_of(request.headers, name)
-    if token is _UNUSUAL:
-        token = request.cookies.get(name)
-    if not token:
-        return search.miss("cookies", f'Missing cookie "{name}"')
-    if search.is_websocket:
-        # In place of the double-submit check, for which a browser could send no value here.
-        _verify_origin(request, settings)
-    elif settings.csrf_configured and request.method in settings.csrf_request_methods:
-        search.csrf_value = _header_of(
-            request.headers,
-            settings.csrf_header_names[search.token_type],
-            settings.csrf_headers_lower[search.token_type],
-        )
-        if not search.csrf_value:
-            if settings.csrf_check_form:
-                return _token_with_form_csrf(search, token)
-            raise CSRFError(_MISSING_CSRF)
-    return token
+cdef int _verify_origin(object websocket, _Settings settings) except -1:
+    """Refuse cookies of a socket that a page of a foreign origin opened (RFC 6455, section 10.2).
+
+    CORS does not cover WebSockets, and they send no CSRF value. Only browsers send an Origin, and
+    each of them does.
+    """
+    cdef str origin = _header_of(websocket.headers, "Origin", "origin")
+    cdef str host
+    if origin is None:
+        return 0
+    origin = origin.lower()
+    if origin in settings.websocket_origins:
+        return 0
+    host = (_header_of(websocket.headers, "Host", "host") or "").lower()
+    for scheme, port in (("https://", ":443"), ("http://", ":80")):
+        # Behind a proxy that ends TLS the socket looks unencrypted; the reverse does not occur.
+        if scheme == "http://" and websocket.scheme == "wss":
+            continue
+        if (
+            host
+            and origin.startswith(scheme)
+            and origin[len(scheme):].removesuffix(port) == host.removesuffix(port)
+        ):
+            return 0
+    raise WebSocketOriginError("The origin of the page may not open this WebSocket")
 
 
 async def _token_with_form_csrf(_Search search, token):
@@ -2417,40 +2395,6 @@ async def _token_with_form_csrf(_Search search, token):
     if not search.csrf_value:
         raise CSRFError(_MISSING_CSRF)
     return token
-
-
-cdef object _cookie_of(object headers, str name):
-    """The first cookie of a name (RFC 6265, section 5.4) in the Cookie fields; None without one.
-
-    _UNUSUAL is what Werkzeug's versions read differently, or what must be decoded: a quote before
-    the end of it, white space in the value, control characters, a field that is not ASCII.
-    Werkzeug's dict of all cookies takes 10 us, this a tenth of one.
-    """
-    cdef const char* at
-    cdef const char* end
-    cdef const char* stop
-    if type(headers) is not Headers:
-        return _UNUSUAL
-    for field, value in headers:
-        if len(field) != 6 or field.lower() != "cookie":
-            continue
-        if type(value) is not str or not PyUnicode_IS_ASCII(value):
-            return _UNUSUAL
-        at = _ascii_bytes(value)
-        end = at + PyUnicode_GET_LENGTH(value)
-        if _has_controls(at, end):
-            return _UNUSUAL
-        while at < end:
-            stop = <const char*>memchr(at, c";", end - at)
-            if stop == NULL:
-                stop = end
-            if memchr(at, c'"', stop - at) != NULL:
-                return _UNUSUAL
-            found = _cookie_value(at, stop, name)
-            if found is not None:
-                return found
-            at = stop + 1
-    return None
 
 
 cdef bint _has_controls(const char* at, const char* end) noexcept:
@@ -2490,25 +2434,68 @@ cdef object _cookie_value(const char* at, const char* end, str name):
     return PyUnicode_FromStringAndSize(start, end - start)
 
 
-# --- Query string -------------------------------------------------------------
+cdef object _cookie_of(object headers, str name):
+    """The first cookie of a name (RFC 6265, section 5.4) in the Cookie fields; None without one.
 
-cdef object _token_from_query_string(_Search search):
+    _UNUSUAL is what Werkzeug's versions read differently, or what must be decoded: a quote before
+    the end of it, white space in the value, control characters, a field that is not ASCII.
+    Werkzeug's dict of all cookies takes 10 us, this a tenth of one.
+    """
+    cdef const char* at
+    cdef const char* end
+    cdef const char* stop
+    if type(headers) is not Headers:
+        return _UNUSUAL
+    for field, value in headers:
+        if len(field) != 6 or field.lower() != "cookie":
+            continue
+        if type(value) is not str or not PyUnicode_IS_ASCII(value):
+            return _UNUSUAL
+        at = _ascii_bytes(value)
+        end = at + PyUnicode_GET_LENGTH(value)
+        if _has_controls(at, end):
+            return _UNUSUAL
+        while at < end:
+            stop = <const char*>memchr(at, c";", end - at)
+            if stop == NULL:
+                stop = end
+            if memchr(at, c'"', stop - at) != NULL:
+                return _UNUSUAL
+            found = _cookie_value(at, stop, name)
+            if found is not None:
+                return found
+            at = stop + 1
+    return None
+
+
+cdef object _token_from_cookies(_Search search):
     cdef _Settings settings = search.settings
     request = search.request
+    name = settings.cookie_names[search.token_type]
     token = _UNUSUAL
-    if settings.plain_query_name is not None and _is_plain(request, _QUERY_PARTS):
-        token = _parameter_of(request.query_string, settings.plain_query_name)
+    if _is_plain(request, _COOKIE_PARTS):
+        token = _cookie_of(request.headers, name)
     if token is _UNUSUAL:
-        try:
-            token = request.args.get(settings.query_string_name)
-        except UnicodeDecodeError:
-            token = None
-    if not token or not token.startswith(settings.query_string_prefix):
-        return search.miss(
-            "query_string", f'Missing "{settings.query_string_name}" query paramater'
+        token = request.cookies.get(name)
+    if not token:
+        return search.miss("cookies", f'Missing cookie "{name}"')
+    if search.is_websocket:
+        # In place of the double-submit check, for which a browser could send no value here.
+        _verify_origin(request, settings)
+    elif settings.csrf_configured and request.method in settings.csrf_request_methods:
+        search.csrf_value = _header_of(
+            request.headers,
+            settings.csrf_header_names[search.token_type],
+            settings.csrf_headers_lower[search.token_type],
         )
-    return token[len(settings.query_string_prefix):]
+        if not search.csrf_value:
+            if settings.csrf_check_form:
+                return _token_with_form_csrf(search, token)
+            raise CSRFError(_MISSING_CSRF)
+    return token
 
+
+# --- Query string -------------------------------------------------------------
 
 cdef object _parameter_of(object query, bytes name):
     """The first parameter of a name in a query string; None without one.
@@ -2545,6 +2532,24 @@ cdef object _parameter_of(object query, bytes name):
     return None
 
 
+cdef object _token_from_query_string(_Search search):
+    cdef _Settings settings = search.settings
+    request = search.request
+    token = _UNUSUAL
+    if settings.plain_query_name is not None and _is_plain(request, _QUERY_PARTS):
+        token = _parameter_of(request.query_string, settings.plain_query_name)
+    if token is _UNUSUAL:
+        try:
+            token = request.args.get(settings.query_string_name)
+        except UnicodeDecodeError:
+            token = None
+    if not token or not token.startswith(settings.query_string_prefix):
+        return search.miss(
+            "query_string", f'Missing "{settings.query_string_name}" query paramater'
+        )
+    return token[len(settings.query_string_prefix):]
+
+
 # --- JSON body ----------------------------------------------------------------
 
 cdef bint _is_json(object request) except -1:
@@ -2560,21 +2565,20 @@ cdef bint _is_json(object request) except -1:
     return request.mimetype == "application/json"
 
 
-cdef object _token_from_json(_Search search):
-    if not _is_json(search.request):
-        return search.miss("json", "Invalid content-type. Must be application/json.")
-    body = _arrived_json(search)
-    if body is _UNUSUAL or body is _COMING:
-        return _token_from_awaited_json(search, body)
-    return _member_of_json(search, body)
-
-
 cdef object _member_of_json(_Search search, object body):
     name = search.settings.json_keys[search.token_type]
     token = body.get(name, _ABSENT) if isinstance(body, dict) else _ABSENT
     if token is _ABSENT:
         return search.miss("json", f'Missing "{name}" key in json data.')
     return token
+
+
+cdef object _QUART_LOADS = quart.json.loads
+# The answer while a body has not arrived yet.
+cdef object _COMING = object()
+# Only of Quart's own body it is known that waiting for it may be broken off and begun again.
+cdef object _Body = Request.body_class
+cdef dict _NO_JSON_YET = {False: Ellipsis, True: Ellipsis}
 
 
 cdef bint _has_default_json(_Search search) except -1:
@@ -2584,14 +2588,6 @@ cdef bint _has_default_json(_Search search) except -1:
         # The requests of Quart 0.23 go through this function, which goes through the current app.
         loads = search.state.app.json.loads
     return getattr(loads, "__func__", None) is DefaultJSONProvider.loads
-
-
-cdef object _QUART_LOADS = quart.json.loads
-# The answer while a body has not arrived yet.
-cdef object _COMING = object()
-# Only of Quart's own body it is known that waiting for it may be broken off and begun again.
-cdef object _Body = Request.body_class
-cdef dict _NO_JSON_YET = {False: Ellipsis, True: Ellipsis}
 
 
 cdef object _arrived_json(_Search search):
@@ -2641,6 +2637,15 @@ async def _token_from_awaited_json(_Search search, body):
     return _member_of_json(search, body)
 
 
+cdef object _token_from_json(_Search search):
+    if not _is_json(search.request):
+        return search.miss("json", "Invalid content-type. Must be application/json.")
+    body = _arrived_json(search)
+    if body is _UNUSUAL or body is _COMING:
+        return _token_from_awaited_json(search, body)
+    return _member_of_json(search, body)
+
+
 # --- WebSocket ----------------------------------------------------------------
 
 cdef object _token_from_websocket_protocol(_Search search):
@@ -2671,33 +2676,6 @@ cdef int _answer_subprotocol(object websocket, str name) except -1:
 
     websocket.accept = accept_with_protocol
     return 0
-
-
-cdef int _verify_origin(object websocket, _Settings settings) except -1:
-    """Refuse cookies of a socket that a page of a foreign origin opened (RFC 6455, section 10.2).
-
-    CORS does not cover WebSockets, and they send no CSRF value. Only browsers send an Origin, and
-    each of them does.
-    """
-    cdef str origin = _header_of(websocket.headers, "Origin", "origin")
-    cdef str host
-    if origin is None:
-        return 0
-    origin = origin.lower()
-    if origin in settings.websocket_origins:
-        return 0
-    host = (_header_of(websocket.headers, "Host", "host") or "").lower()
-    for scheme, port in (("https://", ":443"), ("http://", ":80")):
-        # Behind a proxy that ends TLS the socket looks unencrypted; the reverse does not occur.
-        if scheme == "http://" and websocket.scheme == "wss":
-            continue
-        if (
-            host
-            and origin.startswith(scheme)
-            and origin[len(scheme):].removesuffix(port) == host.removesuffix(port)
-        ):
-            return 0
-    raise WebSocketOriginError("The origin of the page may not open this WebSocket")
 
 
 # -----------------------------------------------------------------------------
@@ -3022,8 +3000,6 @@ cdef class _Rules:
 # -----------------------------------------------------------------------------
 
 
-
-
 cdef str _new_uuid():
     """A random UUID (RFC 9562, section 5.4) as text.
 
@@ -3039,13 +3015,6 @@ cdef str _new_uuid():
 import_datetime()
 
 cdef object _timedelta = datetime.timedelta
-
-
-cdef object _lifetime(object value):
-    """A lifetime as something that adds to a datetime; an int counts seconds."""
-    if type(value) is int:
-        return datetime.timedelta(seconds=value)
-    return value
 
 
 cdef long long _moment_after(double now, object lifetime) except? -1:
@@ -3110,17 +3079,10 @@ cdef class _Creation:
     cdef _AppState state
     cdef _Settings settings
     cdef int token_type
-    cdef object subject
-    cdef object fresh
-    cdef object lifetime
-    cdef object user_claims
-    cdef object headers
+    cdef object subject, fresh, lifetime, user_claims, headers
     # What the call adds to what the loaders give.
-    cdef object additional_claims
-    cdef object additional_headers
-    cdef object loaded_claims
-    cdef object identity
-    cdef object key
+    cdef object additional_claims, additional_headers
+    cdef object loaded_claims, identity, key
 
     cdef object ask(self, int question):
         cdef _Callbacks callbacks = self.state.callbacks

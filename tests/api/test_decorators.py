@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
+import linecache
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 from quart import Blueprint, Quart, g, stream_with_context
 from quart.views import MethodView
 
+import quart_jwt_extended
 import quart_jwt_extended as qje
 from support import access_claims, ask, bearer, hs_token, make_app, refresh_claims
 
@@ -50,6 +53,60 @@ def test_wrapper_is_a_coroutine_function_with_the_face_of_the_view(decorator: An
         assert wrapper.__wrapped__ is wrapped
         assert (wrapper.__name__, wrapper.__doc__) == (wrapped.__name__, wrapped.__doc__)
         assert inspect.signature(wrapper) == inspect.signature(wrapped)
+
+
+def test_wrapper_is_a_function_of_the_module_of_decorators(decorator: Any) -> None:
+    """Class-based libraries, such as Quart-Classful, take no other member for a view."""
+
+    class Views:
+        @decorator
+        async def index(self) -> str:
+            return "index"
+
+    assert [name for name, _ in inspect.getmembers(Views, inspect.isfunction)] == ["index"]
+    assert Views.index.__globals__ is vars(quart_jwt_extended.view_decorators)
+
+
+def test_source_of_the_wrapper_is_known_to_debuggers(decorator: Any) -> None:
+    code = decorator(lambda: None).__code__
+    assert "async def wrapper" in linecache.getline(code.co_filename, code.co_firstlineno)
+    linecache.checkcache()
+    assert linecache.getlines(code.co_filename) != []
+
+
+@pytest.mark.parametrize(
+    ("decorator", "verify", "options"),
+    [
+        (qje.jwt_required, "verify_jwt_in_request", {}),
+        (qje.jwt_required(), "verify_jwt_in_request", {}),
+        (
+            qje.jwt_required(fresh=True, scopes="read"),
+            "verify_jwt_in_request",
+            {"fresh": True, "scopes": "read"},
+        ),
+        (qje.jwt_optional, "verify_jwt_in_request_optional", {}),
+        (qje.fresh_jwt_required, "verify_fresh_jwt_in_request", {}),
+        (qje.jwt_refresh_token_required, "verify_jwt_refresh_token_in_request", {}),
+    ],
+)
+@pytest.mark.parametrize("is_async", [True, False], ids=["async", "sync"])
+async def test_verify_function_that_a_test_patched_is_called_in_place_of_the_check(
+    decorator: Any, verify: str, options: dict[str, Any], is_async: bool
+) -> None:
+    """Tests of applications on 0.1.0 patch it so."""
+    app = make_app()
+
+    async def view() -> str:
+        return "view"
+
+    app.add_url_rule("/view", "view", decorator(view if is_async else lambda: "view"))
+    with mock.patch(f"quart_jwt_extended.view_decorators.{verify}", mock.AsyncMock()) as patched:
+        response = await app.test_client().get("/view")
+    assert (response.status_code, await response.get_data(as_text=True)) == (200, "view")
+    patched.assert_awaited_once_with(**options)
+    assert (await app.test_client().get("/view")).status_code != 200 or (
+        decorator is qje.jwt_optional
+    )
 
 
 async def test_view_gets_its_arguments(decorator: Any) -> None:
