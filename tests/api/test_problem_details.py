@@ -45,28 +45,48 @@ def answering(loader: str, value: Any) -> Callable[[qje.JWTManager], Any]:
     return lambda manager: getattr(manager, loader)(lambda argument: value)
 
 
-def revoking(manager: qje.JWTManager) -> None:
-    manager.token_in_blacklist_loader(lambda claims: True)
+# Of each code: the title, the status in both formats, and the ``error`` of the challenge, which is
+# None where no token was sent. Clients match on the codes.
+CODES: dict[str, tuple[str, int, int, str | None]] = {
+    "token_missing": ("Token missing", 401, 401, None),
+    "token_expired": ("Token expired", 401, 401, "invalid_token"),
+    "token_invalid": ("Token invalid", 422, 401, "invalid_token"),
+    "token_revoked": ("Token revoked", 401, 401, "invalid_token"),
+    "token_not_fresh": ("Token not fresh", 401, 401, "invalid_token"),
+    "csrf_missing": ("CSRF value missing", 401, 401, "invalid_request"),
+    "csrf_mismatch": ("CSRF value wrong", 401, 401, "invalid_request"),
+    "wrong_token_type": ("Wrong type of token", 422, 401, "invalid_token"),
+    "insufficient_scope": ("Insufficient scope", 403, 403, "insufficient_scope"),
+    "user_not_found": ("User not found", 401, 401, "invalid_token"),
+    "claims_refused": ("Claims refused", 400, 400, "invalid_token"),
+}
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A request that is refused, and the answer in both formats."""
+    """A request that is refused."""
 
     name: str
     code: str
-    title: str
     message: str
-    legacy_status: int
-    status: int
-    reason: str | None
-    """The ``error`` of the challenge; None where no token was sent."""
     headers: dict[str, str] = field(default_factory=dict)
     path: str = "/protected"
     method: str = "GET"
     options: dict[str, Any] = field(default_factory=dict)
     prepare: Callable[[qje.JWTManager], Any] | None = None
     scope: str | None = None
+
+    @property
+    def title(self) -> str:
+        return CODES[self.code][0]
+
+    @property
+    def legacy_status(self) -> int:
+        return CODES[self.code][1]
+
+    @property
+    def status(self) -> int:
+        return CODES[self.code][2]
 
     def app(self, **options: Any) -> Quart:
         return fault_app(self.prepare, **{**self.options, **options})
@@ -75,7 +95,8 @@ class Fault:
         return await app.test_client().open(self.path, method=self.method, headers=self.headers)
 
     def challenge(self, scheme: str = "Bearer") -> str:
-        parameters = [f'error="{self.reason}"'] if self.reason else []
+        reason = CODES[self.code][3]
+        parameters = [f'error="{reason}"'] if reason else []
         if self.scope:
             parameters.append(f'scope="{self.scope}"')
         return f"{scheme} {', '.join(parameters)}".strip()
@@ -95,265 +116,95 @@ def fault_app(prepare: Callable[[qje.JWTManager], Any] | None = None, **options:
     return app
 
 
+def unfound(name: str, message: str, *locations: str) -> Fault:
+    return Fault(name, "token_missing", message, options={"JWT_TOKEN_LOCATION": [*locations]})
+
+
+def invalid(name: str, message: str, encoded: str, **more: Any) -> Fault:
+    return Fault(name, "token_invalid", message, bearer(encoded), **more)
+
+
+def forged(name: str, code: str, message: str, **headers: str) -> Fault:
+    """A POST with a cookie and no good CSRF value."""
+    return Fault(name, code, message, {**COOKIE, **headers}, method="POST", options=COOKIES)
+
+
+def out_of_scope(name: str, encoded: str) -> Fault:
+    code, message = "insufficient_scope", "Insufficient scope"
+    return Fault(name, code, message, bearer(encoded), "/scoped", scope="read:mail send")
+
+
+NO_HEADER, NO_COOKIE = "Missing Authorization Header", 'Missing cookie "access_token_cookie"'
+NOWHERE = f"Missing JWT in headers or cookies ({NO_HEADER}; {NO_COOKIE})"
+BAD_SIGNATURE = "Signature verification failed"
+GOOD = bearer(TOKEN)
 FAULTS = [
-    Fault(
-        "no header",
-        "token_missing",
-        "Token missing",
-        "Missing Authorization Header",
-        401,
-        401,
-        None,
+    unfound("no header", NO_HEADER, "headers"),
+    unfound("no cookie", NO_COOKIE, "cookies"),
+    unfound("no parameter", 'Missing "jwt" query paramater', "query_string"),
+    unfound("no member", "Invalid content-type. Must be application/json.", "json"),
+    unfound("nowhere", NOWHERE, "headers", "cookies"),
+    invalid("bad signature", BAD_SIGNATURE, FORGED),
+    invalid("bad signature, optional", BAD_SIGNATURE, FORGED, path="/optional"),
+    invalid("no token at all", "Not enough segments", "nonsense"),
+    invalid("no identity", "Missing claim: identity", token(identity=...)),
+    invalid("unknown type", "Missing or invalid claim: type", token(type="id")),
+    invalid(
+        "wrong issuer", "Invalid issuer", token(iss="other"), options={"JWT_DECODE_ISSUER": "us"}
     ),
-    Fault(
-        "no cookie",
-        "token_missing",
-        "Token missing",
-        'Missing cookie "access_token_cookie"',
-        401,
-        401,
-        None,
-        options=COOKIES,
-    ),
-    Fault(
-        "no parameter",
-        "token_missing",
-        "Token missing",
-        'Missing "jwt" query paramater',
-        401,
-        401,
-        None,
-        options={"JWT_TOKEN_LOCATION": "query_string"},
-    ),
-    Fault(
-        "no member",
-        "token_missing",
-        "Token missing",
-        "Invalid content-type. Must be application/json.",
-        401,
-        401,
-        None,
-        options={"JWT_TOKEN_LOCATION": "json"},
-    ),
-    Fault(
-        "nowhere",
-        "token_missing",
-        "Token missing",
-        "Missing JWT in headers or cookies (Missing Authorization Header; Missing cookie "
-        '"access_token_cookie")',
-        401,
-        401,
-        None,
-        options={"JWT_TOKEN_LOCATION": ["headers", "cookies"]},
-    ),
-    Fault(
-        "bad signature",
-        "token_invalid",
-        "Token invalid",
-        "Signature verification failed",
-        422,
-        401,
-        "invalid_token",
-        headers=bearer(FORGED),
-    ),
-    Fault(
-        "bad signature, optional",
-        "token_invalid",
-        "Token invalid",
-        "Signature verification failed",
-        422,
-        401,
-        "invalid_token",
-        headers=bearer(FORGED),
-        path="/optional",
-    ),
-    Fault(
-        "no token at all",
-        "token_invalid",
-        "Token invalid",
-        "Not enough segments",
-        422,
-        401,
-        "invalid_token",
-        headers=bearer("nonsense"),
-    ),
-    Fault(
-        "no identity",
-        "token_invalid",
-        "Token invalid",
-        "Missing claim: identity",
-        422,
-        401,
-        "invalid_token",
-        headers=bearer(token(identity=...)),
-    ),
-    Fault(
-        "unknown type",
-        "token_invalid",
-        "Token invalid",
-        "Missing or invalid claim: type",
-        422,
-        401,
-        "invalid_token",
-        headers=bearer(token(type="id")),
-    ),
-    Fault(
-        "wrong issuer",
-        "token_invalid",
-        "Token invalid",
-        "Invalid issuer",
-        422,
-        401,
-        "invalid_token",
-        headers=bearer(token(iss="other")),
-        options={"JWT_DECODE_ISSUER": "us"},
-    ),
-    Fault(
-        "expired",
-        "token_expired",
-        "Token expired",
-        "Token has expired",
-        401,
-        401,
-        "invalid_token",
-        headers=bearer(token(exp=1)),
-    ),
+    Fault("expired", "token_expired", "Token has expired", bearer(token(exp=1))),
     Fault(
         "revoked",
         "token_revoked",
-        "Token revoked",
         "Token has been revoked",
-        401,
-        401,
-        "invalid_token",
-        headers=bearer(TOKEN),
+        GOOD,
         options={"JWT_BLACKLIST_ENABLED": True},
-        prepare=revoking,
+        prepare=answering("token_in_blacklist_loader", True),
     ),
-    Fault(
-        "not fresh",
-        "token_not_fresh",
-        "Token not fresh",
-        "Fresh token required",
-        401,
-        401,
-        "invalid_token",
-        headers=bearer(TOKEN),
-        path="/fresh",
-    ),
+    Fault("not fresh", "token_not_fresh", "Fresh token required", GOOD, "/fresh"),
     Fault(
         "refresh for access",
         "wrong_token_type",
-        "Wrong type of token",
         "Only access tokens are allowed",
-        422,
-        401,
-        "invalid_token",
-        headers=bearer(REFRESH),
+        bearer(REFRESH),
     ),
     Fault(
         "access for refresh",
         "wrong_token_type",
-        "Wrong type of token",
         "Only refresh tokens are allowed",
-        422,
-        401,
-        "invalid_token",
-        headers=bearer(TOKEN),
-        path="/refresh",
+        GOOD,
+        "/refresh",
     ),
-    Fault(
-        "no CSRF value",
-        "csrf_missing",
-        "CSRF value missing",
-        "Missing CSRF token",
-        401,
-        401,
-        "invalid_request",
-        headers=COOKIE,
-        method="POST",
-        options=COOKIES,
-    ),
-    Fault(
+    forged("no CSRF value", "csrf_missing", "Missing CSRF token"),
+    forged(
         "other CSRF value",
         "csrf_mismatch",
-        "CSRF value wrong",
         "CSRF double submit tokens do not match",
-        401,
-        401,
-        "invalid_request",
-        headers={**COOKIE, "X-CSRF-TOKEN": "wrong"},
-        method="POST",
-        options=COOKIES,
+        **{"X-CSRF-TOKEN": "wrong"},
     ),
-    Fault(
-        "no scope claim",
-        "insufficient_scope",
-        "Insufficient scope",
-        "Insufficient scope",
-        403,
-        403,
-        "insufficient_scope",
-        headers=bearer(TOKEN),
-        path="/scoped",
-        scope="read:mail send",
-    ),
-    Fault(
-        "one scope of two",
-        "insufficient_scope",
-        "Insufficient scope",
-        "Insufficient scope",
-        403,
-        403,
-        "insufficient_scope",
-        headers=bearer(token(scope="send receive")),
-        path="/scoped",
-        scope="read:mail send",
-    ),
+    out_of_scope("no scope claim", TOKEN),
+    out_of_scope("one scope of two", token(scope="send receive")),
     Fault(
         "user unknown",
         "user_not_found",
-        "User not found",
         "Error loading the user alice",
-        401,
-        401,
-        "invalid_token",
-        headers=bearer(TOKEN),
+        GOOD,
         prepare=answering("user_loader_callback_loader", None),
     ),
     Fault(
         "claims refused",
         "claims_refused",
-        "Claims refused",
         "User claims verification failed",
-        400,
-        400,
-        "invalid_token",
-        headers=bearer(TOKEN),
+        GOOD,
         prepare=answering("claims_verification_loader", False),
     ),
 ]
 
 EVERY_FAULT = pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 
-# What the issue promises to clients that match on codes.
-CODES = {
-    "token_missing",
-    "token_expired",
-    "token_invalid",
-    "token_revoked",
-    "token_not_fresh",
-    "csrf_missing",
-    "csrf_mismatch",
-    "wrong_token_type",
-    "insufficient_scope",
-    "user_not_found",
-    "claims_refused",
-}
-
 
 def test_faults_cover_every_promised_code() -> None:
-    assert {fault.code for fault in FAULTS} == CODES
+    assert {fault.code for fault in FAULTS} == set(CODES)
 
 
 # --- both formats --------------------------------------------------------------------------------
@@ -700,70 +551,44 @@ async def test_response_class_of_the_app_makes_the_problem() -> None:
 
 # --- raised bare in views ------------------------------------------------------------------------
 
-BARE: list[tuple[Exception, int, int, str, str, str | None]] = [
-    # The error; the status of both formats; code, detail and error of the challenge.
-    (NoAuthorizationError("no"), 401, 401, "token_missing", "no", None),
-    (CSRFError("no"), 401, 401, "csrf_mismatch", "no", "invalid_request"),
-    (CSRFError("Missing CSRF token"), 401, 401, "csrf_missing", "Missing CSRF token", "*"),
-    (qje.WebSocketOriginError("no"), 403, 403, "origin_refused", "no", "invalid_request"),
-    (JWTDecodeError("no"), 422, 401, "token_invalid", "no", "invalid_token"),
-    (WrongTokenError("no"), 422, 401, "wrong_token_type", "no", "invalid_token"),
-    (jwt.InvalidTokenError("no"), 422, 401, "token_invalid", "no", "invalid_token"),
-    (jwt.DecodeError(), 422, 401, "token_invalid", "", "invalid_token"),
-    (jwt.ImmatureSignatureError("no"), 422, 401, "token_invalid", "no", "invalid_token"),
-    (
-        jwt.ExpiredSignatureError("no"),
-        401,
-        401,
-        "token_expired",
-        "Token has expired",
-        "invalid_token",
+# Errors that views may raise; the code of their answer and its text, None for their own.
+BARE: list[tuple[Exception, str, str | None]] = [
+    (NoAuthorizationError("no"), "token_missing", None),
+    (CSRFError("no"), "csrf_mismatch", None),
+    (CSRFError("Missing CSRF token"), "csrf_missing", None),
+    (JWTDecodeError("no"), "token_invalid", None),
+    (WrongTokenError("no"), "wrong_token_type", None),
+    *(
+        (error("no"), "token_invalid", None)
+        for error in (
+            jwt.InvalidTokenError,
+            jwt.InvalidSignatureError,
+            jwt.InvalidAlgorithmError,
+            jwt.InvalidAudienceError,
+            jwt.InvalidIssuerError,
+            jwt.ImmatureSignatureError,
+        )
     ),
-    (
-        RevokedTokenError("no"),
-        401,
-        401,
-        "token_revoked",
-        "Token has been revoked",
-        "invalid_token",
-    ),
-    (
-        FreshTokenRequired("no"),
-        401,
-        401,
-        "token_not_fresh",
-        "Fresh token required",
-        "invalid_token",
-    ),
-    (UserLoadError(), 401, 401, "user_not_found", "Error loading the user None", "invalid_token"),
-    (
-        UserClaimsVerificationError(),
-        400,
-        400,
-        "claims_refused",
-        "User claims verification failed",
-        "invalid_token",
-    ),
-    (
-        qje.InsufficientScopeError("no"),
-        403,
-        403,
-        "insufficient_scope",
-        "Insufficient scope",
-        "insufficient_scope",
-    ),
+    (jwt.DecodeError(), "token_invalid", None),
+    (jwt.ExpiredSignatureError("no"), "token_expired", "Token has expired"),
+    (RevokedTokenError("no"), "token_revoked", "Token has been revoked"),
+    (FreshTokenRequired("no"), "token_not_fresh", "Fresh token required"),
+    (UserLoadError(), "user_not_found", "Error loading the user None"),
+    (UserClaimsVerificationError(), "claims_refused", "User claims verification failed"),
+    (qje.InsufficientScopeError("no"), "insufficient_scope", "Insufficient scope"),
+    (qje.WebSocketOriginError("no"), "origin_refused", None),
 ]
 
 
 @pytest.mark.parametrize(
-    ("error", "legacy_status", "status", "code", "detail", "reason"),
-    BARE,
-    ids=[f"{type(row[0]).__name__}-{row[3]}" for row in BARE],
+    ("error", "code", "detail"), BARE, ids=[f"{type(row[0]).__name__}-{row[1]}" for row in BARE]
 )
 async def test_error_raised_bare_in_a_view_is_answered_in_both_formats(
-    error: Exception, legacy_status: int, status: int, code: str, detail: str, reason: str | None
+    error: Exception, code: str, detail: str | None
 ) -> None:
-    reason = "invalid_request" if reason == "*" else reason
+    of_origins = ("", 403, 403, "invalid_request")
+    _, legacy_status, status, reason = CODES.get(code, of_origins)
+    detail = str(error) if detail is None else detail
     for error_format, expected_status in [("legacy", legacy_status), ("problem", status)]:
         app = make_app(JWT_ERROR_FORMAT=error_format)
 

@@ -600,7 +600,7 @@ async def test_shorthand_answers_as_the_option_that_it_stands_for(
         assert answers == answers[:1] * 5
 
 
-@pytest.mark.parametrize("verify", [verify for _, verify, _ in SHORTHANDS[1:]])
+@pytest.mark.parametrize("verify", [verify for _, verify, _ in SHORTHANDS])
 async def test_verify_function_of_a_shorthand_still_returns_none(verify: Any) -> None:
     """So that each can be registered with before_request."""
     token = hs_token(access_claims(fresh=True))
