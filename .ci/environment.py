@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--extra", action="append", default=[], help="of the module; adds to it")
     parser.add_argument("--bare", action="store_true", help="without the module")
     parser.add_argument("--wheel", action="store_true", help="build and name the wheel, no more")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     try:
         if arguments.wheel:
             print(wheel(Path(sys.executable)))

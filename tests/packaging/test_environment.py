@@ -122,3 +122,29 @@ def test_wheel_is_built_of_the_listed_files_and_kept(tree: Path) -> None:
         *(name.partition("/")[0] for name in BUILT_FROM),
         "build",
     }
+
+
+@pytest.mark.parametrize("arguments", [["--bare", "NEW", "NAME"], ["NEW", "--bare", "NAME"]])
+def test_environment_without_the_module_holds_the_requirement_only(
+    tree: Path, tmp_path: Path, arguments: list[str]
+) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "pyproject.toml").write_text('[project]\nname = "something"\nversion = "1"\n')
+    given = {"NEW": str(tmp_path / "new"), "NAME": str(package)}
+    command = [sys.executable, tree / ".ci" / "environment.py"]
+    command += [given.get(argument, argument) for argument in arguments]
+    subprocess.run(command, capture_output=True, timeout=300, check=True)
+    python = tmp_path / "new" / "bin" / "python"
+    listed = subprocess.run(
+        [python, "-m", "pip", "list", "--format=freeze"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert {line.partition("==")[0] for line in listed.stdout.splitlines()} <= {
+        *("something", "pip", "setuptools")
+    }
+    assert "something==1" in listed.stdout
+    assert not (tree / "build").exists()
