@@ -1,4 +1,4 @@
-"""The version matrix: the suite on each Python that is supported, with old and new dependencies.
+"""The version matrix: "make test" on each Python that is supported, with old and new dependencies.
 
 ``nox`` runs all sessions but the last one; ``nox -s prereleases`` that. Interpreters are looked for
 on PATH as ``python3.12`` and so on. What follows ``--`` is handed to pytest.
@@ -16,16 +16,14 @@ PROJECT = nox.project.load_toml("pyproject.toml")["project"]
 
 
 def suite(session: nox.Session, *requirements: str, prereleases: tuple[str, ...] = ()) -> None:
-    """Install the module with its test extra and further requirements, and run the tests.
-
-    Tests that build, type-check or weigh the distribution are left to ``make test``.
-    """
-    session.install(".[test]", *requirements)
+    """Install the module with its test extra and further requirements, and run the tests."""
+    built = session.run("python", ".ci/environment.py", "--wheel", silent=True)
+    session.install(f"{built.splitlines()[-1]}[test]", *requirements)
     if prereleases:
         # By themselves: not what only the tests and examples use.
         session.install("--pre", "--upgrade", *prereleases)
     session.run("python", "-m", "pip", "list", silent=False)
-    session.run("pytest", "-m", "not packaging and not slow", *session.posargs)
+    session.run("pytest", "@tests/fast.txt", *session.posargs)
 
 
 @nox.session(python="3.10")

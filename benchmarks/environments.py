@@ -6,13 +6,10 @@ on is the same in both.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,16 +50,6 @@ PINNED = {
     PREDECESSOR: SHARED | {"quart-jwt-extended": "0.1.0", "six": "1.17.0"},
 }
 
-# What a build of the module reads.
-SOURCES = (
-    "quart_jwt_extended.pyx",
-    "quart_jwt_extended.pyi",
-    "setup.py",
-    "pyproject.toml",
-    "README.md",
-    "LICENSE",
-)
-
 
 def prepare(name: str) -> Path:
     """Make an environment, or bring it up to date; return its interpreter."""
@@ -70,40 +57,6 @@ def prepare(name: str) -> Path:
     directory = ROOT / f".venv-bench-{version}-{name}"
     python = directory / ("Scripts" if os.name == "nt" else "bin") / "python"
     requirements = [f"{package}=={pin}" for package, pin in PINNED[name].items()]
-
-    stamp = directory / "requirements.stamp"
-    wanted = "\n".join([sys.base_prefix, sys.version, *requirements])
-    if not _reads(stamp, wanted):
-        print(f"Making {directory.name}", flush=True)
-        shutil.rmtree(directory, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", directory], check=True)
-        _pip(python, *requirements)
-        stamp.write_text(wanted)
-    if name == OURS:
-        _install_module(python, directory / "module.stamp")
+    command = [sys.executable, ROOT / ".ci" / "environment.py", directory, *requirements]
+    subprocess.run(command + ["--bare"] * (name == PREDECESSOR), check=True)
     return python
-
-
-def _install_module(python: Path, stamp: Path) -> None:
-    """Install the checkout's module, unless the sources are those it was last built from."""
-    digest = hashlib.sha256()
-    for source in SOURCES:
-        digest.update((ROOT / source).read_bytes())
-    if _reads(stamp, digest.hexdigest()):
-        return
-    print("Building the module", flush=True)
-    # A copy, so that this build and one in the checkout cannot disturb each other.
-    with tempfile.TemporaryDirectory() as copy:
-        for source in SOURCES:
-            shutil.copy2(ROOT / source, copy)
-        _pip(python, "--force-reinstall", "--no-deps", copy)
-    stamp.write_text(digest.hexdigest())
-
-
-def _reads(stamp: Path, wanted: str) -> bool:
-    return stamp.is_file() and stamp.read_text() == wanted
-
-
-def _pip(python: Path, *arguments: str) -> None:
-    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "-qq", "install"]
-    subprocess.run([*pip, *arguments], check=True)

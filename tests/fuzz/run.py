@@ -29,9 +29,6 @@ CASES = HERE / "cases.json"
 WORK = ROOT / "build" / "fuzz"
 TARGETS = ("codec", "locations")
 
-REQUIREMENTS = ["atheris", "Cython>=3.3", "hypothesis", "quart", "PyJWT", "cryptography"]
-# Line numbers for the reports, and speed enough; assertions of CPython and Cython stay on.
-FLAGS = ["-O1", "-g1", "-fwrapv", "-fno-omit-frame-pointer", "-w"]
 INSTRUMENTATION = "-fsanitize=fuzzer-no-link,address"
 
 # Long enough for nested JSON and several locations, short enough to be mutated well.
@@ -54,8 +51,7 @@ def main() -> None:
         keep(arguments.target, *arguments.keep)
         return
 
-    make_environment()
-    build("" if arguments.uninstrumented else INSTRUMENTATION)
+    prepare("" if arguments.uninstrumented else INSTRUMENTATION)
     if arguments.replay:
         sys.exit(start(arguments.target, str(arguments.replay.resolve())).returncode)
     targets = [arguments.target] if arguments.target else list(TARGETS)
@@ -67,42 +63,18 @@ def main() -> None:
 # --- The environment ----------------------------------------------------------
 
 
-def make_environment() -> None:
-    stamp = ENVIRONMENT / "requirements.stamp"
-    wanted = "\n".join([sys.base_prefix, sys.version, *REQUIREMENTS])
-    if stamp.is_file() and stamp.read_text() == wanted:
-        return
-    print(f"Making {ENVIRONMENT.name}", flush=True)
-    shutil.rmtree(ENVIRONMENT, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
-    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "-qq", "install"]
-    # From its sources atheris would want a whole LLVM.
-    subprocess.run([*pip, "--only-binary=atheris", *REQUIREMENTS], check=True)
-    stamp.write_text(wanted)
-
-
-def build(instrumentation: str) -> None:
-    """Compile the module into the environment, unless it was built from these sources."""
-    source = ROOT / "quart_jwt_extended.pyx"
-    compiler = clang()
-    flags = [*FLAGS, *instrumentation.split()]
-    stamp = ENVIRONMENT / "module.stamp"
-    wanted = " ".join([hashlib.sha256(source.read_bytes()).hexdigest(), compiler, *flags])
-    if stamp.is_file() and stamp.read_text() == wanted:
-        return
-    print(f"Building the module with {Path(compiler).name} {instrumentation}", flush=True)
-    include, site, suffix = ask(
-        "import sysconfig as s; print(s.get_path('include'), s.get_path('purelib'),"
-        " s.get_config_var('EXT_SUFFIX'))"
-    ).split()
-    with tempfile.TemporaryDirectory() as folder:
-        code, library = Path(folder, "module.c"), Path(folder, "module.so")
-        cython = [str(ENVIRONMENT / "bin" / "cython"), "-3", str(source), "-o", str(code)]
-        subprocess.run(cython, check=True)
-        command = [compiler, "-shared", "-fPIC", *flags, f"-I{include}", code, "-o", library]
-        subprocess.run(command, check=True)
-        shutil.move(library, Path(site, f"quart_jwt_extended{suffix}"))
-    stamp.write_text(wanted)
+def prepare(instrumentation: str) -> None:
+    """Make the environment, with the module compiled for it."""
+    build = {
+        **os.environ,
+        "JWT_BUILD": "fuzz",
+        "CC": clang(),
+        "CFLAGS": instrumentation,
+        # From its sources atheris would want a whole LLVM.
+        "PIP_ONLY_BINARY": "atheris",
+    }
+    command = [sys.executable, ROOT / ".ci" / "environment.py", ENVIRONMENT]
+    subprocess.run([*command, "atheris", "hypothesis"], env=build, check=True)
 
 
 def clang() -> str:

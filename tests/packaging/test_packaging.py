@@ -56,7 +56,14 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the sources, with what an earlier build may have left beside them."""
     copy = tmp_path_factory.mktemp("source") / "tree"
     built = shutil.ignore_patterns(
-        ".*", "build", "dist", "*.egg-info", "*-stubs", "*.c", "*.so", "__pycache__"
+        *(".git", ".venv*", ".nox", ".*_cache", ".hypothesis", ".coverage*"),
+        "build",
+        "dist",
+        "*.egg-info",
+        "*-stubs",
+        "*.c",
+        "*.so",
+        "__pycache__",
     )
     shutil.copytree(ROOT, copy, ignore=built)
     (copy / "quart_jwt_extended.c").write_text("#error a stale .c was compiled\n")
@@ -101,6 +108,9 @@ def test_sdist_holds_sources_and_nothing_built(sdist: Path) -> None:
         "pyproject.toml",
         "README.md",
         "LICENSE",
+        "Makefile",
+        ".ci/environment.py",
+        *(f"stubs/{name}.pyi" for name in SUBMODULES),
         "tests/support/__init__.py",
         "tests/packaging/test_packaging.py",
         "tests/typing/cases/loaders.py",
@@ -119,10 +129,13 @@ def test_wheel_from_sdist_holds_extension_stubs_and_metadata_only(wheel: Path) -
     }
 
 
-def test_wheel_main_stub_is_the_one_of_the_repository(wheel: Path) -> None:
+def test_wheel_stubs_are_those_of_the_repository(wheel: Path) -> None:
+    sources = {name: ROOT / "stubs" / f"{name}.pyi" for name in SUBMODULES}
+    sources["__init__"] = ROOT / "quart_jwt_extended.pyi"
     with zipfile.ZipFile(wheel) as archive:
-        shipped = archive.read("quart_jwt_extended-stubs/__init__.pyi")
-    assert shipped == (ROOT / "quart_jwt_extended.pyi").read_bytes()
+        for name, source in sources.items():
+            shipped = archive.read(f"quart_jwt_extended-stubs/{name}.pyi")
+            assert shipped == source.read_bytes()
 
 
 def test_metadata_is_complete(metadata: email.message.Message) -> None:

@@ -1,0 +1,3 @@
+from quart_jwt_extended import (
+    JWTManager as JWTManager,
+)
