@@ -1911,6 +1911,7 @@ cdef class _KeyCache:
     """
 
     cdef dict keys
+
     def __cinit__(self):
         self.keys = {}
 
@@ -3788,8 +3789,8 @@ class JWTManager:
 
     # --- Private --------------------------------------------------------------
 
-    def _register(self, loader, name, callback, forms, deprecated={}):
-        adapted = _adapt(callback, loader, forms, deprecated)
+    def _register(self, loader, name, callback, forms, deprecated=None):
+        adapted = _adapt(callback, loader, forms, deprecated or {})
         if name in _ANSWERS:
             (<_Callbacks>self._callbacks).answers[name] = adapted
         else:
