@@ -80,7 +80,7 @@ async def call_views() -> None:
 @app.before_request
 async def guard() -> None:
     reveal_type(await verify_jwt_in_request())
-    # reveals: tuple[dict[str, Any], dict[str, Any]] | None
+    # reveals: None
     reveal_type(await verify_jwt_in_request_optional())
     # reveals: None
     reveal_type(await verify_fresh_jwt_in_request())
