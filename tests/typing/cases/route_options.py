@@ -129,10 +129,8 @@ app.before_websocket(verify_jwt_in_request)
 
 @app.before_request
 async def guard() -> None:
-    verification = verify_jwt_in_request()
-    reveal_type(verification)
+    await reveal_type(verify_jwt_in_request())
     # reveals: Coroutine[Any, Any, None]
-    await verification
     await verify_jwt_in_request(optional=True, locations=["headers"], scopes="read")
     await verify_jwt_in_request(True, False, False, "cookies", True, False, ("read", "write"))
     await verify_jwt_in_request(optional=None)
