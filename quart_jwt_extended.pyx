@@ -16,7 +16,7 @@ Table of contents, in file order. Search for a title to get to its banner.
 - Token locations: where headers, cookies, query string, JSON body and WebSocket are read
 - Verifying a request: every check of a request, top to bottom
 - Creating a token
-- Error answers: which exception gets which status, message and challenge
+- Error answers: what is answered with 400, 401, 403 or 422, and why
 - JWTManager: init, loaders, private
 - Create and inspect: create_access_token, decode_token, get_jti, ...
 - Current request: get_jwt, get_jwt_identity, get_current_user, ...
@@ -1018,7 +1018,7 @@ cdef object _current_request():
 
 cdef object _json_decoder = json.JSONDecoder()
 
-# What a Python value cannot be: no such member, no token here.
+# No such claim, no token here: None could be what was sent (JSON null).
 cdef object _ABSENT = object()
 
 # --- Reader -------------------------------------------------------------------
@@ -3000,7 +3000,6 @@ cdef class _Rules:
 # Creating a token
 # -----------------------------------------------------------------------------
 
-
 cdef str _new_uuid():
     """A random UUID (RFC 9562, section 5.4) as text.
 
@@ -3289,7 +3288,7 @@ cdef dict _CHALLENGE_ERRORS = {
     "insufficient_scope": "insufficient_scope",
 }
 
-
+# Which exception is answered by which callback; a handler for each is registered with the app.
 cdef tuple _ANSWERED = (
     (NoAuthorizationError, "unauthorized"),
     (CSRFError, "unauthorized"),
@@ -3377,7 +3376,7 @@ cdef _Settings _settings_of(_AppState state, object request):
 
 
 async def _answer(str name, error):
-    """Answer an error, with the refused token as the current one while a callback runs."""
+    """Answer an error, with the rejected token as the current one while a callback runs."""
     cdef _AppState state = _current_state()
     cdef _VerifiedToken before, rejected
     request = _current_request()
@@ -3388,8 +3387,8 @@ async def _answer(str name, error):
     shown = request is not None and claims is not None
     if shown:
         before = getattr(request, _VERIFIED, None)
-        rejected = _new_verified(error.jwt_header, claims, settings)
-        rejected.location = error.jwt_location
+        rejected = _new_verified(getattr(error, "jwt_header", {}), claims, settings)
+        rejected.location = getattr(error, "jwt_location", None)
         setattr(request, _VERIFIED, rejected)
     try:
         if callback is None:

@@ -1,4 +1,9 @@
-"""What the figures must show, and what they should: issue 3, section 2."""
+"""The goals that a run is compared with: what each figure must reach, and what it should.
+
+``must`` is the least that a change may leave, ``aim`` what is within reach. They bound what a user
+pays for a protected request beside the alternatives that are installed with us: PyJWT by hand, and
+0.1.0. A run prints each goal with its verdict; none fails it, as the machine may be busy.
+"""
 
 from __future__ import annotations
 
@@ -67,20 +72,15 @@ def _overheads(shape: str) -> Callable[[Results], float]:
 def _beyond_bare_verification(results: Results) -> float:
     return max(
         results.samples.over(
-            ("A", algorithm, f"{OURS}, in the module"), ("A", algorithm, "bare verification")
+            ("A", algorithm, f"{OURS}, decode_token"), ("A", algorithm, "bare verification")
         )
         for algorithm in ASYMMETRIC
     )
 
 
 def _cache_hit(results: Results) -> float:
-    """A hit within an app context, less what the context costs: that is the same with HS256."""
-    samples = results.samples
-    context = samples.over(
-        ("A", "HS256", f"{OURS}, decode_token"), ("A", "HS256", f"{OURS}, in the module")
-    )
     subject = f"{OURS}, decode_token, signature cache hit"
-    return max(samples.median(("A", algorithm, subject)) for algorithm in ASYMMETRIC) - context
+    return max(results.samples.median(("A", algorithm, subject)) for algorithm in ASYMMETRIC)
 
 
 def _throughput(results: Results) -> float:
@@ -94,13 +94,6 @@ def _throughput(results: Results) -> float:
 
 
 GOALS = (
-    Goal(
-        "HS256 verification in the module against `jwt.decode`",
-        "times faster",
-        20,
-        25,
-        _times(("A", "HS256", "jwt.decode"), ("A", "HS256", f"{OURS}, in the module")),
-    ),
     Goal(
         "`decode_token` HS256 in an app context against `jwt.decode`",
         "times faster",
@@ -119,14 +112,14 @@ GOALS = (
     Goal("the same, query string", "times smaller", 12, 18, _overheads("query string")),
     Goal("the same, JSON body", "times smaller", 6, 10, _overheads("JSON body")),
     Goal(
-        "asymmetric verification, no cache, beyond `key.verify` (slowest algorithm)",
+        "`decode_token`, asymmetric, no cache, beyond `key.verify` (slowest algorithm)",
         "us",
         2,
         1.2,
         _beyond_bare_verification,
     ),
     Goal(
-        "asymmetric, signature cache hit, in the module (slowest algorithm, less the app context)",
+        "`decode_token`, asymmetric, signature cache hit (slowest algorithm)",
         "us",
         2,
         1,

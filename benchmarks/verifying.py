@@ -18,7 +18,6 @@ from environments import OURS
 from quart import Quart
 
 import quart_jwt_extended as qje
-from quart_jwt_extended.tokens import decode_jwt
 
 # The sizes of garbage to refuse.
 GARBAGE = {"100 B": 100, "1 KB": 1000, "16 KB": 16_000, "100 KB": 100_000, "1 MB": 1_000_000}
@@ -40,7 +39,6 @@ async def _add_algorithm(cases: Cases, keys: Keys, shape: str, claims: dict[str,
     batch = statement("decode_token(token)", names, app)
     await cases.add("A", shape, f"{LIBRARY}, decode_token", batch)
     if LIBRARY == OURS:
-        await _add_module(cases, keys, shape, token)
         if keys.algorithm != "HS256":
             await _add_signature_cache(cases, keys, shape)
         await _add_pyjwt(cases, keys, shape, token)
@@ -50,14 +48,6 @@ async def _add_algorithm(cases: Cases, keys: Keys, shape: str, claims: dict[str,
         verify, arguments = bare_verification(keys, token)
         batch = statement("verify(*arguments)", {"verify": verify, "arguments": arguments})
         await cases.add("A", shape, "bare verification", batch)
-
-
-async def _add_module(cases: Cases, keys: Keys, shape: str, token: str) -> None:
-    """The verification without an app, which is what ``jwt.decode`` does and little more."""
-    names = {"decode_jwt": decode_jwt, "token": token, "key": keys.public_text}
-    names["algorithms"] = [keys.algorithm]
-    code = "decode_jwt(token, key, algorithms, 'identity', 'user_claims')"
-    await cases.add("A", shape, f"{OURS}, in the module", statement(code, names))
 
 
 async def _add_signature_cache(cases: Cases, keys: Keys, shape: str) -> None:
