@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import time
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -24,8 +23,8 @@ from sqlalchemy import BigInteger, String, delete
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from werkzeug.security import check_password_hash, generate_password_hash
 
+from passwords import check_password
 from quart_jwt_extended import (
     JWTManager,
     create_access_token,
@@ -61,10 +60,6 @@ new_session = async_sessionmaker(engine)
 # Seconds that an entry outlives its token, since clocks differ. A JWT_DECODE_LEEWAY
 # would have to be added.
 MARGIN = 60
-
-PASSWORDS = {"alice": generate_password_hash("wonderland")}
-# Checked for unknown names, so that no answer tells by its time which names exist.
-NO_PASSWORD = generate_password_hash(secrets.token_hex())
 
 
 class Base(DeclarativeBase):
@@ -117,19 +112,11 @@ async def database_is_away(error: Exception) -> ResponseReturnValue:
     return answer, 503, {"Retry-After": "5"}
 
 
-async def check_password(name: str, password: str) -> bool:
-    """In a thread: the hash is slow on purpose, and other requests need not wait."""
-    known = PASSWORDS.get(name, NO_PASSWORD)
-    matches = await asyncio.to_thread(check_password_hash, known, password)
-    return matches and name in PASSWORDS
-
-
 @app.post("/login")
 async def login() -> ResponseReturnValue:
     match await request.get_json(silent=True):
         case {"username": str(name), "password": str(password)}:
-            # JSON may hold half characters, which no hash takes. They do not print.
-            if password.isprintable() and await check_password(name, password):
+            if await check_password(name, password):
                 return {
                     "access_token": create_access_token(name),
                     "refresh_token": create_refresh_token(name),

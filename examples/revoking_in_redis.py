@@ -12,9 +12,7 @@ is, if not at redis://127.0.0.1:6379/0.
 
 from __future__ import annotations
 
-import asyncio
 import os
-import secrets
 from typing import Any
 
 from quart import Quart, request
@@ -23,8 +21,8 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from werkzeug.security import check_password_hash, generate_password_hash
 
+from passwords import check_password
 from quart_jwt_extended import (
     JWTManager,
     create_access_token,
@@ -53,10 +51,6 @@ store = Redis.from_url(
 # would have to be added.
 MARGIN = 60
 
-PASSWORDS = {"alice": generate_password_hash("wonderland")}
-# Checked for unknown names, so that no answer tells by its time which names exist.
-NO_PASSWORD = generate_password_hash(secrets.token_hex())
-
 
 async def revoke(claims: dict[str, Any]) -> None:
     """Refuse the token that has these claims from now on."""
@@ -82,19 +76,11 @@ async def close() -> None:
     await store.aclose()
 
 
-async def check_password(name: str, password: str) -> bool:
-    """In a thread: the hash is slow on purpose, and other requests need not wait."""
-    known = PASSWORDS.get(name, NO_PASSWORD)
-    matches = await asyncio.to_thread(check_password_hash, known, password)
-    return matches and name in PASSWORDS
-
-
 @app.post("/login")
 async def login() -> ResponseReturnValue:
     match await request.get_json(silent=True):
         case {"username": str(name), "password": str(password)}:
-            # JSON may hold half characters, which no hash takes. They do not print.
-            if password.isprintable() and await check_password(name, password):
+            if await check_password(name, password):
                 return {
                     "access_token": create_access_token(name),
                     "refresh_token": create_refresh_token(name),

@@ -162,6 +162,7 @@ def test_memory_forgets_an_entry_once_its_token_has_expired(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
+    monkeypatch.syspath_prepend(EXAMPLES)
     example = runpy.run_path(str(EXAMPLES / "revoking_in_memory.py"))
     revoke, revoked = example["revoke"], example["revoked"]
     now = 1_000_000_000

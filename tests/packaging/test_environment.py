@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import shutil
 import subprocess
@@ -142,6 +143,8 @@ def test_environment_without_the_module_holds_the_requirement_only(
         text=True,
         timeout=60,
         check=True,
+        # CI asks pip to print nothing.
+        env={name: value for name, value in os.environ.items() if name != "PIP_QUIET"},
     )
     assert {line.partition("==")[0] for line in listed.stdout.splitlines()} <= {
         *("something", "pip", "setuptools")
