@@ -851,8 +851,8 @@ cdef class _Settings:
         """Whether the options are still those that this snapshot was made from.
 
         The version of the dict spares comparing some 50 values until something in ``app.config``
-        changes. It is read before the values are, so that a
-        change from another thread meanwhile is compared next time.
+        changes. It is read before the values are, so that a change from another thread meanwhile is
+        compared next time.
         """
         cdef uint64_t version = qje_dict_version(config) if isinstance(config, dict) else 0
         if version == 0 or version != self.version or config is not self.config:
