@@ -409,7 +409,9 @@ cdef object _PLAIN_NAME_RE = re.compile(r"[0-9A-Za-z._~-]+")
 # browsers drop a cookie whose Domain has a scheme, a port or a path.
 cdef object _DOMAIN_RE = re.compile(r"[^\x00-\x20:/;,\"\\\x7f]+")
 
-cdef object _ORIGIN_RE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#@\s]+")
+# A list in one text, or a wildcard, would never equal what a browser sends.
+cdef object _ORIGIN_RE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#@\s,*]+")
+cdef object _METHOD_RE = re.compile(r"[!#$%&'+.^_`|~0-9A-Za-z-]+")
 
 # Werkzeug, which writes Quart's cookies, knows the attribute since 3.1.
 cdef bint _CAN_PARTITION = "partitioned" in inspect.signature(dump_cookie).parameters
@@ -779,7 +781,12 @@ cdef class _Settings:
         protect = _read_flag(values, "JWT_COOKIE_CSRF_PROTECT")
         self.csrf_configured = protect
         self.csrf_protect = protect and "cookies" in self.token_location
-        methods = _read_names(values, "JWT_CSRF_METHODS", "a sequence or a set of HTTP methods")
+        accepts = "a sequence or a set of HTTP methods"
+        methods = _read_names(values, "JWT_CSRF_METHODS", accepts)
+        for method in methods:
+            # What no request can have as its method would switch the protection off.
+            if _METHOD_RE.fullmatch(method) is None:
+                raise _wrong_option("JWT_CSRF_METHODS", accepts)
         self.csrf_request_methods = frozenset([method.upper() for method in methods])
         self.csrf_in_cookies = _read_flag(values, "JWT_CSRF_IN_COOKIES")
         if _read_given(values, "JWT_CSRF_HEADER_NAME") is not None:

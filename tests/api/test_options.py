@@ -704,7 +704,11 @@ def wrong_values() -> Iterator[tuple[str, Any]]:
         yield "JWT_COOKIE_DOMAIN", value
     yield "JWT_COOKIE_SAMESITE", 5
     yield "JWT_COOKIE_SAMESITE", "Sometimes"
-    for value in (None, 5, [5], [None]):
+    # What no request can have as its method would switch the protection off in silence.
+    for value in (
+        *(None, 5, [5], [None], "", [""], "POST,PUT", "POST PUT", [" post"], ("POST\n",)),
+        *("*", ["POST", "P*"], {"PÖST"}),
+    ):
         yield "JWT_CSRF_METHODS", value
     yield "JWT_CSRF_HEADER_NAME", 5
     for value in (None, 5, "", "XX999", "hs256", "none"):

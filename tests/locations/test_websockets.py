@@ -715,7 +715,8 @@ async def test_listed_origins_are_trusted_beside_the_own_one(
 @pytest.mark.parametrize(
     "origins",
     [None, 1, "", "*", "null", "front.example", "https://", "https://front.example/", ["x"], [1]]
-    + [{"https://front.example": 1}, "https://user@front.example", "https://front.example?a"],
+    + [{"https://front.example": 1}, "https://user@front.example", "https://front.example?a"]
+    + ["https://*.example", "https://a.example,https://b.example", ["https://a.example b"]],
     ids=repr,
 )
 async def test_wrong_origins_option_names_itself(origins: Any) -> None:
