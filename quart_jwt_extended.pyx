@@ -2647,7 +2647,7 @@ cdef object _arrived_json(_Search search):
         waiting.close()
         return _COMING
     try:
-        return json.loads(body.decode())
+        return _json_decoder.decode(body.decode())
     except (RecursionError, ValueError):
         return None
 
