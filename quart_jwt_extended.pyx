@@ -1,11 +1,11 @@
 # cython: language_level=3, annotation_typing=False, auto_pickle=False, nonecheck=True
 """JSON Web Tokens (RFC 7519) for Quart: one compiled module.
 
-Table of contents, in file order. Search for a title to get to its banner.
+Table of contents, in file order. Search for ``# `` and a title to get to its banner.
 
 - Imports
 - Public names
-- Defaults: every ``JWT_*`` option, its default and why
+- Defaults: every ``JWT_*`` option with its default
 - Exceptions
 - Options: the typed, validated snapshot of ``app.config``
 - App state and context: what an app keeps; the current app and request
@@ -14,22 +14,23 @@ Table of contents, in file order. Search for a title to get to its banner.
 - Keys: prepared once, cached, sign and verify; which key a token gets
 - Claims and CSRF (RFC 7519, section 4.1): time, issuer, audience; the double-submit value
 - Token locations: where headers, cookies, query string, JSON body and WebSocket are read
-- Verifying a request: every check of a request, top to bottom
+- Verifying a request: rules of a route, token type, revocation, freshness, scopes, claims, user
 - Creating a token
-- Error answers: what is answered with 400, 401, 403 or 422, and why
+- Error answers: which exception is answered with 400, 401, 403 or 422
 - JWTManager: init, loaders, private
 - Create and inspect: create_access_token, decode_token, get_jti, ...
 - Current request: get_jwt, get_jwt_identity, get_current_user, ...
-- Cookies: set and unset
+- Response cookies: set and unset
 - Decorators and current_user
 - Whole apps and the command line: protect, ``quart jwt routes``
 - Import paths of 0.1.0: config, default_callbacks, utils, tokens, ...
 
-A protected request runs through the file from top to bottom. The wrapper of a decorator awaits
-``_Rules.verify``, which takes the options of the current app, looks into each configured location
-for a token, parses it, fetches its prepared key, checks the signature, the claims and the CSRF
-value, and then calls the callbacks of the manager about revocation, claims and the user. What is
-raised on the way is answered by the error handlers that the manager registered.
+``_Rules.verify``, in "Verifying a request", is what a protected request runs through; it reads from
+top to bottom and calls the sections above it. It takes the options of the current app, looks into
+each configured location for a token, parses it, fetches its prepared key, checks the signature, the
+claims and the CSRF value, then the type of the token, revocation, freshness and scopes, and calls
+the callbacks of the manager about claims and the user. What any of these sections raises is
+answered by the error handlers that the manager registered; "Error answers" has the table.
 """
 
 # -----------------------------------------------------------------------------
@@ -304,7 +305,7 @@ cdef frozenset _SYMMETRIC = frozenset([
 cdef str _EXTENSION = "quart-jwt-extended"
 cdef str _STATE = "quart-jwt-extended.state"
 
-# One year and a day less: what 0.1.0 wrote into persistent cookies, in seconds.
+# What 0.1.0 wrote into persistent cookies, in seconds: a little more than a year.
 cdef int _PERSISTENT_COOKIE_MAX_AGE = 31540000
 
 # Claims that the extension reads or writes under a fixed name.
@@ -466,7 +467,10 @@ cdef tuple _read_path_pair(dict values, str name):
 
 
 cdef object _read_given(dict values, str name):
-    """A value that is not checked yet, None for False and empty text: others may have no truth."""
+    """A value as it is given, None for False and for empty text.
+
+    Only these are compared: the truth of a foreign object, a key for example, may raise.
+    """
     value = values[name]
     is_empty = value is False or (isinstance(value, (str, bytes)) and not value)
     return None if is_empty else value
@@ -1795,7 +1799,7 @@ cdef bytes _der_signature(bytes raw):
     cdef char* target = PyBytes_AS_STRING(numbers)
     cdef Py_ssize_t size = _write_der_int(PyBytes_AS_STRING(raw), half, target)
     size += _write_der_int(PyBytes_AS_STRING(raw) + half, half, target + size)
-    # Only the two numbers of P-521 are longer than the short form of a length tells.
+    # A length of 128 or more, which only P-521 needs, takes a second byte (X.690, 8.1.3).
     head = b"\x30" if size < 0x80 else b"\x30\x81"
     return head + bytes((size,)) + numbers[:size]
 
@@ -1933,7 +1937,8 @@ cdef class _KeyCache:
     """Prepared keys of one app, bounded, the oldest leaving first.
 
     The cache key is the exact type and value (of an opaque key object: the object itself) with the
-    algorithm and the use, so that a key that changed is another key. Every step below is a single
+    algorithm and the use, so that a key that changed is another key. The keys that the options name
+    are also kept in ``_Settings.verifying_keys``, which is looked at first. Every step is a single
     operation on the dict, so that threads that meet here prepare a key twice at worst.
     """
 
@@ -2099,10 +2104,12 @@ cdef bint _verify_registered_claims(
     """Check the registered claims as PyJWT does, in its order and with its exceptions.
 
     ``exp``, ``nbf`` and ``iat`` must be finite JSON numbers, where PyJWT also takes bools and
-    numeric strings. True means that the token has expired, and that nothing behind was checked.
+    numeric strings. True means that the token has expired, and that nothing after ``exp`` was
+    checked.
     """
     cdef double now = _now()
-    # What is after a moment as a whole number is after its second: exact for numbers of any size.
+    # Whole numbers are compared: a double would round a claim beyond 2**53. No integer lies between
+    # a moment and its second, so that "after the second" means the same.
     second = PyLong_FromDouble(floor(now + settings.leeway))
     claim = _claim(claims, "iat")
     if claim is not _ABSENT:
@@ -2202,8 +2209,8 @@ cdef dict _verify_token(
     """Verify a parsed token under a key, and return its claims.
 
     An ExpiredSignatureError leaves with the claims as ``jwt_data`` and the header as
-    ``jwt_header``, for the expired_token callback. The CSRF value is compared first, as in 0.1.0,
-    so that no forged request reaches the callback.
+    ``jwt_header``, for the expired_token callback. The CSRF value is compared before it is
+    raised, as in 0.1.0, so that no forged request reaches the callback.
     """
     if not key.is_signature(token.signing_input, token.signature):
         raise jwt.InvalidSignatureError("Signature verification failed")
@@ -2279,7 +2286,7 @@ cdef class _Search:
     cdef bint is_websocket
     # _ACCESS or _REFRESH: whose cookie, JSON key and CSRF header to look at.
     cdef int token_type
-    # The names of the locations that had no token, and why; None while none was without.
+    # The locations that had no token, and why; None as long as there are none.
     cdef list without
     cdef list reasons
     # The error about a header of another scheme, should no other location have a token.
@@ -2471,7 +2478,8 @@ cdef object _cookie_of(object headers, str name):
     """The first cookie of a name (RFC 6265, section 5.4) in the Cookie fields; None without one.
 
     _UNUSUAL is what Werkzeug's versions read differently, or what must be decoded: a quote before
-    the end of it, white space in the value, control characters, a field that is not ASCII.    """
+    the end of it, white space in the value, control characters, a field that is not ASCII.
+    """
     cdef const char* at
     cdef const char* end
     cdef const char* stop
@@ -2853,7 +2861,8 @@ cdef object _GeneratorType = types.GeneratorType
 cdef class _Rules:
     """What a route asks of a token, checked once, where the route is decorated."""
 
-    # By which type of token it is located, and which type it must be unless any is accepted.
+    # The type whose cookie and JSON key are looked at, and which the token must have unless
+    # ``any_type`` is set.
     cdef int token_type
     cdef bint any_type
     cdef bint optional
@@ -3314,7 +3323,8 @@ cdef dict _CHALLENGE_ERRORS = {
     "insufficient_scope": "insufficient_scope",
 }
 
-# Which exception is answered by which callback; a handler for each is registered with the app.
+# Which exception is answered by which callback; a handler for each is registered with the app. They
+# are raised where the check is: in the sections from JSON to "Verifying a request".
 cdef tuple _ANSWERED = (
     (NoAuthorizationError, "unauthorized"),
     (CSRFError, "unauthorized"),
@@ -4099,7 +4109,7 @@ def get_current_user():
 
 
 # -----------------------------------------------------------------------------
-# Cookies
+# Response cookies
 # -----------------------------------------------------------------------------
 
 cdef _Settings _cookie_settings(str function):
