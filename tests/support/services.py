@@ -1,4 +1,4 @@
-"""Real Redis and PostgreSQL servers for tests, on 127.0.0.1, in a temporary directory each.
+"""Real Redis, PostgreSQL and nginx servers for tests, on 127.0.0.1, in a temporary directory each.
 
 A test file either imports a fixture::
 
@@ -309,6 +309,64 @@ class PostgresServer(Service):
         except FileNotFoundError:
             return False
         return lines[0] == str(pid) and lines[7:8] == ["ready   "]
+
+
+# One process of our own account, so that nothing is left behind when it is killed. Its folders for
+# large bodies are beside its configuration: those that are compiled in belong to root.
+NGINX = """\
+daemon off;
+master_process off;
+pid nginx.pid;
+events {}
+http {
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+%s
+}
+"""
+
+
+class NginxServer(Service):
+    """An nginx with a configuration of the caller, for its block ``http``.
+
+    The port takes the place of ``{port}`` in it.
+    """
+
+    def __init__(self, configuration: str) -> None:
+        super().__init__()
+        self._configuration = configuration
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    @classmethod
+    def program(cls) -> Path:
+        # Debian keeps it where only root looks for programs.
+        found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+        if found is None:
+            raise ServiceMissing("nginx is not installed (Debian: nginx)")
+        return Path(found)
+
+    def _prepare(self) -> None:
+        """Its configuration names the port, which is found later."""
+
+    def _command(self) -> list[str]:
+        text = NGINX % self._configuration.replace("{port}", str(self.port))
+        (self.directory / "nginx.conf").write_text(text, "utf-8")
+        where = ["-p", str(self.directory), "-c", str(self.directory / "nginx.conf")]
+        return [str(self.program()), "-e", "stderr", *where]
+
+    def _answers(self, pid: int) -> bool:
+        """It writes its file once its port is bound."""
+        try:
+            return (self.directory / "nginx.pid").read_text() == f"{pid}\n"
+        except FileNotFoundError:
+            return False
 
 
 def need(kind: type[Service]) -> None:

@@ -111,7 +111,7 @@ def public_dresses(key: Any) -> dict[str, bytes]:
 
 @functools.cache
 def certificate(kind: str, owner: str = "service") -> x509.Certificate:
-    """A self-signed certificate of a key."""
+    """A self-signed certificate of a key, for the host ``owner``."""
     key = private_key(kind, owner)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, owner)])
     start = datetime.datetime(2020, 1, 1)
@@ -124,6 +124,8 @@ def certificate(kind: str, owner: str = "service") -> x509.Certificate:
         .serial_number(1)
         .not_valid_before(start)
         .not_valid_after(start + datetime.timedelta(days=36_500))
+        # Clients of TLS do not look at the common name.
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(owner)]), critical=False)
         .sign(key, None if is_edwards else hashes.SHA256())
     )
 
