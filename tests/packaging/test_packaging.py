@@ -72,8 +72,45 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
+# Starts every example in the folder of the examples, as their readers may, and stops it again.
+RUN_EXAMPLES = """
+import asyncio, importlib, os, pathlib, sys
+os.environ.setdefault("JWT_SECRET_KEY", "k" * 32)
+os.environ.update(OPENID_ISSUER="https://issuer.example", OPENID_AUDIENCE="audience")
+sys.path.insert(0, ".")
+async def start_and_stop(app):
+    async with app.test_app():
+        pass
+for path in sorted(pathlib.Path().glob("*.py")):
+    module = importlib.import_module(path.stem)
+    if hasattr(module, "app"):
+        asyncio.run(start_and_stop(module.app))
+"""
+
+
 @pytest.fixture(scope="module")
-def sdist(tree: Path) -> Path:
+def leftovers(tree: Path) -> set[str]:
+    """What running the examples, and configuring them, leaves in the tree."""
+    examples = tree / "examples"
+    before = set(examples.rglob("*"))
+    quart = (sys.executable, "-m", "quart", "--app", "asymmetric_rotation:app")
+    run(*quart, "rotate-keys", cwd=examples)
+    run(sys.executable, "-B", "-c", RUN_EXAMPLES, cwd=examples)
+    # What is there only while a key or an entry is written, or after a crash.
+    for name in ("keys/1.new", "users.db-journal", "users.db-wal", "users.db-shm"):
+        (examples / name).touch()
+    # Where secrets are put for hypercorn, quart or an editor to read; and a Redis started here.
+    for name in (".env", ".env.local", ".flaskenv", ".quartenv", "tls.pem", "dump.rdb"):
+        (examples / name).touch()
+    for name in ("appendonlydir/1.aof", ".venv/module.py"):
+        (examples / name).parent.mkdir()
+        (examples / name).touch()
+    left = {path for path in examples.rglob("*") if path.is_file()} - before
+    return {path.relative_to(tree).as_posix() for path in left}
+
+
+@pytest.fixture(scope="module")
+def sdist(tree: Path, leftovers: set[str]) -> Path:
     run(sys.executable, "-m", "build", "--sdist", "--no-isolation", cwd=tree)
     (path,) = (tree / "dist").glob("*.tar.gz")
     return path
@@ -117,6 +154,35 @@ def test_sdist_holds_sources_and_nothing_built(sdist: Path) -> None:
     }
     built = re.compile(r".*\.(c|so|pyd|pyc|o)|build/.*|quart_jwt_extended-stubs/.*")
     assert [name for name in names if built.fullmatch(name)] == []
+
+
+def test_sdist_after_running_the_examples_holds_nothing_that_they_leave(
+    sdist: Path, leftovers: set[str]
+) -> None:
+    made = {"examples/users.db", "examples/revoked.db"}
+    assert made < leftovers
+    assert any(re.fullmatch(r"examples/keys/\d{9,}\.pem", name) for name in leftovers)
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert names & leftovers == set()
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a checkout")
+@pytest.mark.parametrize("folder", ["examples", "."])
+def test_git_ignores_what_running_the_examples_leaves(leftovers: set[str], folder: str) -> None:
+    names = {name.replace("examples", folder, 1) for name in leftovers}
+    git = ("git", "-c", "core.excludesFile=/dev/null", "check-ignore", "--no-index")
+    ignored = attempt(*git, *sorted(names), cwd=ROOT).stdout.split()
+    assert names - set(ignored) == set()
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a checkout")
+def test_sdist_holds_every_file_of_the_folders_that_it_takes(sdist: Path) -> None:
+    folders = ("benchmarks", "docs", "examples", "stubs", "tests")
+    tracked = set(run("git", "ls-files", "--", *folders, cwd=ROOT).splitlines())
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert tracked - names == set()
 
 
 def test_wheel_from_sdist_holds_extension_stubs_and_metadata_only(wheel: Path) -> None:
