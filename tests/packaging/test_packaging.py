@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import email
 import email.message
-import os
 import re
-import shutil
-import subprocess
 import sys
 import sysconfig
 import tarfile
@@ -18,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import quart_jwt_extended as qje
+from support.commands import ROOT, attempt, run
 
-ROOT = Path(__file__).parents[2]
 SUBMODULES = {
     "config",
     "default_callbacks",
@@ -32,101 +29,6 @@ SUBMODULES = {
 STUBS = {f"quart_jwt_extended-stubs/{name}.pyi" for name in SUBMODULES | {"__init__"}}
 
 pytestmark = pytest.mark.packaging
-
-
-def attempt(*command: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """What becomes of a command, in an environment with these variables."""
-    # The builds of these tests are looked at, not measured: -O0 takes a fraction of the time.
-    environment = {**os.environ, "CFLAGS": "-O0", **variables}
-    environment.pop("JWT_BUILD", None)
-    return subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False
-    )
-
-
-def run(*command: str | Path, cwd: Path) -> str:
-    """What a command prints; it must succeed."""
-    done = attempt(*command, cwd=cwd)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the sources, with what an earlier build may have left beside them."""
-    copy = tmp_path_factory.mktemp("source") / "tree"
-    built = shutil.ignore_patterns(
-        *(".git", ".venv*", ".nox", ".*_cache", ".hypothesis", ".coverage*"),
-        "build",
-        "dist",
-        "*.egg-info",
-        "*-stubs",
-        "*.c",
-        "*.so",
-        "__pycache__",
-    )
-    shutil.copytree(ROOT, copy, ignore=built)
-    (copy / "quart_jwt_extended.c").write_text("#error a stale .c was compiled\n")
-    (copy / "quart_jwt_extended-stubs").mkdir()
-    (copy / "quart_jwt_extended-stubs" / "stale.pyi").touch()
-    return copy
-
-
-# Starts every example in the folder of the examples, as their readers may, and stops it again.
-RUN_EXAMPLES = """
-import asyncio, importlib, os, pathlib, sys
-os.environ.setdefault("JWT_SECRET_KEY", "k" * 32)
-os.environ.update(OPENID_ISSUER="https://issuer.example", OPENID_AUDIENCE="audience")
-sys.path.insert(0, ".")
-async def start_and_stop(app):
-    async with app.test_app():
-        pass
-for path in sorted(pathlib.Path().glob("*.py")):
-    module = importlib.import_module(path.stem)
-    if hasattr(module, "app"):
-        asyncio.run(start_and_stop(module.app))
-"""
-
-
-@pytest.fixture(scope="module")
-def leftovers(tree: Path) -> set[str]:
-    """What running the examples, and configuring them, leaves in the tree."""
-    examples = tree / "examples"
-    before = set(examples.rglob("*"))
-    quart = (sys.executable, "-m", "quart", "--app", "asymmetric_rotation:app")
-    run(*quart, "rotate-keys", cwd=examples)
-    run(sys.executable, "-B", "-c", RUN_EXAMPLES, cwd=examples)
-    # What is there only while a key or an entry is written, or after a crash.
-    for name in ("keys/1.new", "users.db-journal", "users.db-wal", "users.db-shm"):
-        (examples / name).touch()
-    # Where secrets are put for hypercorn, quart or an editor to read; and a Redis started here.
-    for name in (".env", ".env.local", ".flaskenv", ".quartenv", "tls.pem", "dump.rdb"):
-        (examples / name).touch()
-    for name in ("appendonlydir/1.aof", ".venv/module.py"):
-        (examples / name).parent.mkdir()
-        (examples / name).touch()
-    left = {path for path in examples.rglob("*") if path.is_file()} - before
-    return {path.relative_to(tree).as_posix() for path in left}
-
-
-@pytest.fixture(scope="module")
-def sdist(tree: Path, leftovers: set[str]) -> Path:
-    run(sys.executable, "-m", "build", "--sdist", "--no-isolation", cwd=tree)
-    (path,) = (tree / "dist").glob("*.tar.gz")
-    return path
-
-
-@pytest.fixture(scope="module")
-def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel made from the sdist, and from nothing else."""
-    built = tmp_path_factory.mktemp("wheel")
-    run(
-        *(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"),
-        *("--wheel-dir", built, sdist),
-        cwd=built,
-    )
-    (path,) = built.glob("*.whl")
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -185,12 +87,16 @@ def test_sdist_holds_every_file_of_the_folders_that_it_takes(sdist: Path) -> Non
     assert tracked - names == set()
 
 
-def test_wheel_from_sdist_holds_extension_stubs_and_metadata_only(wheel: Path) -> None:
+def test_wheel_from_sdist_holds_extension_stubs_hook_and_metadata_only(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     extension = "quart_jwt_extended" + sysconfig.get_config_var("EXT_SUFFIX")
-    info = {"METADATA", "RECORD", "WHEEL", "licenses/LICENSE", "top_level.txt"}
-    assert names == {extension, *STUBS} | {
+    hook = {
+        "_quart_jwt_extended_pyinstaller/__init__.py",
+        "_quart_jwt_extended_pyinstaller/hook-quart_jwt_extended.py",
+    }
+    info = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE", "top_level.txt"}
+    assert names == {extension, *STUBS, *hook} | {
         f"quart_jwt_extended-1.0.0.dist-info/{name}" for name in info
     }
 
