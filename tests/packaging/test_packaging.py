@@ -96,7 +96,7 @@ def test_wheel_from_sdist_holds_extension_stubs_hook_and_metadata_only(wheel: Pa
         "_quart_jwt_extended_pyinstaller/hook-quart_jwt_extended.py",
     }
     info = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE", "top_level.txt"}
-    assert names == {extension, *STUBS, *hook} | {
+    assert names == {extension, "quart_jwt_extended/README.txt", *STUBS, *hook} | {
         f"quart_jwt_extended-1.0.0.dist-info/{name}" for name in info
     }
 
