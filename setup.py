@@ -2,7 +2,8 @@
 
 PEP 561 finds no stub of a single-file module, so the build also makes the package
 ``quart_jwt_extended-stubs``: the one ``.pyi`` as its ``__init__.pyi``, and from ``stubs/`` one
-small stub for each further import path of 0.1.0.
+small stub for each further import path of 0.1.0. And it makes the folder ``quart_jwt_extended``,
+for the reason that the text in it gives.
 
 ``JWT_BUILD`` in the environment makes a build for tests, one of :data:`TEST_BUILDS`.
 """
@@ -75,9 +76,18 @@ BUILD = TEST_BUILDS[chosen] if chosen else RELEASE
 STUBS = {"__init__.pyi": Path(f"{NAME}.pyi")}
 STUBS |= {path.name: path for path in sorted(Path("stubs").glob("*.pyi"))}
 
+# No .py and no .so: tools that put an __init__.py beside such files would hide the module.
+PLACEHOLDER = Path(NAME, "README.txt")
+PLACEHOLDER_TEXT = """\
+There is no code in this folder: the module is the file beside it.
+
+Version 0.1.0 was a folder of this name, which Python imports before such a file. As this version
+has one too, "pip install --upgrade --target" replaces the old folder in place of leaving it there.
+"""
+
 
 class BuildExt(build_ext):
-    """Cython as setuptools drives it, plus the stubs."""
+    """Cython as setuptools drives it, plus the stubs and the placeholder."""
 
     def finalize_options(self) -> None:
         super().finalize_options()
@@ -103,10 +113,14 @@ class BuildExt(build_ext):
         target.mkdir(parents=True)
         for name, source in STUBS.items():
             shutil.copyfile(source, target / name)
+        if not self.inplace:
+            placeholder = Path(self.build_lib, PLACEHOLDER)
+            placeholder.parent.mkdir(exist_ok=True)
+            placeholder.write_text(PLACEHOLDER_TEXT, "utf-8")
 
     def get_outputs(self) -> list[str]:
-        stubs = Path(self.build_lib, f"{NAME}-stubs")
-        return super().get_outputs() + [str(stubs / name) for name in STUBS]
+        made = [PLACEHOLDER, *(Path(f"{NAME}-stubs", name) for name in STUBS)]
+        return super().get_outputs() + [str(Path(self.build_lib, path)) for path in made]
 
 
 if __name__ == "__main__":

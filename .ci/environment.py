@@ -30,7 +30,8 @@ WHEELS = Path(os.environ.get("JWT_WHEELS") or ROOT / "build" / "wheels").resolve
 
 # All that a build reads. What is not compiled goes into the metadata only: the first wheel's stays.
 COMPILED = ["quart_jwt_extended.pyx", "quart_jwt_extended.pyi", "setup.py"]
-COMPILED += sorted(f"stubs/{path.name}" for path in (ROOT / "stubs").glob("*.pyi"))
+for pattern in ("stubs/*.pyi", "_quart_jwt_extended_pyinstaller/*.py"):
+    COMPILED += sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob(pattern))
 DESCRIBED = ["pyproject.toml", "README.md", "LICENSE"]
 # Of pyproject.toml the tables that say what is built and what it requires, not those of the tools.
 TABLES = re.compile(r"^\[(?:build-system|project|tool\.setuptools)\b.*?(?=^\[|\Z)", re.M | re.S)

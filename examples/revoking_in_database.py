@@ -6,7 +6,8 @@ one gets in.
 Run it with ``hypercorn examples/revoking_in_database:app``; the environment variable
 JWT_SECRET_KEY holds a secret of 32 random bytes or more. The database is SQLite, in the
 file revoked.db, through aiosqlite, or what DATABASE_URL says, such as
-``postgresql+asyncpg://user:password@host/database``.
+``postgresql+asyncpg://user:password@host/database``. It needs the packages
+sqlalchemy[asyncio] and aiosqlite, or asyncpg for PostgreSQL.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ restart (``appendonly yes``) and not drop them when memory is short
 
 Run it with ``hypercorn examples/revoking_in_redis:app``; the environment variable
 JWT_SECRET_KEY holds a secret of 32 random bytes or more, and REDIS_URL says where Redis
-is, if not at redis://127.0.0.1:6379/0.
+is, if not at redis://127.0.0.1:6379/0. It needs the package redis.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BUILT_FROM = [
     *("quart_jwt_extended.pyx", "quart_jwt_extended.pyi", "setup.py", "pyproject.toml"),
-    *("README.md", "LICENSE", "stubs", ".ci/environment.py"),
+    *("README.md", "LICENSE", "stubs", "_quart_jwt_extended_pyinstaller", ".ci/environment.py"),
 ]
 
 pytestmark = pytest.mark.packaging
@@ -50,7 +50,7 @@ def edit(file: Path, old: str, new: str) -> None:
     "name",
     [
         *("quart_jwt_extended.pyx", "quart_jwt_extended.pyi", "setup.py", "stubs/config.pyi"),
-        "stubs/added.pyi",
+        *("stubs/added.pyi", "_quart_jwt_extended_pyinstaller/__init__.py"),
     ],
 )
 def test_change_of_what_is_compiled_wants_another_build(tree: Path, name: str) -> None:
@@ -66,7 +66,7 @@ def test_change_of_what_is_compiled_wants_another_build(tree: Path, name: str) -
         ('"Cython>=3.3"]', '"Cython>=3.4"]'),
         ('version = "1.0.0"', 'version = "1.0.1"'),
         ('"pytest>=8.3"', '"pytest>=8.4"'),
-        ("packages = []", 'packages = ["tests"]'),
+        ("py-modules = []", 'py-modules = ["noxfile"]'),
     ],
     ids=["build-system", "project", "extra", "tool.setuptools"],
 )

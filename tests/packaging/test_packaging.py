@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import email
 import email.message
-import os
 import re
-import shutil
-import subprocess
 import sys
 import sysconfig
 import tarfile
@@ -18,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import quart_jwt_extended as qje
+from support.commands import ROOT, attempt, run
 
-ROOT = Path(__file__).parents[2]
 SUBMODULES = {
     "config",
     "default_callbacks",
@@ -32,64 +29,6 @@ SUBMODULES = {
 STUBS = {f"quart_jwt_extended-stubs/{name}.pyi" for name in SUBMODULES | {"__init__"}}
 
 pytestmark = pytest.mark.packaging
-
-
-def attempt(*command: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """What becomes of a command, in an environment with these variables."""
-    # The builds of these tests are looked at, not measured: -O0 takes a fraction of the time.
-    environment = {**os.environ, "CFLAGS": "-O0", **variables}
-    environment.pop("JWT_BUILD", None)
-    return subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False
-    )
-
-
-def run(*command: str | Path, cwd: Path) -> str:
-    """What a command prints; it must succeed."""
-    done = attempt(*command, cwd=cwd)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the sources, with what an earlier build may have left beside them."""
-    copy = tmp_path_factory.mktemp("source") / "tree"
-    built = shutil.ignore_patterns(
-        *(".git", ".venv*", ".nox", ".*_cache", ".hypothesis", ".coverage*"),
-        "build",
-        "dist",
-        "*.egg-info",
-        "*-stubs",
-        "*.c",
-        "*.so",
-        "__pycache__",
-    )
-    shutil.copytree(ROOT, copy, ignore=built)
-    (copy / "quart_jwt_extended.c").write_text("#error a stale .c was compiled\n")
-    (copy / "quart_jwt_extended-stubs").mkdir()
-    (copy / "quart_jwt_extended-stubs" / "stale.pyi").touch()
-    return copy
-
-
-@pytest.fixture(scope="module")
-def sdist(tree: Path) -> Path:
-    run(sys.executable, "-m", "build", "--sdist", "--no-isolation", cwd=tree)
-    (path,) = (tree / "dist").glob("*.tar.gz")
-    return path
-
-
-@pytest.fixture(scope="module")
-def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel made from the sdist, and from nothing else."""
-    built = tmp_path_factory.mktemp("wheel")
-    run(
-        *(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"),
-        *("--wheel-dir", built, sdist),
-        cwd=built,
-    )
-    (path,) = built.glob("*.whl")
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -119,12 +58,45 @@ def test_sdist_holds_sources_and_nothing_built(sdist: Path) -> None:
     assert [name for name in names if built.fullmatch(name)] == []
 
 
-def test_wheel_from_sdist_holds_extension_stubs_and_metadata_only(wheel: Path) -> None:
+def test_sdist_after_running_the_examples_holds_nothing_that_they_leave(
+    sdist: Path, leftovers: set[str]
+) -> None:
+    made = {"examples/users.db", "examples/revoked.db"}
+    assert made < leftovers
+    assert any(re.fullmatch(r"examples/keys/\d{9,}\.pem", name) for name in leftovers)
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert names & leftovers == set()
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a checkout")
+@pytest.mark.parametrize("folder", ["examples", "."])
+def test_git_ignores_what_running_the_examples_leaves(leftovers: set[str], folder: str) -> None:
+    names = {name.replace("examples", folder, 1) for name in leftovers}
+    git = ("git", "-c", "core.excludesFile=/dev/null", "check-ignore", "--no-index")
+    ignored = attempt(*git, *sorted(names), cwd=ROOT).stdout.split()
+    assert names - set(ignored) == set()
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a checkout")
+def test_sdist_holds_every_file_of_the_folders_that_it_takes(sdist: Path) -> None:
+    folders = ("benchmarks", "docs", "examples", "stubs", "tests")
+    tracked = set(run("git", "ls-files", "--", *folders, cwd=ROOT).splitlines())
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert tracked - names == set()
+
+
+def test_wheel_from_sdist_holds_extension_stubs_hook_and_metadata_only(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     extension = "quart_jwt_extended" + sysconfig.get_config_var("EXT_SUFFIX")
-    info = {"METADATA", "RECORD", "WHEEL", "licenses/LICENSE", "top_level.txt"}
-    assert names == {extension, *STUBS} | {
+    hook = {
+        "_quart_jwt_extended_pyinstaller/__init__.py",
+        "_quart_jwt_extended_pyinstaller/hook-quart_jwt_extended.py",
+    }
+    info = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE", "top_level.txt"}
+    assert names == {extension, "quart_jwt_extended/README.txt", *STUBS, *hook} | {
         f"quart_jwt_extended-1.0.0.dist-info/{name}" for name in info
     }
 
