@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
+from blinker import NamedSignal
 from cryptography.hazmat.primitives.asymmetric.ec import (
     EllipticCurvePrivateKey,
     EllipticCurvePublicKey,
@@ -131,6 +132,9 @@ __all__ = [
     "protect",
     "set_access_cookies",
     "set_refresh_cookies",
+    "token_created",
+    "token_refused",
+    "token_verified",
     "unset_access_cookies",
     "unset_jwt_cookies",
     "unset_refresh_cookies",
@@ -138,6 +142,7 @@ __all__ = [
     "verify_jwt_in_request",
     "verify_jwt_in_request_optional",
     "verify_jwt_refresh_token_in_request",
+    "verify_token",
 ]
 
 # -----------------------------------------------------------------------------
@@ -166,7 +171,13 @@ class CSRFError(JWTExtendedException):
     """The CSRF double-submit value is absent or differs from the one in the token."""
 
 class WebSocketOriginError(CSRFError):
-    """A page of a foreign origin opened a WebSocket, and the browser sent its cookies along."""
+    """A page of a foreign origin opened a WebSocket, and the browser sent its cookies along.
+
+    ``origin`` is that of the page, ``host`` the one that the WebSocket was opened at.
+    """
+
+    origin: str | None
+    host: str | None
 
 class WrongTokenError(JWTExtendedException):
     """A refresh token was sent where an access token is expected, or the reverse."""
@@ -190,6 +201,16 @@ class InsufficientScopeError(JWTExtendedException):
     """
 
     required: tuple[str, ...]
+
+# -----------------------------------------------------------------------------
+# Verifying a request
+# -----------------------------------------------------------------------------
+
+# --- Log and signals ----------------------------------------------------------
+
+token_verified: NamedSignal
+token_refused: NamedSignal
+token_created: NamedSignal
 
 # -----------------------------------------------------------------------------
 # JWTManager
@@ -218,6 +239,17 @@ class JWTManager:
 
         :param app: the Quart app.
         :param add_context_processor: whether templates get ``current_user``.
+        """
+
+    def check(self, app: Quart) -> None:
+        """Check the configuration of an app, as is done before it serves, for tests and CI.
+
+        Warns of ``JWT_*`` options that do not exist and of methods in JWT_CSRF_METHODS that HTTP
+        does not define.
+
+        :param app: the Quart app, to which a manager is bound.
+        :raises RuntimeError: options or keys are wrong, all of which the message lists, or a
+            decorator stands above a route or a hook, where it protects nothing.
         """
 
     # --- Loaders: what goes into a token --------------------------------------
@@ -532,6 +564,35 @@ async def decode_token_async(
     Parameters, result and errors are those of :func:`decode_token`.
     """
 
+async def verify_token(
+    encoded_token: str | bytes,
+    *,
+    fresh: bool = False,
+    refresh: bool = False,
+    verify_type: bool = True,
+    skip_revocation_check: bool = False,
+    scopes: _Names | None = None,
+) -> dict[str, Any]:
+    """Verify a token that belongs to no request, by all that :func:`jwt_required` checks.
+
+    For a handler of Socket.IO, or a message of a queue. :func:`decode_token` checks neither
+    revocation nor the type of the token, and calls no callbacks about claims and the user.
+
+    :param encoded_token: compact JWS (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
+    :param fresh: require a fresh access token.
+    :param refresh: require a refresh token instead of an access token.
+    :param verify_type: False accepts access and refresh tokens.
+    :param skip_revocation_check: do not check whether the token has been revoked.
+    :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
+    :return: a new dict of claims, as from :func:`decode_token`.
+    :raises TypeError: an argument has a wrong type.
+    :raises ValueError: a scope is malformed, or ``fresh`` and ``refresh`` are both True.
+    :raises jwt.InvalidTokenError: it is invalid; the exceptions are those of :func:`decode_token`.
+    :raises JWTExtendedException: its subclasses say what else is wrong: type, revocation,
+        freshness, scope, user claims, user.
+    :raises RuntimeError: there is no app context, or an option or a key is wrong.
+    """
+
 def get_jti(encoded_token: str | bytes) -> str | None:
     """Verify a token and return its ``jti``, the identifier that a blacklist keeps.
 
@@ -642,9 +703,10 @@ def set_access_cookies(
     :param max_age: how long the cookies last, in seconds; None follows JWT_SESSION_COOKIE.
     :param domain: the domain of the cookies; None takes JWT_COOKIE_DOMAIN.
     :raises RuntimeWarning: cookies are not in JWT_TOKEN_LOCATION.
-    :raises JWTDecodeError: CSRF protection is on and the token carries no CSRF value.
-    :raises ValueError: a cookie would be larger than the 4096 bytes that browsers keep, or may have
-        no domain, or the token is not ASCII text.
+    :raises TypeError: an argument is of a wrong type, a coroutine that was not awaited for example.
+    :raises ValueError: the token is malformed or not ASCII text, or carries no CSRF value while
+        CSRF protection is on; ``domain`` is none, or may not be given; or a cookie would be larger
+        than the 4096 bytes that browsers keep.
     :raises RuntimeError: there is no app context, or an option is wrong.
     """
 
@@ -844,8 +906,9 @@ def jwt_refresh_token_required(fn: Callable[_P, _R]) -> Callable[_P, Coroutine[A
 def jwt_exempt(fn: _View) -> _View:
     """Leave a view open in an app or a blueprint that :func:`protect` guards.
 
-    :param fn: the view.
-    :return: the view.
+    :param fn: the view, a function or a coroutine function; it stays protected where it is
+        registered as it is.
+    :return: the view to register, with the name and the signature of ``fn``.
     :raises TypeError: it is no view, or protected by a decorator of its own.
     """
 
@@ -869,8 +932,12 @@ def protect(
 ) -> None:
     """Guard every route and WebSocket of an app or a blueprint, those of nested blueprints too.
 
-    What a view asks for by a decorator of its own counts in place of this, and a view under
-    :func:`jwt_exempt` is open. A route that does not exist stays 404, and OPTIONS is exempt.
+    Rules add up: a view needs what every ``protect`` around it and its own decorator require. Its
+    token is verified once, before the view and whatever is wrapped around it. A view has ways out:
+    :func:`jwt_exempt` opens it; ``optional=True`` lets requests without a token in, while a token
+    that is sent must satisfy the rest; ``refresh=True`` drops ``fresh``; ``scopes=()`` drops the
+    scopes. The innermost ``locations`` count. A route that does not exist stays 404, and an OPTIONS
+    request that Quart answers by itself needs no token.
 
     :param app_or_blueprint: the Quart app or the blueprint, before it is registered.
     :param exempt: endpoint names that stay open, for example ``("static",)``; for a blueprint,

@@ -57,22 +57,24 @@ from libc.string cimport memchr, memcmp, memcpy
 
 # In C variables imports stay out of the public namespace, and a request need not look them up in
 # the module's dict.
-cdef object asyncio, calendar, datetime, functools, hmac, inspect, json, linecache, os, re, sys
-cdef object time, types, warnings, weakref, ModuleSpec
-cdef object click, jwt, InvalidSignature, UnsupportedAlgorithm, hashes, padding, ECDSA, HMAC
-cdef object ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm, RSAPSSAlgorithm
-cdef object get_default_algorithms, InvalidJTIError, InvalidSubjectError, InsecureKeyLengthWarning
-cdef object quart, Blueprint, Quart, Request, Websocket, Config, DefaultJSONProvider, MethodView
-cdef object Headers, HTTPException, dump_cookie, LocalProxy
+cdef object asyncio, calendar, datetime, difflib, functools, hmac, inspect, json, linecache, logging
+cdef object os, re, sys, time, types, warnings, weakref, ContextVar, Token, ModuleSpec
+cdef object blinker, click, jwt, InvalidSignature, UnsupportedAlgorithm, hashes, padding, ECDSA
+cdef object HMAC, load_pem_x509_certificate, ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
+cdef object RSAPSSAlgorithm, get_default_algorithms, InvalidJTIError, InvalidSubjectError
+cdef object InsecureKeyLengthWarning, quart, Blueprint, Quart, Request, Websocket, Config
+cdef object DefaultJSONProvider, MethodView, Headers, HTTPException, dump_cookie, LocalProxy
 
 import asyncio
 import calendar
 import datetime
+import difflib
 import functools
 import hmac
 import inspect
 import json
 import linecache
+import logging
 import os
 import re
 import sys
@@ -80,17 +82,21 @@ import time
 import types
 import warnings
 import weakref
+from contextvars import ContextVar, Token
 from importlib.machinery import ModuleSpec
 
+import blinker
 import click
 import jwt
 import quart.globals
 import quart.json
+import quart.signals
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.hmac import HMAC
+from cryptography.x509 import load_pem_x509_certificate
 from jwt.algorithms import (
     ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm, RSAPSSAlgorithm, get_default_algorithms
 )
@@ -190,6 +196,9 @@ __all__ = [
     "protect",
     "set_access_cookies",
     "set_refresh_cookies",
+    "token_created",
+    "token_refused",
+    "token_verified",
     "unset_access_cookies",
     "unset_jwt_cookies",
     "unset_refresh_cookies",
@@ -197,6 +206,7 @@ __all__ = [
     "verify_jwt_in_request",
     "verify_jwt_in_request_optional",
     "verify_jwt_refresh_token_in_request",
+    "verify_token",
 ]
 
 
@@ -266,9 +276,18 @@ DEFAULTS = {
     "JWT_DECODE_AUDIENCE": None,
     "JWT_DECODE_LEEWAY": 0,
     "JWT_VERIFY_SUB": True,
+    # Names of claims that a token must have, beside those that the extension needs.
+    "JWT_REQUIRED_CLAIMS": (),
+    # The type in the header (RFC 7515, section 4.1.9): what is accepted, None for any; what is
+    # written, None for none.
+    "JWT_DECODE_TYP": None,
+    "JWT_ENCODE_TYP": "JWT",
     # Revocation.
     "JWT_BLACKLIST_ENABLED": False,
     "JWT_BLACKLIST_TOKEN_CHECKS": ("access", "refresh"),
+    # True: no OPTIONS request needs a token, as in 0.1.0; False: only those that Quart, or
+    # quart-cors, answers without calling a view.
+    "JWT_EXEMPT_OPTIONS": False,
     # Errors.
     "JWT_ERROR_MESSAGE_KEY": "msg",
     # "problem" answers with the problem details of RFC 9457.
@@ -308,8 +327,12 @@ cdef str _STATE = "quart-jwt-extended.state"
 # What 0.1.0 wrote into persistent cookies, in seconds: a little more than a year.
 cdef int _PERSISTENT_COOKIE_MAX_AGE = 31540000
 
-# Claims that the extension reads or writes under a fixed name.
-cdef frozenset _RESERVED_CLAIMS = frozenset(("type", "fresh", "csrf", "exp", "nbf", "iat"))
+cdef object _logger = logging.getLogger("quart_jwt_extended")
+
+# Claims with a meaning of their own: those of RFC 7519, section 4.1, and those of the extension.
+cdef frozenset _RESERVED_CLAIMS = frozenset(
+    ("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "type", "fresh", "csrf")
+)
 
 # Prepared keys an app keeps. A service with more distinct keys than this prepares some again, which
 # costs what PyJWT pays on every request.
@@ -356,7 +379,12 @@ class CSRFError(JWTExtendedException):
 
 
 class WebSocketOriginError(CSRFError):
-    """A page of a foreign origin opened a WebSocket, and the browser sent its cookies along."""
+    """A page of a foreign origin opened a WebSocket, and the browser sent its cookies along.
+
+    ``origin`` is that of the page, ``host`` the one that the WebSocket was opened at.
+    """
+
+    origin = host = None
 
 
 class WrongTokenError(JWTExtendedException):
@@ -403,6 +431,9 @@ class _UnusableKeyError(jwt.InvalidTokenError, jwt.InvalidKeyError):
 # A header field name is a token (RFC 9110, section 5.6.2), and so is a cookie name (RFC 6265).
 cdef object _TOKEN_RE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
+# A media type (RFC 6838, section 4.2), which may lack what is before the slash.
+cdef object _TYPE_RE = re.compile(r"[!#$&^_.+0-9A-Za-z-]+(/[!#$&^_.+0-9A-Za-z-]+)?")
+
 # A query parameter whose name is sent as it is (RFC 3986, section 2.3), or with percent signs.
 cdef object _PLAIN_NAME_RE = re.compile(r"[0-9A-Za-z._~-]+")
 
@@ -419,7 +450,17 @@ cdef bint _CAN_PARTITION = "partitioned" in inspect.signature(dump_cookie).param
 
 
 cdef object _wrong_option(str name, str accepts):
-    return RuntimeError(f"{name} must be {accepts}")
+    """The error about an option, to which _Settings adds the value."""
+    error = RuntimeError(f"{name} must be {accepts}")
+    error.option = name
+    return error
+
+
+cdef str _shown(object value):
+    """A value for an error message; of what may be a secret in the wrong place, only the type."""
+    if value is None or isinstance(value, (int, float, datetime.timedelta)):
+        return repr(value)
+    return f"a value of type {type(value).__name__}"
 
 
 cdef str _plain_text(object text):
@@ -473,6 +514,13 @@ cdef object _read_given(dict values, str name):
     """
     value = values[name]
     is_empty = value is False or (isinstance(value, (str, bytes)) and not value)
+    return None if is_empty else value
+
+
+cdef object _read_key(dict values, str name):
+    """A key as it is given; None for what holds none: no text, or nothing but white space."""
+    value = values[name]
+    is_empty = value is False or (isinstance(value, (str, bytes)) and not value.strip())
     return None if is_empty else value
 
 
@@ -531,16 +579,19 @@ cdef object _read_lifetime(dict values, str name):
     value = values[name]
     if value is False:
         return False
+    now = datetime.datetime.now(datetime.timezone.utc)
     try:
         value = _lifetime(value)
-        moment = datetime.datetime.now(datetime.timezone.utc) + value
+        moment = now + value
     except Exception:
         # What the addition of an object from elsewhere raises is its own affair.
         moment = None
     # A naive datetime would be taken for local time.
-    if not isinstance(moment, datetime.datetime) or moment.tzinfo is None:
+    if not isinstance(moment, datetime.datetime) or moment.tzinfo is None or moment <= now:
         raise _wrong_option(
-            name, "a timedelta, an int (seconds), anything that adds to a datetime, or False"
+            name,
+            "a timedelta, an int (seconds) or anything that adds to a datetime, longer than 0 and "
+            "before the year 10000, or False for tokens that never expire",
         )
     return value
 
@@ -572,14 +623,18 @@ cdef object _read_cookie_path(dict values, str name):
 
 cdef object _read_cookie_domain(dict values):
     domain = _read_optional_text(values, "JWT_COOKIE_DOMAIN")
-    try:
-        written = dump_cookie("name", domain=domain, max_size=0)
-    except ValueError:
-        written = None
-    # Werkzeug lets through what would end the attribute, or the header.
-    if written is None or (domain and _DOMAIN_RE.fullmatch(domain) is None):
+    if not _is_domain(domain):
         raise _wrong_option("JWT_COOKIE_DOMAIN", "the name of a domain or None")
     return domain
+
+
+cdef bint _is_domain(object domain) except -1:
+    """Whether a cookie can have this domain: Werkzeug lets through what ends the attribute."""
+    try:
+        dump_cookie("name", domain=domain, max_size=0)
+    except ValueError:
+        return False
+    return not domain or _DOMAIN_RE.fullmatch(domain) is not None
 
 
 cdef object _read_samesite(dict values):
@@ -600,6 +655,29 @@ cdef object _read_expected(dict values, str name):
     if not names:
         raise _wrong_option(name, accepts)
     return names
+
+
+cdef str _read_claim_name(dict values, str name, object reserved, tuple others):
+    """The name of a claim that is none of the reserved ones, nor that of another option."""
+    claim = _read_text(values, name)
+    if claim in reserved or claim in [values[other] for other in others]:
+        accepts = f"none of {', '.join(sorted(reserved))}"
+        if others:
+            accepts += f", and another name than {' and '.join(others)}"
+        raise _wrong_option(name, accepts)
+    return claim
+
+
+cdef str _verified_type(str name, str option):
+    if _TYPE_RE.fullmatch(name) is None:
+        raise _wrong_option(option, 'a media type without parameters, such as "JWT" or "at+jwt"')
+    return name
+
+
+cdef str _media_type(str name):
+    """The ``typ`` of a header in full, so that equal ones compare equal (RFC 7515, 4.1.9)."""
+    name = name.lower()
+    return name if "/" in name else f"application/{name}"
 
 
 cdef frozenset _read_origins(dict values):
@@ -667,8 +745,13 @@ cdef class _Settings:
     cdef readonly bint user_claims_in_refresh_token, verify_sub
     cdef str scope_claim
     cdef readonly object encode_audience, encode_issuer
-    cdef bint encode_nbf
+    cdef readonly bint encode_nbf
     cdef readonly double leeway
+    cdef tuple required_claims
+    # The types of token accepted in the header, in the form of _media_type; None for any.
+    cdef frozenset decode_types
+    cdef object encode_type
+    cdef bint exempts_options
     # Revocation, errors, limits.
     cdef readonly bint blacklist_enabled
     cdef readonly tuple blacklist_checks
@@ -684,6 +767,22 @@ cdef class _Settings:
     cdef uint64_t version
 
     def __cinit__(self, dict values):
+        try:
+            self._read(values)
+        except RuntimeError as error:
+            name = getattr(error, "option", None)
+            if name is None:
+                raise
+            shown = RuntimeError(f"{error}, not {_shown(values[name])}")
+            shown.option = name
+            raise shown from None
+        self.verifying_keys = {}
+        self.seen = [values[name] for name in _WATCHED]
+        self.copies = [
+            (value, value.copy()) for value in self.seen if isinstance(value, (list, set, dict))
+        ]
+
+    cdef int _read(self, dict values) except -1:
         self._read_locations(values)
         self._read_cookies(values)
         self._read_csrf(values)
@@ -696,14 +795,10 @@ cdef class _Settings:
         )
         self.blacklist_enabled = _read_flag(values, "JWT_BLACKLIST_ENABLED")
         self.blacklist_checks = _read_choices(values, "JWT_BLACKLIST_TOKEN_CHECKS", _TYPES)
+        self.exempts_options = _read_flag(values, "JWT_EXEMPT_OPTIONS")
         self._read_errors(values)
         self.max_token_size = _read_size(values, "JWT_MAX_TOKEN_SIZE", 1)
         self.signature_cache_size = _read_size(values, "JWT_SIGNATURE_CACHE_SIZE", 0)
-        self.verifying_keys = {}
-        self.seen = [values[name] for name in _WATCHED]
-        self.copies = [
-            (value, value.copy()) for value in self.seen if isinstance(value, (list, set))
-        ]
 
     cdef int _read_locations(self, dict values) except -1:
         self.token_location = _read_choices(values, "JWT_TOKEN_LOCATION", _LOCATIONS)
@@ -822,28 +917,36 @@ cdef class _Settings:
             algorithms.append(self.algorithm)
         self.decode_algorithms = tuple(algorithms)
         self.allowed_algorithms = frozenset(algorithms)
-        self.secret_key = _read_given(values, "JWT_SECRET_KEY")
-        self.public_key = _read_given(values, "JWT_PUBLIC_KEY")
-        self.private_key = _read_given(values, "JWT_PRIVATE_KEY")
+        self.secret_key = _read_key(values, "JWT_SECRET_KEY")
+        self.public_key = _read_key(values, "JWT_PUBLIC_KEY")
+        self.private_key = _read_key(values, "JWT_PRIVATE_KEY")
         # With both families allowed, a secret must be meant for tokens: SECRET_KEY, which signs
         # sessions, would otherwise become a second way in beside the public key.
         if self.secret_key is None and not self._spans_families():
-            self.secret_key = _read_given(values, "SECRET_KEY")
+            self.secret_key = _read_key(values, "SECRET_KEY")
 
     cdef int _read_claims(self, dict values) except -1:
-        self.identity_claim_key = _read_text(values, "JWT_IDENTITY_CLAIM")
-        self.user_claims_key = _read_text(values, "JWT_USER_CLAIMS")
-        if self.identity_claim_key in _RESERVED_CLAIMS:
-            raise _wrong_option(
-                "JWT_IDENTITY_CLAIM", f"none of {', '.join(sorted(_RESERVED_CLAIMS))}"
-            )
-        if self.user_claims_key in (*_RESERVED_CLAIMS, self.identity_claim_key):
-            raise _wrong_option(
-                "JWT_USER_CLAIMS",
-                f"none of {', '.join(sorted(_RESERVED_CLAIMS))}, and not JWT_IDENTITY_CLAIM's name",
-            )
+        self.identity_claim_key = _read_claim_name(
+            values, "JWT_IDENTITY_CLAIM", _RESERVED_CLAIMS - {"sub"}, ()
+        )
+        self.user_claims_key = _read_claim_name(
+            values, "JWT_USER_CLAIMS", _RESERVED_CLAIMS, ("JWT_IDENTITY_CLAIM",)
+        )
+        self.scope_claim = _read_claim_name(
+            values, "JWT_SCOPE_CLAIM", _RESERVED_CLAIMS, ("JWT_IDENTITY_CLAIM", "JWT_USER_CLAIMS")
+        )
         self.user_claims_in_refresh_token = _read_flag(values, "JWT_CLAIMS_IN_REFRESH_TOKEN")
-        self.scope_claim = _read_text(values, "JWT_SCOPE_CLAIM")
+        self.required_claims = _read_names(
+            values, "JWT_REQUIRED_CLAIMS", "a string, a sequence or a set of names of claims"
+        )
+        names = _read_expected(values, "JWT_DECODE_TYP")
+        if names is not None:
+            self.decode_types = frozenset([
+                _media_type(_verified_type(name, "JWT_DECODE_TYP")) for name in names
+            ])
+        self.encode_type = _read_optional_text(values, "JWT_ENCODE_TYP")
+        if self.encode_type:
+            _verified_type(self.encode_type, "JWT_ENCODE_TYP")
         self.encode_audience = values["JWT_ENCODE_AUDIENCE"]
         if self.encode_audience is not None and not isinstance(self.encode_audience, str):
             self.encode_audience = list(_read_expected(values, "JWT_ENCODE_AUDIENCE"))
@@ -926,8 +1029,27 @@ cdef class _Callbacks:
     def __cinit__(self):
         self.answers = {}
 
+    cdef str revocation_loader(self):
+        return "token_in_blocklist_loader" if self.is_blocklist else "token_in_blacklist_loader"
+
+    cdef str claims_loader(self):
+        if self.verifies_refresh_tokens:
+            return "token_verification_loader"
+        return "claims_verification_loader"
+
 
 cdef object _DICT_GETITEM = dict.__getitem__
+
+
+cdef dict _watched_values(object config):
+    """The options in a config, each read once, and the defaults of those that are not there."""
+    values = {}
+    for name in _WATCHED:
+        try:
+            values[name] = config[name]
+        except KeyError:
+            values[name] = DEFAULTS.get(name)
+    return values
 
 
 @cython.final
@@ -939,6 +1061,8 @@ cdef class _AppState:
     cdef _KeyCache keys
     cdef _HeaderMemo headers
     cdef _Settings current
+    # How the routes are protected, by endpoint and method; filled by the guards of protect().
+    cdef dict routes
     # The encoder of tokens, and the method of the JSON provider that it was made for.
     cdef object encoder
     cdef object encoder_default
@@ -948,25 +1072,34 @@ cdef class _AppState:
         self.callbacks = callbacks
         self.keys = _KeyCache()
         self.headers = _HeaderMemo()
+        self.routes = {}
+
+    cdef _Route route(self, str endpoint, str method):
+        """How a route is protected. A view may be replaced: by a test, for example."""
+        cdef _Route route = self.routes.get((endpoint, method))
+        if route is None or route.view is not self.app.view_functions.get(endpoint):
+            route = self.routes[endpoint, method] = _Route(self.app, endpoint, method)
+        return route
 
     cdef _Settings settings(self):
         """The snapshot that matches ``app.config`` now, validated anew only after a change."""
         config = self.app.config
         if type(config) is not Config and type(config).__getitem__ is not _DICT_GETITEM:
             # A Config class that computes its values, secrets fetched on demand for example.
-            config = {name: config[name] for name in _WATCHED if name in config}
+            config = _watched_values(config)
         # One read of the attribute: another thread may put a newer snapshot there meanwhile.
         current = self.current
         if current is None or not current.is_current(config):
-            current = _Settings({
-                name: config[name] if name in config else DEFAULTS.get(name) for name in _WATCHED
-            })
+            current = _Settings(_watched_values(config))
             self.current = current
         return current
 
     cdef object json_default(self):
-        """What the app's JSON provider makes of a foreign type."""
-        return getattr(self.app.json, "default", None) or DefaultJSONProvider.default
+        """What makes a foreign type writable: that of json_provider_class, as in 0.1.0."""
+        provider = self.app.json_provider_class
+        if type(self.app.json) is provider:
+            provider = self.app.json
+        return getattr(provider, "default", None) or DefaultJSONProvider.default
 
     cdef object json_encoder(self):
         default = self.json_default()
@@ -983,6 +1116,22 @@ cdef object _CV_APP = quart.globals._cv_app
 cdef object _CV_REQUEST = getattr(quart.globals, "_cv_request", None)
 cdef object _CV_WEBSOCKET = getattr(quart.globals, "_cv_websocket", None)
 
+# Under Quart 0.20 to 0.22 a WebSocket that is opened inside a request, as by a test client,
+# sees the context of both. What was started last is the current one. These are the context of the
+# websocket that was started last, and that of the request in which it was.
+cdef object _STARTED = ContextVar("quart-jwt-extended.started", default=(None, None))
+
+
+def _note_start():
+    _STARTED.set((get_value(_CV_WEBSOCKET), get_value(_CV_REQUEST)))
+
+
+cdef dict _receivers = {"note": _note_start}
+# Blinker would run what is no Python coroutine function in a thread, whose context is a copy.
+exec("async def start(app, **kwargs):\n    note()", _receivers)
+if _CV_REQUEST is not None:
+    quart.signals.websocket_started.connect(_receivers["start"])
+
 
 cdef _AppState _state_in(object app_context):
     """The state of the app of a context, which may be None."""
@@ -991,7 +1140,11 @@ cdef _AppState _state_in(object app_context):
             "Not within an app context: call this in a request, or inside "
             "`async with app.app_context()`"
         )
-    state = app_context.app.extensions.get(_STATE)
+    return _state_of(app_context.app)
+
+
+cdef _AppState _state_of(object app):
+    state = app.extensions.get(_STATE)
     if state is None:
         raise RuntimeError(
             "No JWTManager for this app: create JWTManager(app), or call init_app(app) on one, "
@@ -1010,15 +1163,34 @@ cdef object _request_in(object app_context):
     A request of one app is not current in the app context of another that its view may enter.
     """
     if _CV_REQUEST is None:
-        if app_context.has_request:
-            return app_context.request
-        return app_context.websocket if app_context.has_websocket else None
+        return _request_around(app_context)
     context = get_value(_CV_REQUEST)
-    if context is None:
-        context = get_value(_CV_WEBSOCKET)
+    websocket = get_value(_CV_WEBSOCKET)
+    if context is None or (
+        websocket is not None and get_value(_STARTED) == (websocket, context)
+    ):
+        context = websocket
     if context is None or context.app is not app_context.app:
         return None
     return context.request_websocket
+
+
+cdef object _request_around(object app_context):
+    """The request or websocket of an app context, or of the one that it was entered in.
+
+    A background task and ``async with app.app_context()`` enter one of their own, which shows the
+    request around it under Quart 0.20 to 0.22.
+    """
+    app = app_context.app
+    while app_context is not None and app_context.app is app:
+        if app_context.has_request:
+            return app_context.request
+        if app_context.has_websocket:
+            return app_context.websocket
+        token = app_context._cv_token
+        around = None if token is None else token.old_value
+        app_context = None if around is Token.MISSING else around
+    return None
 
 
 cdef object _current_request():
@@ -1635,11 +1807,37 @@ cdef class _ParsedToken:
     cdef bytes signing_input
     cdef bytes payload
     cdef bytes signature
+    # What verifying it found out.
+    cdef bint is_expired
     cdef dict claims
+
+
+cdef object _missing_await(str argument, object awaitable):
+    """The error for a coroutine that was passed where its result is meant."""
+    close = getattr(awaitable, "close", None)
+    if close is not None:
+        close()
+    return TypeError(f"{argument} is a {type(awaitable).__name__}: an `await` is missing before it")
 
 
 cdef object _token_too_long(Py_ssize_t max_size):
     return jwt.DecodeError(f"Token is too long: at most {max_size} bytes are accepted")
+
+
+cdef dict _load_header(bytes raw):
+    """Parse a header. It has no lone surrogates, which no answer or log record could hold."""
+    header = _load_object(raw, "header")
+    if b"\\u" in raw and _has_lone_surrogate(header):
+        raise jwt.DecodeError("Invalid header string: it holds a lone surrogate")
+    return header
+
+
+cdef bint _has_lone_surrogate(dict header) except -1:
+    try:
+        json.dumps(header, ensure_ascii=False).encode()
+    except (RecursionError, UnicodeEncodeError):
+        return True
+    return False
 
 
 cdef int _verify_header(dict header) except -1:
@@ -1654,7 +1852,7 @@ cdef int _verify_header(dict header) except -1:
             if not isinstance(name, str):
                 raise jwt.InvalidTokenError("Invalid 'crit' header: values must be strings")
             if name != "b64":
-                raise jwt.InvalidTokenError(f"Unsupported critical extension: {name}")
+                raise jwt.InvalidTokenError("Unsupported critical extension")
             if name not in header:
                 raise jwt.InvalidTokenError(f"Critical extension '{name}' is missing from headers")
     if header.get("b64", True) is False:
@@ -1690,6 +1888,8 @@ cdef _ParsedToken _parse_token(object encoded, Py_ssize_t max_size, _HeaderMemo 
     elif isinstance(encoded, bytes):
         data = PyBytes_AS_STRING(encoded)
         size = PyBytes_GET_SIZE(encoded)
+    elif _is_awaitable(encoded):
+        raise _missing_await("encoded_token", encoded)
     else:
         raise jwt.DecodeError(f"Invalid token type. Token must be a {bytes}")
     if size > max_size:
@@ -1709,7 +1909,7 @@ cdef _ParsedToken _parse_token(object encoded, Py_ssize_t max_size, _HeaderMemo 
         token.header = _Header.__new__(
             _Header,
             PyBytes_FromStringAndSize(data, first - data),
-            _load_object(_base64url_decode(data, first - data, "header"), "header"),
+            _load_header(_base64url_decode(data, first - data, "header")),
         )
     if token.is_header_new and token.header.parameters.get("b64", True) is False:
         if last - first > 1:
@@ -1724,9 +1924,9 @@ cdef _ParsedToken _parse_token(object encoded, Py_ssize_t max_size, _HeaderMemo 
     return token
 
 
-cdef dict _new_header(str algorithm, object headers):
+cdef dict _new_header(str algorithm, object type_, dict headers):
     """The header of a new token, sorted as PyJWT does: the memo lives on equal bytes."""
-    header = {"alg": algorithm, "typ": "JWT", **headers}
+    header = {"alg": algorithm, "typ": type_, **headers}
     if not header["typ"]:
         del header["typ"]
     return dict(sorted(header.items()))
@@ -1885,6 +2085,73 @@ cdef class _PreparedKey:
         self.is_edwards = algorithm_class is OKPAlgorithm
 
 
+# What makes a good key, for the warning about a weak one.
+cdef str _SECRET_COMMAND = "python -c 'import secrets; print(secrets.token_urlsafe(64))'"
+cdef str _RSA_COMMAND = (
+    "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072 -out private.pem"
+)
+
+
+cdef str _key_fault(object key, str name, bint signing, error):
+    """Why the value of an option cannot be used as a key, without showing it."""
+    kind = "private" if signing else "public"
+    if isinstance(key, (str, bytes)):
+        if name in _SYMMETRIC or "parse" not in str(error):
+            return str(error)
+        return f"it cannot be read as a {kind} key in PEM, which begins with -----BEGIN"
+    if isinstance(key, bool) or hasattr(key, "sign") or hasattr(key, "verify"):
+        return str(error)
+    remedy = "it must be text, bytes, a JWK (a dict or a PyJWK) or a key of cryptography"
+    if isinstance(key, int):
+        remedy = "from_prefixed_env makes a number of digits; quotes around them keep it text"
+    elif isinstance(key, (tuple, list)):
+        remedy = "a comma after the value makes a tuple"
+    elif isinstance(key, os.PathLike):
+        remedy = "pass the text of the file, by read_text()"
+    elif hasattr(key, "get_secret_value"):
+        remedy = "pass what its get_secret_value() returns"
+    return f"it is of type {type(key).__name__}: {remedy}"
+
+
+cdef object _key_material(object key, str name, bint signing):
+    """The key in a JWK (RFC 7517), or in a certificate that is to verify; any other as it is.
+
+    :raises jwt.InvalidKeyError: the JWK or the certificate cannot be used with this algorithm.
+    """
+    if isinstance(key, dict):
+        try:
+            key = jwt.PyJWK(key, name)
+        except jwt.PyJWTError as error:
+            raise jwt.InvalidKeyError(f"it is no JWK for {name} ({type(error).__name__})") from None
+    if isinstance(key, jwt.PyJWK):
+        if key.algorithm_name != name:
+            raise jwt.InvalidKeyError(f"it is a JWK for {key.algorithm_name}")
+        return key.key
+    if isinstance(key, (str, bytes)) and name not in _SYMMETRIC and not signing:
+        text = key.encode("utf-8", "replace") if isinstance(key, str) else key
+        if b"-----BEGIN CERTIFICATE-----" in text:
+            try:
+                return load_pem_x509_certificate(text).public_key()
+            except ValueError:
+                raise jwt.InvalidKeyError("it is a certificate that cannot be read") from None
+    return key
+
+
+cdef _PreparedKey _prepare_configured(
+    _AppState state, _Settings settings, object key, str option, str name, bint signing
+):
+    """Prepare the key of an option.
+
+    :raises RuntimeError: it cannot be used with this algorithm; the text says why.
+    """
+    cdef Py_ssize_t cache_size = 0 if signing else settings.signature_cache_size
+    try:
+        return state.keys.get(_key_material(key, name, signing), name, signing, cache_size)
+    except jwt.InvalidKeyError as error:
+        fault = _key_fault(key, name, signing, error)
+        raise RuntimeError(f"{option} cannot be used with {name}: {fault}") from None
+
+
 cdef _PreparedKey _prepare_key(object key, str name, bint signing, Py_ssize_t cache_size):
     """Let PyJWT parse and check a key for an algorithm.
 
@@ -1892,6 +2159,9 @@ cdef _PreparedKey _prepare_key(object key, str name, bint signing, Py_ssize_t ca
     """
     cdef _PreparedKey prepared = _PreparedKey.__new__(_PreparedKey)
     algorithm = _ALGORITHMS[name]
+    if name in _SYMMETRIC and isinstance(key, (str, bytes)) and not key.strip():
+        # As good as empty, and what a line of a file without its value leaves.
+        key = ""
     try:
         material = algorithm.prepare_key(key)
         weakness = algorithm.check_key_length(material)
@@ -1907,6 +2177,9 @@ cdef _PreparedKey _prepare_key(object key, str name, bint signing, Py_ssize_t ca
             f"The key cannot be used with {name} ({type(error).__name__})"
         ) from None
     if weakness:
+        command = _RSA_COMMAND if name not in _SYMMETRIC else _SECRET_COMMAND
+        weakness = f"{weakness} A good one: {command}"
+        _logger.warning("Weak key: %s", weakness)
         warnings.warn(weakness, InsecureKeyLengthWarning)
     prepared.name = name
     prepared.algorithm = algorithm
@@ -1975,20 +2248,13 @@ cdef str _missing_key(str name, str option):
     return f'{option} must be set to use the asymmetric algorithm "{name}"'
 
 
-cdef object _configured_key(_Settings settings, str name, bint signing):
-    """The configured key for an algorithm, by its family.
-
-    :raises RuntimeError: it is not set.
-    """
+cdef tuple _configured(_Settings settings, str name, bint signing):
+    """The option that holds the key for an algorithm, and the key, which may be None."""
     if _is_symmetric(name):
-        key, option = settings.secret_key, "JWT_SECRET_KEY"
-    elif signing:
-        key, option = settings.private_key, "JWT_PRIVATE_KEY"
-    else:
-        key, option = settings.public_key, "JWT_PUBLIC_KEY"
-    if key is None:
-        raise RuntimeError(_missing_key(name, option))
-    return key
+        return "JWT_SECRET_KEY", settings.secret_key
+    if signing:
+        return "JWT_PRIVATE_KEY", settings.private_key
+    return "JWT_PUBLIC_KEY", settings.public_key
 
 
 cdef bint _serves_another(_AppState state, _Settings settings, str name) except -1:
@@ -1997,12 +2263,22 @@ cdef bint _serves_another(_AppState state, _Settings settings, str name) except 
         if other == name:
             continue
         try:
-            key = _configured_key(settings, other, False)
-            state.keys.get(key, other, False, settings.signature_cache_size)
-        except (RuntimeError, jwt.InvalidKeyError):
+            _configured_key(state, settings, other, False)
+        except RuntimeError:
             continue
         return True
     return False
+
+
+cdef _PreparedKey _configured_key(_AppState state, _Settings settings, str name, bint signing):
+    """Prepare the configured key for an algorithm, by its family.
+
+    :raises RuntimeError: it is not set, or cannot be used.
+    """
+    option, key = _configured(settings, name, signing)
+    if key is None:
+        raise RuntimeError(_missing_key(name, option))
+    return _prepare_configured(state, settings, key, option, name, signing)
 
 
 cdef _PreparedKey _configured_verifying_key(_AppState state, _Settings settings, str name):
@@ -2017,17 +2293,14 @@ cdef _PreparedKey _configured_verifying_key(_AppState state, _Settings settings,
     if prepared is not None:
         return <_PreparedKey>prepared
     try:
-        key = _configured_key(settings, name, False)
-        prepared = state.keys.get(key, name, False, settings.signature_cache_size)
-    except (RuntimeError, jwt.InvalidKeyError) as error:
+        prepared = _configured_key(state, settings, name, False)
+    except RuntimeError:
         # An unusable key of the app's own algorithm is never the token's fault.
-        misconfigured = name == settings.algorithm and isinstance(error, jwt.InvalidKeyError)
+        is_set = _configured(settings, name, False)[1] is not None
+        misconfigured = is_set and name == settings.algorithm
         if not misconfigured and _serves_another(state, settings, name):
             raise jwt.InvalidAlgorithmError("The specified alg value is not allowed") from None
-        if isinstance(error, RuntimeError):
-            raise
-        option = "JWT_SECRET_KEY" if _is_symmetric(name) else "JWT_PUBLIC_KEY"
-        raise RuntimeError(f"{option} cannot be used with {name}: {error}") from None
+        raise
     settings.verifying_keys[name] = prepared
     return <_PreparedKey>prepared
 
@@ -2054,15 +2327,20 @@ cdef _PreparedKey _chosen_verifying_key(
         raise _UnusableKeyError(str(error)) from None
 
 
-cdef _PreparedKey _signing_key(_AppState state, object key, str name):
+cdef _PreparedKey _signing_key(_AppState state, _Settings settings, object key, str name):
+    """Prepare the key that encode_key_loader returned, or without one the configured key."""
+    if state.callbacks.encode_key is None:
+        # Of the app's own algorithm, also for a header that names another: it may not fit.
+        option, key = _configured(settings, settings.algorithm, True)
+        if key is None:
+            raise RuntimeError(_missing_key(settings.algorithm, option))
+        return _prepare_configured(state, settings, key, option, name, True)
     try:
         return state.keys.get(key, name, True, 0)
     except jwt.InvalidKeyError as error:
-        if state.callbacks.encode_key is not None:
-            origin = "The key from encode_key_loader"
-        else:
-            origin = "JWT_SECRET_KEY" if _is_symmetric(name) else "JWT_PRIVATE_KEY"
-        raise RuntimeError(f"{origin} cannot be used with {name}: {error}") from None
+        raise RuntimeError(
+            f"The key from encode_key_loader cannot be used with {name}: {error}"
+        ) from None
 
 
 cdef int _verify_algorithm(object algorithm, frozenset allowed) except -1:
@@ -2071,6 +2349,13 @@ cdef int _verify_algorithm(object algorithm, frozenset allowed) except -1:
         raise jwt.InvalidAlgorithmError("Algorithm not specified")
     if not isinstance(algorithm, str) or algorithm not in allowed:
         raise jwt.InvalidAlgorithmError("The specified alg value is not allowed")
+
+
+cdef int _verify_type(dict header, frozenset accepted) except -1:
+    """Match the header's ``typ`` against JWT_DECODE_TYP (RFC 8725, section 3.11)."""
+    name = header.get("typ")
+    if not isinstance(name, str) or _media_type(name) not in accepted:
+        raise jwt.InvalidTokenError('The "typ" header is not one that JWT_DECODE_TYP accepts')
 
 
 # -----------------------------------------------------------------------------
@@ -2104,10 +2389,13 @@ cdef bint _verify_registered_claims(
     """Check the registered claims as PyJWT does, in its order and with its exceptions.
 
     ``exp``, ``nbf`` and ``iat`` must be finite JSON numbers, where PyJWT also takes bools and
-    numeric strings. True means that the token has expired, and that nothing after ``exp`` was
-    checked.
+    numeric strings. True means that the token has expired, and that all else is right.
     """
     cdef double now = _now()
+    cdef bint expired = False
+    for name in settings.required_claims:
+        if claims.get(name) is None:
+            raise jwt.MissingRequiredClaimError(name)
     # Whole numbers are compared: a double would round a claim beyond 2**53. No integer lies between
     # a moment and its second, so that "after the second" means the same.
     second = PyLong_FromDouble(floor(now + settings.leeway))
@@ -2129,8 +2417,7 @@ cdef bint _verify_registered_claims(
             raise jwt.DecodeError("Expiration Time claim (exp) must be an integer.")
         if settings.leeway:
             second = PyLong_FromDouble(floor(now - settings.leeway))
-        if not _is_after(claim, second):
-            return True
+        expired = not _is_after(claim, second)
     _verify_issuer(claims, settings)
     _verify_audience(claims.get("aud"), settings)
     claim = _claim(claims, "sub")
@@ -2139,7 +2426,7 @@ cdef bint _verify_registered_claims(
     claim = _claim(claims, "jti")
     if claim is not _ABSENT and not isinstance(claim, str):
         raise InvalidJTIError("JWT ID must be a string")
-    return False
+    return expired
 
 
 cdef int _verify_issuer(dict claims, _Settings settings) except -1:
@@ -2174,25 +2461,26 @@ cdef int _verify_audience(object audience, _Settings settings) except -1:
     raise jwt.InvalidAudienceError("Audience doesn't match")
 
 
-cdef int _verify_own_claims(dict claims, _Settings settings, bint expired) except -1:
+cdef int _verify_own_claims(dict claims, _Settings settings) except -1:
     """Check the claims that the extension gives a meaning to, and add those that are absent.
 
-    What is added are the defaults of 0.1.0, for tokens of other issuers. An expired token gets
-    them, too; what else is wrong with it does not matter.
+    What is added are the defaults of 0.1.0, for tokens of other issuers. 0.1.0 also took a
+    ``fresh`` of null, as not fresh.
     """
     token_type = _claim(claims, "type")
     fresh = _claim(claims, "fresh")
-    if not expired:
-        if settings.identity_claim_key not in claims:
-            raise JWTDecodeError(f"Missing claim: {settings.identity_claim_key}")
-        if token_type is not _ABSENT and token_type not in _TYPES:
-            raise JWTDecodeError("Missing or invalid claim: type")
-        # NaN would compare as fresh for ever, and any other type would fail the comparison.
-        if fresh is not _ABSENT and type(fresh) is not bool and not _is_number(fresh):
-            raise JWTDecodeError("Missing or invalid claim: fresh")
-        csrf = _claim(claims, "csrf")
-        if csrf is not _ABSENT and not isinstance(csrf, str):
-            raise JWTDecodeError("Missing or invalid claim: csrf")
+    if settings.identity_claim_key not in claims:
+        raise JWTDecodeError(f"Missing claim: {settings.identity_claim_key}")
+    if token_type is not _ABSENT and token_type not in _TYPES:
+        raise JWTDecodeError("Missing or invalid claim: type")
+    # NaN would compare as fresh for ever, and any other type would fail the comparison.
+    if fresh is None:
+        fresh = claims["fresh"] = False
+    if fresh is not _ABSENT and type(fresh) is not bool and not _is_number(fresh):
+        raise JWTDecodeError("Missing or invalid claim: fresh")
+    csrf = _claim(claims, "csrf")
+    if csrf is not _ABSENT and not isinstance(csrf, str):
+        raise JWTDecodeError("Missing or invalid claim: csrf")
     claims.setdefault("jti", None)
     if token_type is _ABSENT:
         claims["type"] = token_type = "access"
@@ -2203,38 +2491,30 @@ cdef int _verify_own_claims(dict claims, _Settings settings, bint expired) excep
 
 
 cdef dict _verify_token(
-    _ParsedToken token, _PreparedKey key, _AppState state, _Settings settings, object csrf_value,
-    bint allow_expired
+    _ParsedToken token, _PreparedKey key, _AppState state, _Settings settings, bint allow_expired
 ):
     """Verify a parsed token under a key, and return its claims.
 
-    An ExpiredSignatureError leaves with the claims as ``jwt_data`` and the header as
-    ``jwt_header``, for the expired_token callback. The CSRF value is compared before it is
-    raised, as in 0.1.0, so that no forged request reaches the callback.
+    That it has expired is noted, for _verify_expiry: the claims that the expired_token callback
+    sees have passed every other check of the token.
     """
     if not key.is_signature(token.signing_input, token.signature):
         raise jwt.InvalidSignatureError("Signature verification failed")
     if token.is_header_new:
         state.headers.remember(token.header)
     claims = _load_object(token.payload, "payload")
-    expired = _verify_registered_claims(claims, settings, allow_expired)
-    _verify_own_claims(claims, settings, expired)
-    if csrf_value is not None:
-        _verify_csrf(claims, csrf_value)
-    token.claims = claims
-    if expired:
-        error = jwt.ExpiredSignatureError("Signature has expired")
-        _attach_token(error, token, None)
-        raise error
+    token.is_expired = _verify_registered_claims(claims, settings, allow_expired)
+    _verify_own_claims(claims, settings)
     return claims
 
 
-cdef int _attach_token(error, _ParsedToken token, str location) except -1:
-    """Give an exception the header and the claims of a genuine token, for its callback."""
-    # Not by setattr, which an exception class of the application's own may forbid.
-    vars(error).update(
-        jwt_header=dict(token.header.parameters), jwt_data=token.claims, jwt_location=location
-    )
+cdef int _verify_expiry(_ParsedToken token, dict claims) except -1:
+    """Raise ExpiredSignatureError, with the header and the claims, if the token has expired."""
+    if token.is_expired:
+        error = jwt.ExpiredSignatureError("Signature has expired")
+        error.jwt_header = dict(token.header.parameters)
+        error.jwt_data = claims
+        raise error
 
 
 # --- CSRF: the double-submit value --------------------------------------------
@@ -2291,8 +2571,10 @@ cdef class _Search:
     cdef list reasons
     # The error about a header of another scheme, should no other location have a token.
     cdef object foreign_header
-    # What the client sent to match the CSRF claim; None where nothing has to match.
+    # What the client sent to match the CSRF claim; None where nothing has to match, or where the
+    # value can only be in the form, which is read once the token is verified.
     cdef object csrf_value
+    cdef bint is_csrf_in_form
 
     cdef object miss(self, str location, str reason):
         """Note why a location has no token."""
@@ -2323,10 +2605,16 @@ cdef tuple _parts(tuple names):
 
 
 # What a fast path stands in for, as Quart defines it.
-cdef tuple _COOKIE_PARTS = _parts(("__getattribute__", "cookies", "dict_storage_class"))
-cdef tuple _QUERY_PARTS = _parts(("__getattribute__", "args", "parameter_storage_class"))
-cdef tuple _MIMETYPE_PARTS = _parts(("__getattribute__", "mimetype", "_parsed_content_type"))
-cdef tuple _JSON_PARTS = _parts(("__getattribute__", "get_data", "get_json", "is_json", "mimetype"))
+cdef tuple _COOKIE_PARTS = _parts(("__init__", "__getattribute__", "cookies", "dict_storage_class"))
+cdef tuple _QUERY_PARTS = _parts(
+    ("__init__", "__getattribute__", "args", "parameter_storage_class")
+)
+cdef tuple _MIMETYPE_PARTS = _parts(
+    ("__init__", "__getattribute__", "mimetype", "_parsed_content_type")
+)
+cdef tuple _JSON_PARTS = _parts(
+    ("__init__", "__getattribute__", "get_data", "get_json", "is_json", "mimetype")
+)
 
 
 cdef bint _is_plain(object request, tuple parts) except -1:
@@ -2420,21 +2708,28 @@ cdef int _verify_origin(object websocket, _Settings settings) except -1:
             and origin[len(scheme):].removesuffix(port) == host.removesuffix(port)
         ):
             return 0
-    raise WebSocketOriginError("The origin of the page may not open this WebSocket")
+    error = WebSocketOriginError("The origin of the page may not open this WebSocket")
+    # For the log only: a reason holds nothing that the client wrote.
+    error.origin, error.host = origin, host
+    raise error
 
 
-async def _token_with_form_csrf(_Search search, token):
-    """Read the CSRF value from the form field, then go on with ``token``."""
+async def _csrf_value_from_form(_Search search):
+    """The CSRF value in the form field, for a token that has been verified.
+
+    :raises CSRFError: there is none.
+    """
     field = search.settings.csrf_field_names[search.token_type]
+    value = None
     try:
-        search.csrf_value = (await search.request.form).get(field)
+        value = (await search.request.form).get(field)
     except (HTTPException, ValueError) as error:
         # 413 and 408 are Quart's to answer; a body that is no form holds no value.
         if isinstance(error, HTTPException) and error.code != 400:
             raise
-    if not search.csrf_value:
+    if not value:
         raise CSRFError(_MISSING_CSRF)
-    return token
+    return value
 
 
 cdef bint _has_controls(const char* at, const char* end) noexcept:
@@ -2528,9 +2823,10 @@ cdef object _token_from_cookies(_Search search):
             settings.csrf_headers_lower[search.token_type],
         )
         if not search.csrf_value:
-            if settings.csrf_check_form:
-                return _token_with_form_csrf(search, token)
-            raise CSRFError(_MISSING_CSRF)
+            # A body is not read for a token that may be a forged one.
+            if not settings.csrf_check_form:
+                raise CSRFError(_MISSING_CSRF)
+            search.is_csrf_in_form = True
     return token
 
 
@@ -2655,9 +2951,12 @@ cdef object _arrived_json(_Search search):
         waiting.close()
         return _COMING
     try:
-        return _json_decoder.decode(body.decode())
+        value = _json_decoder.decode(body.decode())
     except (RecursionError, ValueError):
         return None
+    # As get_json() would, so that the view need not parse the body again.
+    request._cached_json = {False: value, True: value}
+    return value
 
 
 async def _token_from_awaited_json(_Search search, body):
@@ -2737,12 +3036,27 @@ cdef class _VerifiedToken:
     cdef _Settings settings
     # The location of the token, None without one.
     cdef str location
+    # The rules that a guard of protect() has verified the token by, beside its own.
+    cdef tuple satisfied
 
 
 cdef str _VERIFIED = "_jwt_extended"
-# The options under which a verification failed, as another attribute of the request: the answer
-# goes by the same ones, whatever was changed meanwhile.
-cdef str _FAILED_SETTINGS = "_jwt_extended_settings"
+# The last verification that failed, as another attribute of the request.
+cdef str _FAILED = "_jwt_extended_failed"
+
+
+@cython.final
+cdef class _Failure:
+    """A failed verification: what its answer goes by, whatever was changed meanwhile.
+
+    It is kept with the request and not with the error, since an application may raise one object in
+    several requests.
+    """
+
+    cdef object error
+    # The token, if it was a genuine one.
+    cdef _VerifiedToken rejected
+    cdef _Settings settings
 
 
 cdef _VerifiedToken _new_verified(dict header, dict claims, _Settings settings):
@@ -2750,7 +3064,18 @@ cdef _VerifiedToken _new_verified(dict header, dict claims, _Settings settings):
     verified.header = header
     verified.claims = claims
     verified.settings = settings
+    verified.satisfied = ()
     return verified
+
+
+cdef _Failure _new_failure(error, _Settings settings, _ParsedToken token, location):
+    cdef _Failure failure = _Failure.__new__(_Failure)
+    failure.error = error
+    failure.settings = settings
+    if token is not None and token.claims is not None:
+        failure.rejected = _new_verified(token.header.parameters, token.claims, settings)
+        failure.rejected.location = location
+    return failure
 
 
 cdef _VerifiedToken _current_token():
@@ -2772,9 +3097,32 @@ cdef inline bint _is_awaitable(object value):
     return type(value) is _GeneratorType and inspect.isawaitable(value)
 
 
+async def _settled(value):
+    """What is left of a value once it is awaited, and what that gave, until it is no awaitable.
+
+    A proxy of Werkzeug, which is awaitable too, counts as what it stands for.
+    """
+    while True:
+        if isinstance(value, LocalProxy):
+            value = value._get_current_object()
+        elif _is_awaitable(value):
+            value = await value
+        else:
+            return value
+
+
+cdef object _unproxied(object value):
+    """What a proxy of Werkzeug stands for, such as the user of ``current_user``."""
+    while isinstance(value, LocalProxy):
+        value = value._get_current_object()
+    return value
+
+
 cdef object _key_of(_AppState state, _Settings settings, _ParsedToken token):
     """The prepared key for a token, or what the decode_key_loader returned for it."""
     _verify_algorithm(token.header.algorithm, settings.allowed_algorithms)
+    if settings.decode_types is not None:
+        _verify_type(token.header.parameters, settings.decode_types)
     callback = state.callbacks.decode_key
     if callback is None:
         return _configured_verifying_key(state, settings, token.header.algorithm)
@@ -2822,6 +3170,17 @@ cdef int _verify_scopes(dict claims, _Settings settings, tuple required) except 
             raise error
 
 
+cdef bint _says_yes(object answer, str loader) except -1:
+    """What a callback that accepts or rejects has said: what is no plain yes or no is a slip."""
+    if answer is True:
+        return True
+    if answer is None or (isinstance(answer, int) and answer in (0, 1)):
+        return answer == 1
+    raise RuntimeError(
+        f"The callback of {loader} must return True or False, not {type(answer).__name__}"
+    )
+
+
 cdef bint _is_fresh(dict claims) except -1:
     """Whether an access token is fresh now: its claim is a bool or the POSIX time of the end."""
     fresh = claims.get("fresh", False)
@@ -2845,16 +3204,18 @@ cdef bint _read_rule(str argument, object value) except -1:
 cdef tuple _read_rule_names(str argument, object value, str accepts):
     """One or several names, in an order that does not change from run to run."""
     if isinstance(value, str):
-        return (str(value),)
+        return (_plain_text(value),)
     names = list(value) if isinstance(value, (list, tuple, set, frozenset)) else [None]
     if not names or not all([isinstance(name, str) for name in names]):
         raise TypeError(
             f"{argument} must be a string, or a sequence or a set of strings: {accepts}"
         )
+    names = [_plain_text(name) for name in names]
     return tuple(sorted(names) if isinstance(value, (set, frozenset)) else names)
 
 
 cdef object _GeneratorType = types.GeneratorType
+cdef object _AsyncGeneratorType = types.AsyncGeneratorType
 
 
 @cython.final
@@ -2892,7 +3253,8 @@ cdef class _Rules:
             if len(set(self.locations)) != len(self.locations):
                 raise ValueError("locations must not name a location twice")
         if scopes is not None:
-            self.scopes = _read_rule_names("scopes", scopes, "scope names")
+            is_none = isinstance(scopes, (list, tuple, set, frozenset)) and not scopes
+            self.scopes = () if is_none else _read_rule_names("scopes", scopes, "scope names")
             for name in self.scopes:
                 if _SCOPE_RE.fullmatch(name) is None:
                     raise ValueError(
@@ -2911,76 +3273,103 @@ cdef class _Rules:
             words = f"optional {words}"
         if self.locations is not None:
             words += f", in {' or '.join(self.locations)}"
-        if self.scopes is not None:
+        if self.scopes:
             words += f", scopes: {' '.join(self.scopes)}"
         if self.skip_revocation:
             words += ", not checked for revocation"
         return words
 
-    async def verify(self):
-        """Verify the token of the current request or websocket: all checks, from top to bottom."""
+    async def verify(self, given=_ABSENT):
+        """Verify the token of the current request or websocket: all checks, from top to bottom.
+
+        :param given: a token to verify instead, which belongs to no request.
+        :return: the claims, None if the request was let in without a token.
+        """
         cdef _AppState state
         cdef _Settings settings
         cdef _Search search
         cdef _ParsedToken token = None
-        cdef _VerifiedToken verified
+        cdef _VerifiedToken verified = None
         app_context = get_value(_CV_APP)
-        request = None if app_context is None else _request_in(app_context)
-        if request is None:
-            raise RuntimeError("Not within a request: a token is looked for in the current request")
-        if request.method == "OPTIONS":
-            return
+        request = before = location = None
+        if given is _ABSENT:
+            request = None if app_context is None else _request_in(app_context)
+            if request is None:
+                raise RuntimeError(
+                    "Not within a request: a token is looked for in the current request"
+                )
+            before = getattr(request, _VERIFIED, None)
+            if before is not None and self in (<_VerifiedToken>before).satisfied:
+                # The guard of protect() was here, and has verified by these rules, too.
+                return None
         state = _state_in(app_context)
         settings = state.settings()
-        before = getattr(request, _VERIFIED, None)
+        if (
+            request is not None
+            and request.method == "OPTIONS"
+            and (settings.exempts_options or _is_left_to_quart(state.app, request))
+        ):
+            return None
         try:
-            # Locate: the first token that is found is final.
             search = _Search.__new__(_Search)
             search.state = state
             search.settings = settings
             search.request = request
-            search.is_websocket = type(request) is not Request and isinstance(request, Websocket)
             search.token_type = self.token_type
-            encoded = _ABSENT
-            for location in settings.token_location if self.locations is None else self.locations:
-                if location == ("json" if search.is_websocket else "websocket_protocol"):
-                    # A handshake has no body, and another request no subprotocols.
-                    continue
-                try:
-                    if location == "headers":
-                        encoded = _token_from_headers(search)
-                    elif location == "cookies":
-                        encoded = _token_from_cookies(search)
-                    elif location == "query_string":
-                        encoded = _token_from_query_string(search)
-                    elif location == "json":
-                        encoded = _token_from_json(search)
-                    else:
-                        encoded = _token_from_websocket_protocol(search)
-                    if _is_awaitable(encoded):
-                        encoded = await encoded
-                except InvalidHeaderError:
+
+            # Locate: the first token that is found is final.
+            encoded = given
+            if request is not None:
+                search.is_websocket = type(request) is not Request and isinstance(
+                    request, Websocket
+                )
+                for location in (
+                    settings.token_location if self.locations is None else self.locations
+                ):
+                    if location == ("json" if search.is_websocket else "websocket_protocol"):
+                        # A handshake has no body, and another request no subprotocols.
+                        continue
+                    try:
+                        if location == "headers":
+                            encoded = _token_from_headers(search)
+                        elif location == "cookies":
+                            encoded = _token_from_cookies(search)
+                        elif location == "query_string":
+                            encoded = _token_from_query_string(search)
+                        elif location == "json":
+                            encoded = _token_from_json(search)
+                        else:
+                            encoded = _token_from_websocket_protocol(search)
+                        if _is_awaitable(encoded):
+                            encoded = await encoded
+                    except InvalidHeaderError:
+                        if not self.optional:
+                            raise
+                        break
+                    if encoded is not _ABSENT:
+                        break
+                if encoded is _ABSENT:
                     if not self.optional:
-                        raise
-                    break
-                if encoded is not _ABSENT:
-                    break
-            if encoded is _ABSENT:
-                if not self.optional:
-                    raise search.nothing_found()
-                setattr(request, _VERIFIED, _new_verified({}, {}, settings))
-                return
+                        raise search.nothing_found()
+                    setattr(request, _VERIFIED, _new_verified({}, {}, settings))
+                    return None
 
             # Parse, find the key, verify.
             token = _parse_token(encoded, settings.max_token_size, state.headers)
             key = _key_of(state, settings, token)
             if _is_awaitable(key):
-                key = await key
+                key = await _settled(key)
             key = _take_key(state, settings, token, key)
-            claims = _verify_token(token, key, state, settings, search.csrf_value, False)
+            claims = _verify_token(token, key, state, settings, False)
+            if search.is_csrf_in_form:
+                search.csrf_value = await _csrf_value_from_form(search)
+            if search.csrf_value is not None:
+                _verify_csrf(claims, search.csrf_value)
+            token.claims = claims
             token_type = claims["type"]
             if token_type != _TYPES[self.token_type] and not self.any_type:
                 raise WrongTokenError(f"Only {_TYPES[self.token_type]} tokens are allowed")
+            _verify_expiry(token, claims)
 
             # Revocation.
             if not self.skip_revocation:
@@ -2988,19 +3377,23 @@ cdef class _Rules:
                     state, settings, token.header.parameters, claims, token_type
                 )
                 if _is_awaitable(answer):
-                    answer = await answer
+                    answer = await _settled(answer)
                 if answer:
-                    raise RevokedTokenError("Token has been revoked")
+                    raise _revoked(state, answer)
 
             # Store: from here on the getters give this token.
             verified = _new_verified(token.header.parameters, claims, settings)
             verified.location = location
-            setattr(request, _VERIFIED, verified)
+            if request is not None:
+                before = getattr(request, _VERIFIED, None)
+                setattr(request, _VERIFIED, verified)
+            if location == "websocket_protocol":
+                _answer_subprotocol(request, settings.websocket_protocol)
 
             # Freshness and scopes.
             if self.fresh and not _is_fresh(claims):
                 raise FreshTokenRequired("Fresh token required")
-            if self.scopes is not None:
+            if self.scopes:
                 _verify_scopes(claims, settings, self.scopes)
 
             # The application's own checks: claims, user.
@@ -3011,27 +3404,141 @@ cdef class _Rules:
                     settings, token.header.parameters, claims
                 )
                 if _is_awaitable(answer):
-                    answer = await answer
-                if not answer:
+                    answer = await _settled(answer)
+                if not _says_yes(answer, state.callbacks.claims_loader()):
                     raise UserClaimsVerificationError("User claims verification failed")
             if state.callbacks.user_loader is not None:
                 user = state.callbacks.user_loader(settings, token.header.parameters, claims)
                 if _is_awaitable(user):
-                    user = await user
+                    user = await _settled(user)
                 if user is None:
-                    identity = claims[settings.identity_claim_key]
-                    raise UserLoadError(f"Error loading the user {identity}")
-                verified.user = user
-            if location == "websocket_protocol":
-                _answer_subprotocol(request, settings.websocket_protocol)
+                    raise UserLoadError(_unknown_user(claims[settings.identity_claim_key]))
+                verified.user = _no_generator(user, "the user loader")
+            if token_verified.receivers:
+                await _send(token_verified, state.app, {"claims": claims, "location": location})
+            return claims
         except BaseException as error:
-            # The request has no more identity than before, also when it is cancelled; the error
-            # callback gets to see the token.
-            setattr(request, _VERIFIED, before)
-            setattr(request, _FAILED_SETTINGS, settings)
-            if token is not None and token.claims is not None:
-                _attach_token(error, token, location)
+            # The request has no more identity than before, also when it is cancelled, unless
+            # another verification succeeded meanwhile; the error callback gets to see the token.
+            if request is not None:
+                if verified is not None and getattr(request, _VERIFIED, None) is verified:
+                    setattr(request, _VERIFIED, before)
+                setattr(request, _FAILED, _new_failure(error, settings, token, location))
+            if isinstance(error, (JWTExtendedException, jwt.InvalidTokenError)):
+                await _report_rejection(
+                    state.app, error, request, None if encoded is _ABSENT else location, token
+                )
             raise
+
+
+# The rules of a view, by the function that a decorator made of it; None for one that is exempt from
+# the rules of its app. They are no attribute of the function, which functools.wraps would copy to
+# whatever is wrapped around it, and which any object may have.
+cdef object _RULES_OF = weakref.WeakKeyDictionary()
+
+
+cdef list _layers_of(object view):
+    """A view and the functions that it was wrapped around with functools.wraps, outermost first."""
+    layers = []
+    # Some objects have any attribute that is looked up.
+    while view is not None and len(layers) < 100:
+        layers.append(view)
+        view = getattr(view, "__wrapped__", None)
+    return layers
+
+
+cdef _Rules _combined(list guards, list own):
+    """What the rules around a view come to: those of protect(), and of its own decorators.
+
+    They add up, the outermost first. The view has ways out: ``optional=True`` of its decorators,
+    ``refresh=True``, which drops ``fresh``, and ``scopes=()``.
+    """
+    cdef _Rules effective = _Rules()
+    cdef _Rules rules
+    cdef list scopes = []
+    effective.optional = effective.any_type = effective.skip_revocation = True
+    for rules in own or guards:
+        effective.optional = effective.optional and rules.optional
+    for rules in guards:
+        scopes.extend([name for name in rules.scopes or () if name not in scopes])
+    for rules in own:
+        if rules.scopes == ():
+            scopes.clear()
+    for rules in own:
+        scopes.extend([name for name in rules.scopes or () if name not in scopes])
+    effective.scopes = tuple(scopes) or None
+    for rules in guards + own:
+        effective.any_type = effective.any_type and rules.any_type
+        effective.skip_revocation = effective.skip_revocation and rules.skip_revocation
+        if rules.locations is not None:
+            effective.locations = rules.locations
+        if rules.token_type == _REFRESH or rules.fresh:
+            effective.token_type = rules.token_type
+            effective.fresh = rules.fresh
+    return effective
+
+
+cdef object _revoked(_AppState state, object answer):
+    """The error about a revoked token, whose callback must have said so."""
+    _no_generator(answer, state.callbacks.revocation_loader())
+    return RevokedTokenError("Token has been revoked")
+
+
+cdef object _no_generator(object answer, str loader):
+    """An answer of a callback that is no generator: nothing of such a callback has run yet."""
+    if type(answer) is _GeneratorType or type(answer) is _AsyncGeneratorType:
+        raise RuntimeError(f"The callback of {loader} must return its answer, not yield it")
+    return answer
+
+
+cdef bint _is_left_to_quart(object app, object request) except -1:
+    """Whether Quart, or quart-cors, answers an OPTIONS request without calling a view."""
+    rule = request.url_rule
+    return rule is None or _has_automatic_options(app, rule)
+
+
+cdef bint _has_automatic_options(object app, object rule) except -1:
+    if rule.provide_automatic_options:
+        return True
+    for layer in _layers_of(app.view_functions.get(rule.endpoint)):
+        if getattr(layer, "__globals__", {}).get("__name__") == "quart_cors":
+            return inspect.getclosurevars(layer).nonlocals.get("provide_automatic_options", False)
+    return False
+
+
+# --- Log and signals ----------------------------------------------------------
+
+cdef object _signals = blinker.Namespace()
+token_verified = _signals.signal("token-verified")
+token_refused = _signals.signal("token-refused")
+token_created = _signals.signal("token-created")
+
+
+async def _send(signal, app, dict values):
+    """Send a signal to its receivers, plain or async, on the spot."""
+    if not signal.is_muted:
+        for receiver in signal.receivers_for(app):
+            await _settled(receiver(app, **values))
+
+
+async def _report_rejection(app, error, request, location, _ParsedToken token):
+    """Tell the log and the receivers of ``token_refused`` that a token or a request is rejected."""
+    level = logging.INFO
+    code = _problem_of(error)[2]
+    endpoint = getattr(request, "endpoint", None)
+    kid = None if token is None else token.header.parameters.get("kid")
+    reason = str(error)
+    if isinstance(error, WebSocketOriginError):
+        level = logging.WARNING
+        reason = f"{reason} (page of {error.origin}, host {error.host})"
+    # As reprs, since a client writes into them: one record is one line.
+    _logger.log(
+        level, "Rejected: %s, endpoint %s, location %s, kid %.100r, reason %.300r",
+        code, endpoint, location, kid, reason,
+        extra={"jwt_code": code, "jwt_endpoint": endpoint, "jwt_location": location},
+    )
+    if token_refused.receivers:
+        await _send(token_refused, app, {"error": error, "code": code, "location": location})
 
 
 # -----------------------------------------------------------------------------
@@ -3065,6 +3572,16 @@ cdef long long _moment_after(double now, object lifetime) except? -1:
     return <long long>floor(end.timestamp())
 
 
+cdef long long _expiry(double now, object lifetime) except? -1:
+    try:
+        return _moment_after(now, _lifetime(lifetime))
+    except (TypeError, OverflowError, AttributeError):
+        raise TypeError(
+            "expires_delta must be a timedelta, an int (seconds), anything that adds to a "
+            f"datetime, False or None, not {_shown(lifetime)}"
+        ) from None
+
+
 cdef dict _new_claims(
     int token_type, object identity, object fresh, object lifetime, object user_claims, bint csrf,
     str identity_claim_key, str user_claims_key, object issuer, object audience, bint with_nbf
@@ -3076,7 +3593,7 @@ cdef dict _new_claims(
         claims["nbf"] = <long long>now
     claims["jti"] = _new_uuid()
     if lifetime is not False:
-        claims["exp"] = _moment_after(now, _lifetime(lifetime))
+        claims["exp"] = _expiry(now, lifetime)
     claims[identity_claim_key] = identity
     if token_type == _ACCESS:
         if isinstance(fresh, _timedelta):
@@ -3108,7 +3625,8 @@ cdef enum:
 cdef class _Creation:
     """One token in the making: five questions to the callbacks, then the encoding.
 
-    The caller puts the questions in their order, awaits the answers if it can, and hands them over.
+    The caller puts the questions in their order to the callbacks there are, awaits the answers if
+    it can, and hands them over.
     """
 
     cdef _AppState state
@@ -3118,30 +3636,24 @@ cdef class _Creation:
     # What the call adds to what the loaders give.
     cdef object additional_claims, additional_headers
     cdef object loaded_claims, identity, key
+    # Those of the token, for the receivers of ``token_created``.
+    cdef dict claims
 
-    cdef object ask(self, int question):
+    cdef object callback(self, int question):
+        """The callback that answers a question, None where the arguments of the call do."""
         cdef _Callbacks callbacks = self.state.callbacks
         if question == _ASK_CLAIMS:
-            if self.user_claims is not None or callbacks.user_claims is None:
-                return self.user_claims
-            if self.token_type == _REFRESH and not self.settings.user_claims_in_refresh_token:
-                return None
-            return callbacks.user_claims(self.subject)
+            is_without = (
+                self.token_type == _REFRESH and not self.settings.user_claims_in_refresh_token
+            )
+            return None if self.user_claims is not None or is_without else callbacks.user_claims
         if question == _ASK_ADDITIONAL_CLAIMS:
-            if callbacks.additional_claims is None:
-                return None
-            return callbacks.additional_claims(self.subject)
+            return callbacks.additional_claims
         if question == _ASK_HEADERS:
-            if self.headers is not None or callbacks.jwt_headers is None:
-                return self.headers
-            return callbacks.jwt_headers(self.subject)
+            return callbacks.jwt_headers if self.headers is None else None
         if question == _ASK_IDENTITY:
-            if callbacks.user_identity is None:
-                return self.subject
-            return callbacks.user_identity(self.subject)
-        if callbacks.encode_key is None:
-            return _configured_key(self.settings, self.settings.algorithm, True)
-        return callbacks.encode_key(self.subject)
+            return callbacks.user_identity
+        return callbacks.encode_key
 
     cdef int take(self, int question, object answer) except -1:
         if question == _ASK_CLAIMS:
@@ -3156,6 +3668,7 @@ cdef class _Creation:
             self.key = answer
 
     cdef str encode(self):
+        """Encode the token from the arguments and the answers."""
         cdef _Settings settings = self.settings
         if self.additional_headers is not None:
             _verify_dict("additional_headers", self.additional_headers)
@@ -3176,11 +3689,26 @@ cdef class _Creation:
         name = settings.algorithm
         if self.headers and self.headers.get("alg"):
             name = self.headers["alg"]
-        key = _signing_key(self.state, self.key, name)
+        key = _signing_key(self.state, settings, self.key, name)
+        self.claims = claims
         header = None
-        if self.headers:
-            header = _dump_object(_new_header(key.name, self.headers), self.state)
-        return _encode_token(header, _dump_object(claims, self.state), key)
+        if self.headers or settings.encode_type != "JWT":
+            header = _new_header(key.name, settings.encode_type, self.headers or {})
+            header = _dump_object(header, self.state)
+            if b"\\u" in header and _has_lone_surrogate(_load_object(header, "header")):
+                raise ValueError("headers must not hold a lone surrogate")
+        return _encode_token(header, self.payload(), key)
+
+    cdef bytes payload(self):
+        try:
+            return _dump_object(self.claims, self.state)
+        except TypeError as error:
+            if _is_writable(self.identity, self.state):
+                raise
+            raise TypeError(
+                f"{error}: pass another identity, or register user_identity_loader to make one of "
+                "it"
+            ) from None
 
     cdef int verify(self) except -1:
         """Refuse what would make a token that cannot be read back."""
@@ -3194,19 +3722,24 @@ cdef class _Creation:
                 "section 4.1.2): return one from user_identity_loader, or set JWT_VERIFY_SUB to "
                 "False"
             )
-        if self.fresh is not None and not isinstance(self.fresh, (bool, _timedelta)):
-            raise TypeError("fresh must be a bool or a timedelta")
-        if isinstance(self.lifetime, bool) and self.lifetime is not False:
-            raise TypeError("expires_delta must be a timedelta, an int (seconds), False or None")
+        if self.token_type == _ACCESS and not isinstance(self.fresh, (bool, _timedelta)):
+            raise TypeError(f"fresh must be a bool or a timedelta, not {_shown(self.fresh)}")
         _verify_new_headers(self.headers)
         if self.loaded_claims is not None:
             _verify_additional_claims(
-                "additional_claims_loader", self.loaded_claims, self.settings.identity_claim_key
+                "additional_claims_loader", self.loaded_claims, self.settings
             )
         if self.additional_claims is not None:
-            _verify_additional_claims(
-                "additional_claims", self.additional_claims, self.settings.identity_claim_key
-            )
+            _verify_additional_claims("additional_claims", self.additional_claims, self.settings)
+
+
+cdef bint _is_writable(object value, _AppState state) except -1:
+    """Whether a value is JSON serialisable by the app's provider."""
+    try:
+        _dump_object({"value": value}, state)
+    except TypeError:
+        return False
+    return True
 
 
 cdef int _verify_dict(str argument, object value) except -1:
@@ -3214,18 +3747,28 @@ cdef int _verify_dict(str argument, object value) except -1:
         raise TypeError(f"{argument} must be a dict or None, not {type(value).__name__}")
 
 
-cdef int _verify_additional_claims(
-    str origin, object claims, str identity_claim_key
-) except -1:
+cdef int _verify_additional_claims(str origin, object claims, _Settings settings) except -1:
     """Refuse claims that an argument of its own, or nothing but the extension, may set."""
     _verify_dict(origin, claims)
-    for name in ("type", "fresh", "csrf", identity_claim_key):
+    for name in ("type", "fresh", "csrf", settings.identity_claim_key):
         if name in claims:
             raise ValueError(f'{origin} must not hold "{name}", which the extension sets')
     for name in ("exp", "nbf", "iat"):
         if name in claims and not isinstance(claims[name], datetime.datetime):
             if not _is_number(claims[name]):
                 raise TypeError(f'{origin}: "{name}" must be a number or a datetime')
+    for name in ("jti", "iss"):
+        if name in claims and not isinstance(claims[name], str):
+            raise TypeError(f'{origin}: "{name}" must be a string')
+    if "sub" in claims and settings.verify_sub and not isinstance(claims["sub"], str):
+        raise TypeError(f'{origin}: "sub" must be a string while JWT_VERIFY_SUB is True')
+    audience = claims.get("aud", ())
+    if isinstance(audience, str):
+        audience = [audience]
+    if not isinstance(audience, (list, tuple)) or not all([
+        isinstance(name, str) for name in audience
+    ]):
+        raise TypeError(f'{origin}: "aud" must be a string or a list of strings')
 
 
 cdef int _add_claims(dict claims, dict additional) except -1:
@@ -3256,11 +3799,11 @@ cdef _Creation _new_creation(
     creation.state = _current_state()
     creation.settings = creation.state.settings()
     creation.token_type = token_type
-    creation.subject = identity
+    creation.subject = creation.identity = _unproxied(identity)
     creation.fresh = fresh
     creation.lifetime = expires_delta
-    creation.user_claims = user_claims
-    creation.headers = headers
+    creation.user_claims = _unproxied(user_claims)
+    creation.headers = _unproxied(headers)
     creation.additional_claims = additional_claims
     creation.additional_headers = additional_headers
     return creation
@@ -3277,21 +3820,33 @@ cdef object _needs_awaiting(object awaitable, str twin):
 cdef str _create_token(_Creation creation, str twin):
     cdef int question
     for question in range(_ASKED):
-        answer = creation.ask(question)
+        callback = creation.callback(question)
+        if callback is None:
+            continue
+        answer = _unproxied(callback(creation.subject))
         if _is_awaitable(answer):
             raise _needs_awaiting(answer, twin)
         creation.take(question, answer)
-    return creation.encode()
+    encoded = creation.encode()
+    if token_created.receivers:
+        token_created.send(creation.state.app, claims=creation.claims)
+    return encoded
 
 
 async def _create_token_async(_Creation creation):
     cdef int question
     for question in range(_ASKED):
-        answer = creation.ask(question)
+        callback = creation.callback(question)
+        if callback is None:
+            continue
+        answer = callback(creation.subject)
         if _is_awaitable(answer):
-            answer = await answer
+            answer = await _settled(answer)
         creation.take(question, answer)
-    return creation.encode()
+    encoded = creation.encode()
+    if token_created.receivers:
+        await _send(token_created, creation.state.app, {"claims": creation.claims})
+    return encoded
 
 
 # -----------------------------------------------------------------------------
@@ -3348,12 +3903,14 @@ cdef tuple _legacy_answer(str name, object message):
 
 
 cdef str _unknown_user(object identity):
-    return f"Error loading the user {identity}"
+    text = f"Error loading the user {identity}"
+    # Not every JSON provider can write a lone surrogate.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
-cdef tuple _describe(str name, error):
-    """Status and message of 0.1.0, code and title of a problem, for an error and its callback."""
-    status, message, code, title = _ANSWERS[name]
+cdef tuple _problem_of(error):
+    """Status and message of 0.1.0, code and title of a problem, for an error that is answered."""
+    status, message, code, title = _ANSWERS[_answer_name(error)]
     if isinstance(error, WebSocketOriginError):
         status, code, title = 403, "origin_refused", "Origin refused"
     elif isinstance(error, CSRFError):
@@ -3365,14 +3922,24 @@ cdef tuple _describe(str name, error):
         code, title = "token_missing", "Token missing"
     elif isinstance(error, WrongTokenError):
         code, title = "wrong_token_type", "Wrong type of token"
-    if name == "user_loader_error":
-        message = _unknown_user(get_jwt_identity())
     return status, str(error) if message is None else message, code, title
+
+
+cdef str _answer_name(error):
+    """The name of the callback that answers an error, by the nearest class, as Quart chooses it."""
+    for base in type(error).__mro__:
+        for exception, name in _ANSWERED:
+            if base is exception:
+                return name
+    return "invalid_token"
 
 
 cdef object _default_answer(_AppState state, _Settings settings, str name, error):
     """The body and the status that a refused request gets without a callback of the app."""
-    status, message, code, title = _describe(name, error)
+    status, message, code, title = _problem_of(error)
+    if name == "user_loader_error":
+        # An application raises the exception bare.
+        message = _unknown_user(get_jwt_identity())
     if not settings.is_problem_format:
         return {settings.error_msg_key: message}, status
     if status == 422:
@@ -3390,9 +3957,9 @@ cdef object _default_answer(_AppState state, _Settings settings, str name, error
     )
 
 
-cdef int _add_challenge(object response, _Settings settings, str name, error) except -1:
+cdef int _add_challenge(object response, _Settings settings, error) except -1:
     """Add the WWW-Authenticate header (RFC 6750, section 3) that 401 and 403 must have."""
-    code = _describe(name, error)[2]
+    code = _problem_of(error)[2]
     reason = _CHALLENGE_ERRORS.get(code, "invalid_token")
     challenge = settings.header_type or "Bearer"
     if reason is not None:
@@ -3402,42 +3969,53 @@ cdef int _add_challenge(object response, _Settings settings, str name, error) ex
     response.headers["WWW-Authenticate"] = challenge
 
 
-cdef _Settings _settings_of(_AppState state, object request):
-    """The options under which a request was verified, or else those of the moment."""
-    settings = getattr(request, _FAILED_SETTINGS, None)
-    if settings is None:
-        verified = getattr(request, _VERIFIED, None)
-        settings = state.settings() if verified is None else (<_VerifiedToken>verified).settings
-    return settings
+cdef _Failure _failure_behind(_AppState state, object request, error):
+    """The failed verification that an error comes from, or a new one without a token.
+
+    An application may raise an error of its own from ours. What decode_token raises about an
+    expired token brings the token along; it is taken from the error, which may be raised again.
+    """
+    cdef _Failure failure = getattr(request, _FAILED, None)
+    cause = error
+    while cause is not None and failure is not None:
+        if cause is failure.error:
+            # Without the circle of request, error, traceback and request.
+            setattr(request, _FAILED, None)
+            return failure
+        cause = cause.__cause__ or cause.__context__
+    verified = getattr(request, _VERIFIED, None)
+    failure = _new_failure(
+        error, state.settings() if verified is None else (<_VerifiedToken>verified).settings,
+        None, None,
+    )
+    if isinstance(error, jwt.ExpiredSignatureError) and "jwt_data" in vars(error):
+        failure.rejected = _new_verified(
+            error.jwt_header, vars(error).pop("jwt_data"), failure.settings
+        )
+    return failure
 
 
 async def _answer(str name, error):
     """Answer an error, with the rejected token as the current one while a callback runs."""
     cdef _AppState state = _current_state()
-    cdef _VerifiedToken before, rejected
     request = _current_request()
-    cdef _Settings settings = _settings_of(state, request)
+    cdef _Failure failure = _failure_behind(state, request, error)
+    cdef _Settings settings = failure.settings
     callback = state.callbacks.answers.get(name)
-    # An exception object that the application raises again must not show this token then.
-    claims = vars(error).pop("jwt_data", None)
-    shown = request is not None and claims is not None
+    before = getattr(request, _VERIFIED, None)
+    shown = request is not None and failure.rejected is not None
     if shown:
-        before = getattr(request, _VERIFIED, None)
-        rejected = _new_verified(getattr(error, "jwt_header", {}), claims, settings)
-        rejected.location = getattr(error, "jwt_location", None)
-        setattr(request, _VERIFIED, rejected)
+        setattr(request, _VERIFIED, failure.rejected)
     try:
         if callback is None:
             result = _default_answer(state, settings, name, error)
         else:
-            result = callback(error, get_raw_jwt_header(), get_raw_jwt())
-            if _is_awaitable(result):
-                result = await result
+            result = await _settled(callback(error, get_raw_jwt_header(), get_raw_jwt()))
         if not settings.www_authenticate:
             return result
         response = await state.app.make_response(result)
         if response.status_code in (401, 403) and "WWW-Authenticate" not in response.headers:
-            _add_challenge(response, settings, name, error)
+            _add_challenge(response, settings, error)
         return response
     finally:
         if shown:
@@ -3473,6 +4051,8 @@ cdef object _adapt(object callback, str loader, dict forms, dict deprecated):
     """
     if not callable(callback):
         raise TypeError(f"{loader} takes a function, not {type(callback).__name__}")
+    if inspect.isgeneratorfunction(callback) or inspect.isasyncgenfunction(callback):
+        raise TypeError(f"The callback of {loader} must return its answer, not yield it")
     for count, adapted in forms.items():
         if _accepts(callback, count):
             if count in deprecated:
@@ -3482,6 +4062,38 @@ cdef object _adapt(object callback, str loader, dict forms, dict deprecated):
     raise TypeError(
         f"The callback of {loader} must take {' or '.join([words[count] for count in forms])}"
     )
+
+
+# Attributes of 0.1.0's manager, which applications assigned, with the loaders that do the same.
+cdef dict _LOADERS_BY_PRIVATE_NAME = {
+    "_user_claims_callback": "user_claims_loader",
+    "_user_identity_callback": "user_identity_loader",
+    "_expired_token_callback": "expired_token_loader",
+    "_invalid_token_callback": "invalid_token_loader",
+    "_unauthorized_callback": "unauthorized_loader",
+    "_needs_fresh_token_callback": "needs_fresh_token_loader",
+    "_revoked_token_callback": "revoked_token_loader",
+    "_user_loader_callback": "user_loader_callback_loader",
+    "_user_loader_error_callback": "user_loader_error_loader",
+    "_token_in_blacklist_callback": "token_in_blacklist_loader",
+    "_claims_verification_callback": "claims_verification_loader",
+    "_verify_claims_failed_callback": "claims_verification_failed_loader",
+    "_decode_key_callback": "decode_key_loader",
+    "_encode_key_callback": "encode_key_loader",
+    "_jwt_additional_header_callback": "additional_headers_loader",
+}
+# Methods of 0.1.0's manager, which subclasses overrode, with what does the same.
+cdef dict _PRIVATE_METHODS = {
+    "_set_error_handler_callbacks": "the loaders of the answers, or app.register_error_handler",
+    "_set_default_configuration_options": "app.config",
+    "_create_access_token": "create_access_token and the loaders of what goes into a token",
+    "_create_refresh_token": "create_refresh_token and the loaders of what goes into a token",
+}
+
+
+cdef object _not_called(str name):
+    public = _PRIVATE_METHODS.get(name) or _LOADERS_BY_PRIVATE_NAME[name]
+    return TypeError(f"JWTManager.{name} is private to 0.1.0 and never called: use {public}")
 
 
 class JWTManager:
@@ -3499,8 +4111,22 @@ class JWTManager:
 
     def __init__(self, app=None, add_context_processor=False):
         self._callbacks = _Callbacks()
-        if app is not None:
+        if app is None:
+            return
+        if add_context_processor:
             self.init_app(app, add_context_processor)
+        else:
+            # A subclass may override it with the one argument of 0.1.0.
+            self.init_app(app)
+
+    def __setattr__(self, name, value):
+        # What subclasses and applications of 0.1.0 assign, where it would not be looked at now.
+        if name in _LOADERS_BY_PRIVATE_NAME:
+            getattr(self, _LOADERS_BY_PRIVATE_NAME[name])(value)
+        elif name in _PRIVATE_METHODS:
+            raise _not_called(name)
+        else:
+            super().__setattr__(name, value)
 
     def init_app(self, app, add_context_processor=False):
         """Bind this manager to an app: set the defaults of the options, register error handlers.
@@ -3512,6 +4138,9 @@ class JWTManager:
         :param app: the Quart app.
         :param add_context_processor: whether templates get ``current_user``.
         """
+        for name in (*_PRIVATE_METHODS, *_LOADERS_BY_PRIVATE_NAME):
+            if hasattr(type(self), name):
+                raise _not_called(name)
         app.extensions[_EXTENSION] = self
         app.extensions[_STATE] = _AppState(app, self._callbacks)
         for name, value in DEFAULTS.items():
@@ -3522,7 +4151,19 @@ class JWTManager:
         if add_context_processor:
             app.context_processor(lambda: {"current_user": get_current_user()})
         app.cli.add_command(_jwt_commands(app))
-        app.before_serving(_placement_check(app))
+        app.before_serving(_start_check(app))
+
+    def check(self, app):
+        """Check the configuration of an app, as is done before it serves, for tests and CI.
+
+        Warns of ``JWT_*`` options that do not exist and of methods in JWT_CSRF_METHODS that HTTP
+        does not define.
+
+        :param app: the Quart app, to which a manager is bound.
+        :raises RuntimeError: options or keys are wrong, all of which the message lists, or a
+            decorator stands above a route or a hook, where it protects nothing.
+        """
+        _verify_configuration(app)
 
     # --- Loaders: what goes into a token --------------------------------------
 
@@ -3839,6 +4480,94 @@ class JWTManager:
         return handle
 
 
+# --- Checking a configuration -------------------------------------------------
+
+cdef frozenset _HTTP_METHODS = frozenset(
+    ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
+)
+
+
+cdef object _start_check(object app):
+    """What an app runs before it serves."""
+
+    async def check():
+        _verify_configuration(app)
+
+    async def start():
+        # As the last one: what the application runs before it serves may load the keys. Quart goes
+        # through the list itself.
+        if check not in app.before_serving_funcs:
+            app.before_serving_funcs.append(check)
+
+    return start
+
+
+cdef int _verify_configuration(object app) except -1:
+    cdef _AppState state = _state_of(app)
+    cdef _Settings settings
+    _verify_placement(app)
+    for name in app.config:
+        if isinstance(name, str) and name.startswith("JWT_") and name not in DEFAULTS:
+            near = difflib.get_close_matches(name, DEFAULTS, 1)
+            hint = f": did you mean {near[0]}?" if near else ""
+            warnings.warn(f"There is no option {name}{hint}")
+    faults = []
+    settings = _read_all(app, faults)
+    if settings is not None:
+        unknown = sorted(settings.csrf_request_methods - _HTTP_METHODS)
+        if unknown:
+            warnings.warn(
+                f"JWT_CSRF_METHODS holds methods that HTTP does not define: {', '.join(unknown)}"
+            )
+        _add_key_faults(state, settings, faults)
+    if faults:
+        raise RuntimeError("\n".join(["The configuration is wrong:", *faults]))
+
+
+cdef _Settings _read_all(object app, list faults):
+    """The options of an app; None after adding what is wrong with each to ``faults``."""
+    values = _watched_values(app.config)
+    while True:
+        try:
+            settings = _Settings(values)
+        except RuntimeError as error:
+            faults.append(str(error))
+            name = getattr(error, "option", None)
+            if name is None or values[name] is DEFAULTS.get(name):
+                return None
+            # Go on as if only this one were right.
+            values[name] = DEFAULTS.get(name)
+        else:
+            return None if faults else settings
+
+
+cdef int _add_key_faults(_AppState state, _Settings settings, list faults) except -1:
+    """Prepare each configured key, and warn of weak ones.
+
+    A service may only create tokens, or only verify them; without any key it can do neither.
+    """
+    cdef _Callbacks callbacks = state.callbacks
+    cdef bint has_key = callbacks.encode_key is not None or callbacks.decode_key is not None
+    for name in settings.decode_algorithms:
+        for signing in (False, True):
+            if (callbacks.encode_key if signing else callbacks.decode_key) is not None or (
+                signing and name != settings.algorithm
+            ):
+                continue
+            option, key = _configured(settings, name, signing)
+            if key is None:
+                continue
+            has_key = True
+            try:
+                _prepare_configured(state, settings, key, option, name, signing)
+            except RuntimeError as error:
+                if str(error) not in faults:
+                    faults.append(str(error))
+    if not has_key:
+        option = _configured(settings, settings.algorithm, False)[0]
+        faults.append(_missing_key(settings.algorithm, option))
+
+
 # -----------------------------------------------------------------------------
 # Create and inspect
 # -----------------------------------------------------------------------------
@@ -3954,11 +4683,10 @@ def decode_token(encoded_token, csrf_value=None, allow_expired=False):
     cdef _AppState state = _current_state()
     cdef _Settings settings = state.settings()
     cdef _ParsedToken token = _parse_token(encoded_token, settings.max_token_size, state.headers)
-    key = _key_of(state, settings, token)
+    key = _unproxied(_key_of(state, settings, token))
     if _is_awaitable(key):
         raise _needs_awaiting(key, "decode_token_async")
-    prepared = _take_key(state, settings, token, key)
-    return _verify_token(token, prepared, state, settings, csrf_value, allow_expired)
+    return _decode_parsed(state, settings, token, key, csrf_value, allow_expired)
 
 
 async def decode_token_async(encoded_token, csrf_value=None, allow_expired=False):
@@ -3971,9 +4699,50 @@ async def decode_token_async(encoded_token, csrf_value=None, allow_expired=False
     cdef _ParsedToken token = _parse_token(encoded_token, settings.max_token_size, state.headers)
     key = _key_of(state, settings, token)
     if _is_awaitable(key):
-        key = await key
+        key = await _settled(key)
+    return _decode_parsed(state, settings, token, key, csrf_value, allow_expired)
+
+
+cdef dict _decode_parsed(
+    _AppState state, _Settings settings, _ParsedToken token, object key, object csrf_value,
+    bint allow_expired
+):
     prepared = _take_key(state, settings, token, key)
-    return _verify_token(token, prepared, state, settings, csrf_value, allow_expired)
+    claims = _verify_token(token, prepared, state, settings, allow_expired)
+    if csrf_value is not None:
+        # Before the expiry, as in 0.1.0: no forged request reaches the expired_token callback.
+        _verify_csrf(claims, csrf_value)
+    _verify_expiry(token, claims)
+    return claims
+
+
+async def verify_token(
+    encoded_token, *, fresh=False, refresh=False, verify_type=True, skip_revocation_check=False,
+    scopes=None
+):
+    """Verify a token that belongs to no request, by all that :func:`jwt_required` checks.
+
+    For a handler of Socket.IO, or a message of a queue. :func:`decode_token` checks neither
+    revocation nor the type of the token, and calls no callbacks about claims and the user.
+
+    :param encoded_token: compact JWS (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
+    :param fresh: require a fresh access token.
+    :param refresh: require a refresh token instead of an access token.
+    :param verify_type: False accepts access and refresh tokens.
+    :param skip_revocation_check: do not check whether the token has been revoked.
+    :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
+    :return: a new dict of claims, as from :func:`decode_token`.
+    :raises TypeError: an argument has a wrong type.
+    :raises ValueError: a scope is malformed, or ``fresh`` and ``refresh`` are both True.
+    :raises jwt.InvalidTokenError: it is invalid; the exceptions are those of :func:`decode_token`.
+    :raises JWTExtendedException: its subclasses say what else is wrong: type, revocation,
+        freshness, scope, user claims, user.
+    :raises RuntimeError: there is no app context, or an option or a key is wrong.
+    """
+    cdef _Rules rules = _Rules(
+        False, fresh, refresh, None, verify_type, skip_revocation_check, scopes
+    )
+    return await rules.verify(encoded_token)
 
 
 def get_jti(encoded_token):
@@ -4174,16 +4943,42 @@ cdef int _set_cookies(
         _set_cookie(response, settings, name, path, False, csrf_value, domain, life)
 
 
+cdef int _verify_response(object response) except -1:
+    if _is_awaitable(response):
+        raise _missing_await("response", response)
+    if not hasattr(response, "headers"):
+        raise TypeError(
+            f"response must be a response, such as `await make_response(...)` gives, not "
+            f"{_shown(response)}"
+        )
+
+
+cdef int _verify_domain(object domain) except -1:
+    if domain is not None and (not isinstance(domain, str) or not _is_domain(domain)):
+        raise ValueError(f"domain must be the name of a domain or None, not {_shown(domain)}")
+
+
 cdef int _set_token_cookies(
     str function, object response, int token_type, object token, object max_age, object domain
 ) except -1:
     settings = _cookie_settings(function)
+    argument = f"encoded_{_TYPES[token_type]}_token"
+    _verify_response(response)
+    _verify_domain(domain)
+    if _is_awaitable(token):
+        raise _missing_await(argument, token)
+    if not isinstance(token, (str, bytes)):
+        raise TypeError(f"{argument} must be a token, a str or bytes, not {_shown(token)}")
     csrf_value = None
     if settings.csrf_protect and settings.csrf_in_cookies:
         # The token comes from the application, not from a client, so nothing is verified: an async
         # decode_key_loader could not be called here.
-        parsed = _parse_token(token, settings.max_token_size, _HeaderMemo())
-        csrf_value = _csrf_claim(_load_object(parsed.payload, "payload"))
+        try:
+            parsed = _parse_token(token, settings.max_token_size, _HeaderMemo())
+            csrf_value = _csrf_claim(_load_object(parsed.payload, "payload"))
+        except (jwt.InvalidTokenError, JWTDecodeError) as error:
+            # A fault of the application, which no client must get as an answer.
+            raise ValueError(f"{argument} is no token that can be set: {error}") from None
     if isinstance(token, bytes):
         # A byte that is not ASCII becomes what no cookie can hold.
         token = token.decode("ascii", "surrogateescape")
@@ -4195,6 +4990,8 @@ cdef int _unset_token_cookies(
     str function, object response, int token_type, object domain
 ) except -1:
     settings = _cookie_settings(function)
+    _verify_response(response)
+    _verify_domain(domain)
     csrf_value = "" if settings.csrf_protect and settings.csrf_in_cookies else None
     _set_cookies(response, settings, token_type, "", csrf_value, domain, {"expires": 0})
 
@@ -4210,9 +5007,10 @@ def set_access_cookies(response, encoded_access_token, max_age=None, domain=None
     :param max_age: how long the cookies last, in seconds; None follows JWT_SESSION_COOKIE.
     :param domain: the domain of the cookies; None takes JWT_COOKIE_DOMAIN.
     :raises RuntimeWarning: cookies are not in JWT_TOKEN_LOCATION.
-    :raises JWTDecodeError: CSRF protection is on and the token carries no CSRF value.
-    :raises ValueError: a cookie would be larger than the 4096 bytes that browsers keep, or may have
-        no domain, or the token is not ASCII text.
+    :raises TypeError: an argument is of a wrong type, a coroutine that was not awaited for example.
+    :raises ValueError: the token is malformed or not ASCII text, or carries no CSRF value while
+        CSRF protection is on; ``domain`` is none, or may not be given; or a cookie would be larger
+        than the 4096 bytes that browsers keep.
     :raises RuntimeError: there is no app context, or an option is wrong.
     """
     _set_token_cookies(
@@ -4329,7 +5127,8 @@ async def verify_jwt_refresh_token_in_request():
     await _REFRESH_RULES.verify()
 
 
-# The rules of the shorthands, and those of a bare jwt_required.
+# The rules of the shorthands, and the defaults of jwt_required. A decorated view has rules of its
+# own: what the guard of protect() has verified it by, it need not verify again.
 cdef _Rules _OPTIONAL_RULES = _Rules(optional=True)
 cdef _Rules _FRESH_RULES = _Rules(fresh=True)
 cdef _Rules _REFRESH_RULES = _Rules(refresh=True)
@@ -4353,7 +5152,36 @@ cdef object _new_submodule(str name, str doc, dict names):
     module.__dict__.update(names)
     sys.modules[full_name] = module
     globals()[name] = module
+    _SUBMODULES[full_name] = module
     return module
+
+
+# What makes this module a package to the import system, for the finder below.
+__path__ = []
+
+cdef dict _SUBMODULES = {}
+
+
+class _SubmoduleFinder:
+    """Finds the submodules again for whoever took them out of sys.modules, as some tests do.
+
+    The module itself is found in its file, and is never executed a second time.
+    """
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        return ModuleSpec(name, _SubmoduleFinder) if name in _SUBMODULES else None
+
+    @staticmethod
+    def create_module(spec):
+        return _SUBMODULES[spec.name]
+
+    @staticmethod
+    def exec_module(module):
+        """Do nothing: the names are there already."""
+
+
+sys.meta_path.append(_SubmoduleFinder)
 
 
 # The wrapper is plain Python, so that class-based libraries take it for a function and debuggers
@@ -4371,14 +5199,29 @@ def {name}(fn, verify, original, options):
 
 '''
 
+# What jwt_exempt makes of a view, by whether that is a coroutine function.
+cdef str _EXEMPT_WRAPPER = '''\
+def exempt_coroutine(fn):
+    async def wrapper(*args, **kwargs):
+        return await fn(*args, **kwargs)
+
+    return wrapper
+
+def exempt_function(fn):
+    def wrapper(*args, **kwargs):
+        return fn(*args, **kwargs)
+
+    return wrapper
+'''
+
 
 cdef dict _compiled_wrappers(object module):
-    """By the name of a verify function, what wraps a view in it, with the globals of a module."""
+    """What wraps a view, with the globals of a module, by the name of the verify function."""
     names = (
         "verify_jwt_in_request", "verify_jwt_in_request_optional", "verify_fresh_jwt_in_request",
         "verify_jwt_refresh_token_in_request",
     )
-    source = "".join([_WRAPPER.format(name=name) for name in names])
+    source = "".join([*[_WRAPPER.format(name=name) for name in names], _EXEMPT_WRAPPER])
     file = f"<{module.__name__}>"
     # Where debuggers and tracebacks find the lines of what has no file.
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)
@@ -4392,12 +5235,18 @@ cdef object _view_decorators = _new_submodule(
 )
 cdef dict _WRAPPERS = _compiled_wrappers(_view_decorators)
 
-# The rules of a view, as an attribute of the wrapper; None if it is exempt from those of its app.
-# functools.wraps hands the attribute on to whatever is wrapped around the view.
-cdef str _VIEW_RULES = "_jwt_extended_rules"
-
 # The functions that the decorators were given.
 cdef object _GUARDED = weakref.WeakSet()
+
+
+cdef int _verify_view(str decorator, object fn) except -1:
+    if isinstance(fn, type):
+        raise TypeError(
+            f"{decorator} decorates a view, not a class: write `decorators = [{decorator}]` in the "
+            f"body of {fn.__name__}"
+        )
+    if not callable(fn):
+        raise TypeError(f"{decorator} decorates a view, not {type(fn).__name__}")
 
 
 cdef object _guard(str decorator, fn, _Rules rules, str verify, dict options):
@@ -4408,8 +5257,7 @@ cdef object _guard(str decorator, fn, _Rules rules, str verify, dict options):
     :param verify: the name of the function that does the same, called in place of the rules with
         ``options`` if it was patched.
     """
-    if not callable(fn):
-        raise TypeError(f"{decorator} decorates a view, not {type(fn).__name__}")
+    _verify_view(decorator, fn)
     if inspect.isfunction(fn):
         _GUARDED.add(fn)
     view = fn
@@ -4417,12 +5265,11 @@ cdef object _guard(str decorator, fn, _Rules rules, str verify, dict options):
 
         async def view(*args, **kwargs):
             # It may still return a coroutine, as a partial or an undeclared wrapper does.
-            result = await get_value(_CV_APP).app.ensure_async(fn)(*args, **kwargs)
-            return await result if _is_awaitable(result) else result
+            return await _settled(await get_value(_CV_APP).app.ensure_async(fn)(*args, **kwargs))
 
     wrapper = _WRAPPERS[verify](view, rules.verify, globals()[verify], options)
-    setattr(functools.update_wrapper(wrapper, fn), _VIEW_RULES, rules)
-    return wrapper
+    _RULES_OF[wrapper] = rules
+    return functools.update_wrapper(wrapper, fn)
 
 
 # --- Decorators ---------------------------------------------------------------
@@ -4473,7 +5320,9 @@ def jwt_optional(fn):
     :param fn: the view, a function or a coroutine function.
     :return: a coroutine function with the name and the signature of the view.
     """
-    return _guard("jwt_optional", fn, _OPTIONAL_RULES, "verify_jwt_in_request_optional", {})
+    return _guard(
+        "jwt_optional", fn, _Rules(optional=True), "verify_jwt_in_request_optional", {}
+    )
 
 
 def fresh_jwt_required(fn):
@@ -4482,7 +5331,9 @@ def fresh_jwt_required(fn):
     :param fn: the view, a function or a coroutine function.
     :return: a coroutine function with the name and the signature of the view.
     """
-    return _guard("fresh_jwt_required", fn, _FRESH_RULES, "verify_fresh_jwt_in_request", {})
+    return _guard(
+        "fresh_jwt_required", fn, _Rules(fresh=True), "verify_fresh_jwt_in_request", {}
+    )
 
 
 def jwt_refresh_token_required(fn):
@@ -4492,46 +5343,56 @@ def jwt_refresh_token_required(fn):
     :return: a coroutine function with the name and the signature of the view.
     """
     return _guard(
-        "jwt_refresh_token_required", fn, _REFRESH_RULES, "verify_jwt_refresh_token_in_request", {}
+        "jwt_refresh_token_required", fn, _Rules(refresh=True),
+        "verify_jwt_refresh_token_in_request", {},
     )
 
 
 def jwt_exempt(fn):
     """Leave a view open in an app or a blueprint that :func:`protect` guards.
 
-    :param fn: the view.
-    :return: the view.
+    :param fn: the view, a function or a coroutine function; it stays protected where it is
+        registered as it is.
+    :return: the view to register, with the name and the signature of ``fn``.
     :raises TypeError: it is no view, or protected by a decorator of its own.
     """
-    if not callable(fn) or not hasattr(fn, "__dict__") or inspect.ismethod(fn):
-        raise TypeError(f"jwt_exempt decorates a view function, not {type(fn).__name__}")
-    if getattr(fn, _VIEW_RULES, None) is not None:
-        raise TypeError("jwt_exempt cannot open a view that has jwt_required, or one like it")
-    setattr(fn, _VIEW_RULES, None)
-    return fn
+    _verify_view("jwt_exempt", fn)
+    for layer in _layers_of(fn):
+        if _rules_of_layer(layer) not in (None, _ABSENT):
+            raise TypeError("jwt_exempt cannot open a view that has jwt_required, or one like it")
+    kind = "exempt_coroutine" if inspect.iscoroutinefunction(fn) else "exempt_function"
+    wrapper = _WRAPPERS[kind](fn)
+    _RULES_OF[wrapper] = None
+    return functools.update_wrapper(wrapper, fn)
 
 
 current_user = LocalProxy(get_current_user)
 
 
-cdef object _placement_check(object app):
-    """What an app runs before it serves: a decorator above the route would protect nothing."""
+cdef int _verify_placement(object app) except -1:
+    """Raise RuntimeError if a decorator stands above a route or a hook, and protects nothing."""
+    registered = [
+        (f"view of the endpoint {name!r}", view) for name, view in app.view_functions.items()
+    ]
+    for kind in ("before_request", "before_websocket", "after_request", "after_websocket"):
+        for hooks in getattr(app, f"{kind}_funcs").values():
+            registered.extend([(f"{kind} function {_name_of(hook)}", hook) for hook in hooks])
+    guarded = set()
+    for _, view in registered:
+        layers = _layers_of(view)
+        if any([_rules_of_layer(layer) is not _ABSENT for layer in layers]):
+            guarded.update([id(layer) for layer in layers])
+    for where, view in registered:
+        # A view may be registered twice on purpose, as it is and protected.
+        if inspect.isfunction(view) and view in _GUARDED and id(view) not in guarded:
+            raise RuntimeError(
+                f"The {where} is not protected: its jwt_required, or one like it, stands above the "
+                "decorator that registers it; put it below, next to the function"
+            )
 
-    async def check():
-        views = app.view_functions
-        guarded = {
-            inspect.unwrap(view) for view in views.values() if hasattr(view, _VIEW_RULES)
-        }
-        for endpoint, view in views.items():
-            # A view may be registered twice on purpose, as it is and protected.
-            is_bare = inspect.isfunction(view) and view in _GUARDED
-            if is_bare and inspect.unwrap(view) not in guarded:
-                raise RuntimeError(
-                    f"The view of the endpoint {endpoint!r} is not protected: its jwt_required, or "
-                    "one like it, stands above the route; put it below, next to the function"
-                )
 
-    return check
+cdef str _name_of(object function):
+    return repr(getattr(function, "__name__", type(function).__name__))
 
 
 # -----------------------------------------------------------------------------
@@ -4548,8 +5409,12 @@ def protect(
 ):
     """Guard every route and WebSocket of an app or a blueprint, those of nested blueprints too.
 
-    What a view asks for by a decorator of its own counts in place of this, and a view under
-    :func:`jwt_exempt` is open. A route that does not exist stays 404, and OPTIONS is exempt.
+    Rules add up: a view needs what every ``protect`` around it and its own decorator require. Its
+    token is verified once, before the view and whatever is wrapped around it. A view has ways out:
+    :func:`jwt_exempt` opens it; ``optional=True`` lets requests without a token in, while a token
+    that is sent must satisfy the rest; ``refresh=True`` drops ``fresh``; ``scopes=()`` drops the
+    scopes. The innermost ``locations`` count. A route that does not exist stays 404, and an OPTIONS
+    request that Quart answers by itself needs no token.
 
     :param app_or_blueprint: the Quart app or the blueprint, before it is registered.
     :param exempt: endpoint names that stay open, for example ``("static",)``; for a blueprint,
@@ -4570,36 +5435,77 @@ def protect(
         )
 
     async def guard():
-        app = get_value(_CV_APP).app
+        cdef _Route route
         request = _current_request()
-        endpoint = request.endpoint
-        if endpoint is None or request.routing_exception is not None:
+        if request.endpoint is None or request.routing_exception is not None:
             return
-        for scaffold, name in _scaffolds_of(app, endpoint):
-            if scaffold is app_or_blueprint and name in names:
-                return
-        if _rules_of_view(app, endpoint, request.method) is _ABSENT:
-            await rules.verify()
+        verified = getattr(request, _VERIFIED, None)
+        if verified is not None and rules in (<_VerifiedToken>verified).satisfied:
+            # A guard further out has verified by all rules of this route.
+            return
+        route = _current_state().route(request.endpoint, request.method)
+        if rules not in route.satisfied:
+            return
+        await route.rules.verify()
+        verified = getattr(request, _VERIFIED, None)
+        if verified is not None:
+            (<_VerifiedToken>verified).satisfied = route.satisfied
 
     app_or_blueprint.before_request(guard)
     app_or_blueprint.before_websocket(guard)
     setattr(app_or_blueprint, _GUARDS, (*getattr(app_or_blueprint, _GUARDS, ()), (rules, names)))
 
 
-cdef object _rules_of_view(object app, str endpoint, str method):
-    """The rules that a view has of its own, None if it is exempt, _ABSENT if it has none."""
-    view = app.view_functions.get(endpoint)
-    rules = getattr(view, _VIEW_RULES, _ABSENT)
+@cython.final
+cdef class _Route:
+    """How a view is protected for one method."""
+
+    cdef object view
+    # What protect() and the view's own decorators come to; None if nothing is required.
+    cdef _Rules rules
+    cdef bint is_exempt
+    # The rules that hold if those hold. One decorator is among them; of several each goes on to
+    # verify by itself, since only one of them might have been meant.
+    cdef tuple satisfied
+
+    def __cinit__(self, app, str endpoint, str method):
+        self.view = app.view_functions.get(endpoint)
+        own = _rules_of_view(self.view, method)
+        is_marked = None in own
+        own = [rules for rules in own if rules is not None]
+        self.is_exempt = is_marked and not own
+        self.satisfied = ()
+        if self.is_exempt:
+            return
+        guards = []
+        for scaffold, name in _scaffolds_of(app, endpoint):
+            guards.extend([
+                rules for rules, exempt in getattr(scaffold, _GUARDS, ()) if name not in exempt
+            ])
+        if guards or own:
+            self.rules = _combined(guards, own)
+            self.satisfied = (*guards, *(own if len(own) == 1 else ()))
+
+
+cdef object _rules_of_layer(object layer):
+    """The rules of what one of our decorators returned, None for jwt_exempt, otherwise _ABSENT."""
+    return _RULES_OF.get(layer, _ABSENT) if inspect.isfunction(layer) else _ABSENT
+
+
+cdef list _rules_of_view(object view, str method):
+    """The rules of a view's own decorators, outermost first, with None for jwt_exempt."""
+    layers = _layers_of(view)
     view_class = getattr(view, "view_class", None)
-    if rules is not _ABSENT or view_class is None:
-        return rules
-    # What runs of a class-based view may be decorated by itself.
-    runs = view_class.dispatch_request
-    if runs is MethodView.dispatch_request:
-        if method == "HEAD" and not hasattr(view_class, "head"):
-            method = "GET"
-        runs = getattr(view_class, method.lower(), None)
-    return getattr(runs, _VIEW_RULES, _ABSENT)
+    if isinstance(view_class, type):
+        # What runs of a class-based view may be decorated by itself.
+        runs = view_class.dispatch_request
+        if runs is MethodView.dispatch_request:
+            if method == "HEAD" and not hasattr(view_class, "head"):
+                method = "GET"
+            runs = getattr(view_class, method.lower(), None)
+        layers.extend(_layers_of(runs))
+    found = [_rules_of_layer(layer) for layer in layers]
+    return [rules for rules in found if rules is not _ABSENT]
 
 
 cdef list _scaffolds_of(object app, str endpoint):
@@ -4640,7 +5546,9 @@ cdef list _route_rows(object app):
         if rule.websocket:
             methods = ("WEBSOCKET",)
         else:
-            methods = sorted(rule.methods - {"HEAD", "OPTIONS"}) or sorted(rule.methods)
+            # HEAD goes with GET, and OPTIONS has a line where a view answers it.
+            left_out = {"HEAD", "OPTIONS"} if _has_automatic_options(app, rule) else {"HEAD"}
+            methods = sorted(rule.methods - left_out) or sorted(rule.methods)
         by_method = {}
         for method in methods:
             words = _protection(app, rule.endpoint, method)
@@ -4652,19 +5560,10 @@ cdef list _route_rows(object app):
 
 
 cdef str _protection(object app, str endpoint, str method):
-    if method == "OPTIONS":
-        return "open"
-    rules = _rules_of_view(app, endpoint, "get" if method == "WEBSOCKET" else method)
-    if rules is None:
-        return "exempt"
-    if rules is not _ABSENT:
-        return repr(rules)
-    guards = []
-    for scaffold, name in _scaffolds_of(app, endpoint):
-        for rules, exempt in getattr(scaffold, _GUARDS, ()):
-            if name not in exempt:
-                guards.append(repr(rules))
-    return " + ".join(guards) or "open"
+    cdef _Route route = _Route(app, endpoint, "GET" if method == "WEBSOCKET" else method)
+    if route.rules is None:
+        return "exempt" if route.is_exempt else "open"
+    return repr(route.rules)
 
 
 # -----------------------------------------------------------------------------
@@ -4700,12 +5599,11 @@ class _JSONEncoder(json.JSONEncoder):
         return _current_state().json_default()(o)
 
 
-cdef object _decode_key(_Settings settings):
-    return _configured_key(settings, settings.algorithm, False)
-
-
-cdef object _encode_key(_Settings settings):
-    return _configured_key(settings, settings.algorithm, True)
+cdef object _key_option(_Settings settings, bint signing):
+    option, key = _configured(settings, settings.algorithm, signing)
+    if key is None:
+        raise RuntimeError(_missing_key(settings.algorithm, option))
+    return key
 
 
 class _Config:
@@ -4714,8 +5612,12 @@ class _Config:
     is_asymmetric = _config_property(
         lambda _Settings settings: not _is_symmetric(settings.algorithm), "The algorithm's family."
     )
-    encode_key = _config_property(_encode_key, "The configured key that signs.")
-    decode_key = _config_property(_decode_key, "The configured key that verifies.")
+    encode_key = _config_property(
+        lambda _Settings settings: _key_option(settings, True), "The configured key that signs."
+    )
+    decode_key = _config_property(
+        lambda _Settings settings: _key_option(settings, False), "The configured key that verifies."
+    )
     token_location = _attribute("token_location", "JWT_TOKEN_LOCATION as a tuple.")
     jwt_in_cookies = _config_property(
         lambda settings: "cookies" in settings.token_location, "Whether cookies are a location."
@@ -4733,6 +5635,9 @@ class _Config:
     header_name = _attribute("header_name", "JWT_HEADER_NAME")
     header_type = _attribute("header_type", "JWT_HEADER_TYPE")
     query_string_name = _attribute("query_string_name", "JWT_QUERY_STRING_NAME")
+    query_string_value_prefix = _config_property(
+        lambda _Settings settings: settings.query_string_prefix, "JWT_QUERY_STRING_VALUE_PREFIX"
+    )
     access_cookie_name = _by_type("cookie_names", _ACCESS, "JWT_ACCESS_COOKIE_NAME")
     refresh_cookie_name = _by_type("cookie_names", _REFRESH, "JWT_REFRESH_COOKIE_NAME")
     access_cookie_path = _by_type("cookie_paths", _ACCESS, "JWT_ACCESS_COOKIE_PATH")
@@ -4743,6 +5648,9 @@ class _Config:
     cookie_samesite = _attribute("cookie_samesite", "JWT_COOKIE_SAMESITE")
     json_key = _by_type("json_keys", _ACCESS, "JWT_JSON_KEY")
     refresh_json_key = _by_type("json_keys", _REFRESH, "JWT_REFRESH_JSON_KEY")
+    cookie_csrf_protect = _config_property(
+        lambda _Settings settings: settings.csrf_configured, "JWT_COOKIE_CSRF_PROTECT"
+    )
     csrf_protect = _attribute("csrf_protect", "Whether CSRF protection is in force.")
     csrf_request_methods = _as_configured("JWT_CSRF_METHODS")
     csrf_in_cookies = _attribute("csrf_in_cookies", "JWT_CSRF_IN_COOKIES")
@@ -4791,7 +5699,11 @@ class _Config:
     error_msg_key = _attribute("error_msg_key", "JWT_ERROR_MESSAGE_KEY")
     json_encoder = property(lambda self: _JSONEncoder, doc="The class that encodes tokens.")
     audience = _as_configured("JWT_DECODE_AUDIENCE")
+    decode_audience = _as_configured("JWT_DECODE_AUDIENCE")
+    encode_audience = _attribute("encode_audience", "JWT_ENCODE_AUDIENCE")
     encode_issuer = _attribute("encode_issuer", "JWT_ENCODE_ISSUER")
+    encode_nbf = _attribute("encode_nbf", "JWT_ENCODE_NBF")
+    verify_sub = _attribute("verify_sub", "JWT_VERIFY_SUB")
     decode_issuer = _as_configured("JWT_DECODE_ISSUER")
     leeway = _as_configured("JWT_DECODE_LEEWAY")
 
@@ -4903,26 +5815,29 @@ def _verify_token_type(decoded_token, expected_type):
 def _verify_token_not_blacklisted(decoded_token, request_type):
     """Raise RevokedTokenError if the blacklist callback, which must not be async, says so."""
     cdef _AppState state = _current_state()
-    answer = _ask_blacklist(
+    answer = _unproxied(_ask_blacklist(
         state, state.settings(), get_raw_jwt_header(), decoded_token, request_type
-    )
+    ))
     if _is_awaitable(answer):
         raise _needs_awaiting(answer, "verify_jwt_in_request")
     if answer:
-        raise RevokedTokenError("Token has been revoked")
+        raise _revoked(state, answer)
 
 
 def _verify_token_claims(jwt_data):
     """Raise UserClaimsVerificationError if the claims callback, not an async one, rejects."""
     cdef _AppState state = _current_state()
+    cdef _Settings settings = state.settings()
+    # Without a callback, too, what holds no claims is an error, as on 0.1.0.
+    jwt_data[settings.user_claims_key]
     if state.callbacks.claims_verification is None:
         return
-    answer = state.callbacks.claims_verification(
-        state.settings(), get_raw_jwt_header(), jwt_data
+    answer = _unproxied(
+        state.callbacks.claims_verification(settings, get_raw_jwt_header(), jwt_data)
     )
     if _is_awaitable(answer):
         raise _needs_awaiting(answer, "verify_jwt_in_request")
-    if not answer:
+    if not _says_yes(answer, state.callbacks.claims_loader()):
         raise UserClaimsVerificationError("User claims verification failed")
 
 
@@ -4933,6 +5848,10 @@ cdef str _encode_compat(
     identity_claim_key, user_claims_key, json_encoder, headers, issuer
 ):
     _verify_new_headers(headers)
+    if token_type == _ACCESS and not isinstance(fresh, (bool, _timedelta)):
+        raise TypeError(f"fresh must be a bool or a timedelta, not {_shown(fresh)}")
+    if issuer is not None and not isinstance(issuer, str):
+        raise TypeError(f"issuer must be a string or None, not {_shown(issuer)}")
     claims = _new_claims(
         token_type, identity, fresh, expires_delta, user_claims, csrf, identity_claim_key,
         user_claims_key, issuer, None, True,
@@ -4941,7 +5860,7 @@ cdef str _encode_compat(
     key = _prepare_key(secret, name, True, 0)
     # An encoder class of the application's own may do anything with ordinary claims, too.
     dump = (json_encoder or json.JSONEncoder)(separators=(",", ":")).encode
-    header = dump(_new_header(name, headers)).encode() if headers else None
+    header = dump(_new_header(name, "JWT", headers)).encode() if headers else None
     return _encode_token(header, dump(claims).encode(), key)
 
 
@@ -4992,8 +5911,7 @@ def _decode_jwt(
     })
     token = _parse_token(encoded_token, settings.max_token_size, state.headers)
     _verify_algorithm(token.header.algorithm, settings.allowed_algorithms)
-    key = _chosen_verifying_key(state, settings, secret, token.header.algorithm)
-    return _verify_token(token, key, state, settings, csrf_value, allow_expired)
+    return _decode_parsed(state, settings, token, secret, csrf_value, allow_expired)
 
 
 # --- The modules --------------------------------------------------------------
@@ -5002,11 +5920,15 @@ def _named(*names):
     return {name: globals()[name] for name in names}
 
 
-_new_submodule("exceptions", "The exceptions of the extension.", _named(
+cdef dict _exceptions = _named(
     "CSRFError", "FreshTokenRequired", "InsufficientScopeError", "InvalidHeaderError",
     "JWTDecodeError", "JWTExtendedException", "NoAuthorizationError", "RevokedTokenError",
     "UserClaimsVerificationError", "UserLoadError", "WebSocketOriginError", "WrongTokenError",
-))
+)
+_new_submodule("exceptions", "The exceptions of the extension.", _exceptions)
+for _name in _exceptions:
+    # As on 0.1.0: error trackers group by it, and pickles hold it.
+    _exceptions[_name].__module__ = f"{__name__}.exceptions"
 _new_submodule("config", "The options of the current app.", {"config": _config})
 _new_submodule("default_callbacks", "What happens where no callback is registered.", {
     f"default_{name}_callback": globals()[f"_default_{name}_callback"]
@@ -5016,14 +5938,17 @@ _new_submodule("default_callbacks", "What happens where no callback is registere
         "claims_verification", "verify_claims_failed", "decode_key", "encode_key",
     )
 })
-_new_submodule("utils", "Functions on tokens, the current request and cookies.", {
+cdef object _utils = _new_submodule("utils", "Functions on tokens, requests and cookies.", {
     **_named(
         "create_access_token", "create_refresh_token", "current_user", "decode_token",
         "get_csrf_token", "get_current_user", "get_jti", "get_jwt", "get_jwt_claims",
         "get_jwt_header", "get_jwt_identity", "get_jwt_request_location", "get_raw_jwt",
         "get_raw_jwt_header", "get_unverified_jwt_headers", "set_access_cookies",
         "set_refresh_cookies", "unset_access_cookies", "unset_jwt_cookies", "unset_refresh_cookies",
+        "RevokedTokenError", "UserClaimsVerificationError", "WrongTokenError", "verify_token",
     ),
+    "config": _config,
+    "decode_jwt": _decode_jwt,
     "has_user_loader": _has_user_loader,
     "user_loader": _user_loader,
     "has_token_in_blacklist_callback": _has_token_in_blacklist_callback,
@@ -5033,10 +5958,18 @@ _new_submodule("utils", "Functions on tokens, the current request and cookies.",
     "verify_token_type": _verify_token_type,
 })
 _view_decorators.__dict__.update(_named(
-    "fresh_jwt_required", "jwt_exempt", "jwt_optional", "jwt_refresh_token_required",
+    "CSRFError", "FreshTokenRequired", "InvalidHeaderError", "NoAuthorizationError",
+    "UserLoadError", "decode_token", "fresh_jwt_required", "get_unverified_jwt_headers",
+    "jwt_exempt", "jwt_optional", "jwt_refresh_token_required",
     "jwt_required", "protect", "verify_fresh_jwt_in_request", "verify_jwt_in_request",
     "verify_jwt_in_request_optional", "verify_jwt_refresh_token_in_request",
 ))
+for _name in (
+    "config", "has_user_loader", "user_loader", "verify_token_claims",
+    "verify_token_not_blacklisted", "verify_token_type",
+):
+    setattr(_view_decorators, _name, getattr(_utils, _name))
+del _name
 _new_submodule("tokens", "Encoding and decoding with explicit settings.", {
     "decode_jwt": _decode_jwt,
     "encode_access_token": _encode_access_token,

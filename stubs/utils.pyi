@@ -1,6 +1,9 @@
 from typing import Any
 
 from quart_jwt_extended import (
+    RevokedTokenError as RevokedTokenError,
+    UserClaimsVerificationError as UserClaimsVerificationError,
+    WrongTokenError as WrongTokenError,
     create_access_token as create_access_token,
     create_refresh_token as create_refresh_token,
     current_user as current_user,
@@ -21,7 +24,10 @@ from quart_jwt_extended import (
     unset_access_cookies as unset_access_cookies,
     unset_jwt_cookies as unset_jwt_cookies,
     unset_refresh_cookies as unset_refresh_cookies,
+    verify_token as verify_token,
 )
+from quart_jwt_extended.config import config as config
+from quart_jwt_extended.tokens import decode_jwt as decode_jwt
 
 def has_user_loader() -> bool: ...
 def user_loader(identity: Any) -> Any: ...

@@ -103,6 +103,8 @@ def filled_in(claims: dict[str, Any]) -> dict[str, Any]:
     claims.setdefault("type", "access")
     if claims["type"] == "access":
         claims.setdefault("fresh", False)
+    if claims.get("fresh", False) is None:
+        claims["fresh"] = False
     claims.setdefault("user_claims", {})
     return claims
 
@@ -113,6 +115,7 @@ def verdict_on_claims(raw: bytes) -> dict[str, Any] | Refusal:
     if isinstance(claims, Refusal):
         return claims
     now = time.time()
+    has_expired = False
     for name, fault in NO_NUMBER.items():
         if name not in claims:
             continue
@@ -121,16 +124,17 @@ def verdict_on_claims(raw: bytes) -> dict[str, Any] | Refusal:
         later = int(claims[name]) > now
         if name != "exp" and later:
             return Refusal(jwt.ImmatureSignatureError, f"The token is not yet valid ({name})")
-        if name == "exp" and not later:
-            shown = filled_in(claims)
-            return Refusal(jwt.ExpiredSignatureError, "Signature has expired", shown)
+        has_expired = name == "exp" and not later
     if claims.get("aud"):
         return Refusal(jwt.InvalidAudienceError, "Invalid audience")
     if type(claims.get("sub", "")) is not str:
         return Refusal(jwt.exceptions.InvalidSubjectError, "Subject must be a string")
     if type(claims.get("jti", "")) is not str:
         return Refusal(jwt.exceptions.InvalidJTIError, "JWT ID must be a string")
-    return own_verdict(filled_in(claims))
+    verdict = own_verdict(filled_in(claims))
+    if has_expired and isinstance(verdict, dict):
+        return Refusal(jwt.ExpiredSignatureError, "Signature has expired", verdict)
+    return verdict
 
 
 def own_verdict(claims: dict[str, Any]) -> dict[str, Any] | Refusal:
@@ -147,11 +151,18 @@ def own_verdict(claims: dict[str, Any]) -> dict[str, Any] | Refusal:
     return claims
 
 
+def has_surrogate(value: Any) -> bool:
+    """Whether a string in a value has half a surrogate pair, which UTF-8 cannot hold."""
+    return any("\ud800" <= letter <= "\udfff" for letter in json.dumps(value, ensure_ascii=False))
+
+
 def verdict_on_header(raw: bytes) -> dict[str, Any] | Refusal:
     """What get_unverified_jwt_headers must make of a header before a payload."""
     header = reference(raw, "header")
     if isinstance(header, Refusal):
         return header
+    if has_surrogate(header):
+        return Refusal(jwt.DecodeError, "Invalid header string: it holds a lone surrogate")
     if header.get("b64") is False:
         text = "Payload segment must be empty when 'b64' is false."
         return Refusal(jwt.DecodeError, text)
@@ -743,7 +754,7 @@ async def test_name_twice_deeper_down_has_its_last_value(aliases: list[bytes]) -
                 for value in (inner, b"[" + inner + b"]", b'{"x":' + inner + b"}"):
                     assert isinstance(check_claims(with_value(value)), dict)
                     header = check_header(HEADER[:-1] + b',"n":' + value + b"}")
-                    assert isinstance(header, dict)
+                    assert isinstance(header, Refusal) is has_surrogate(json.loads(inner))
 
 
 async def test_fault_behind_a_duplicate_is_what_is_reported() -> None:
@@ -889,7 +900,7 @@ async def test_any_header_is_read_as_it_was_written() -> None:
     @given(st.dictionaries(names, values, max_size=6), st.booleans(), st.booleans())
     def check(members: dict[str, Any], ascii_only: bool, spaced: bool) -> None:
         header = check_header(written({**members, "alg": "HS256"}, ascii_only, spaced))
-        assert isinstance(header, dict)
+        assert isinstance(header, Refusal) is has_surrogate(members)
 
     async with make_app(**OPTIONS).app_context():
         check()
@@ -1012,7 +1023,7 @@ async def test_key_loader_and_views_read_what_decode_token_reads() -> None:
                 expect(payload, seen, [claims, reference(HEADER, "header")])
             else:
                 expect(payload, refusal, claims)
-        if isinstance(claims, dict) and len(value) < 4000:
+        if isinstance(claims, dict) and len(value) < 4000 and not has_surrogate(claims):
             response = await client.get("/raw", headers=bearer(hs_token(payload, header=header)))
             assert response.status_code == 200
             expect(payload, seen, [filled_in(claims), reference(header, "header")])

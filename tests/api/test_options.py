@@ -86,6 +86,10 @@ DEFAULTS: dict[str, Any] = {
     "JWT_ERROR_FORMAT": "legacy",
     "JWT_WWW_AUTHENTICATE": True,
     "JWT_VERIFY_SUB": True,
+    "JWT_REQUIRED_CLAIMS": (),
+    "JWT_DECODE_TYP": None,
+    "JWT_ENCODE_TYP": "JWT",
+    "JWT_EXEMPT_OPTIONS": False,
     "JWT_MAX_TOKEN_SIZE": 16384,
     "JWT_SIGNATURE_CACHE_SIZE": 0,
 }
@@ -206,6 +210,19 @@ def names_among(*names: str) -> Callable[[Quart], Awaitable[Any]]:
 
 
 lifetimes = in_tokens(lambda claims: claims["exp"] - claims["iat"])
+
+
+async def header_types(app: Quart) -> list[Any]:
+    """The ``typ`` in the headers of new tokens."""
+    return [jwt.get_unverified_header(token).get("typ") for token in await new_tokens(app)]
+
+
+async def options_status(app: Quart) -> int:
+    """How a view that takes OPTIONS requests answers one without a token."""
+    if "preflight" not in app.view_functions:
+        view = qje.jwt_required(lambda: "")
+        app.add_url_rule("/preflight", "preflight", view, methods=["OPTIONS"])
+    return (await app.test_client().options("/preflight")).status_code
 
 
 async def new_cookies(app: Quart) -> SimpleCookie:
@@ -472,6 +489,10 @@ CHANGES = [
         "JWT_ERROR_MESSAGE_KEY", "error", refusal, REFUSAL, ("application/json", True, ["error"])
     ),
     Change("JWT_VERIFY_SUB", False, takes(access_claims(sub=5)), 422, 200),
+    Change("JWT_REQUIRED_CLAIMS", ["exp", "client"], takes(ACCESS_TOKEN), 200, 422),
+    Change("JWT_DECODE_TYP", "at+jwt", takes(ACCESS_TOKEN), 200, 422),
+    Change("JWT_ENCODE_TYP", "at+jwt", header_types, ["JWT"] * 2, ["at+jwt"] * 2),
+    Change("JWT_EXEMPT_OPTIONS", True, options_status, 401, 200),
     Change("JWT_MAX_TOKEN_SIZE", len(ACCESS_TOKEN) - 1, takes(ACCESS_TOKEN), 200, 422),
 ]
 
@@ -723,6 +744,12 @@ def wrong_values() -> Iterator[tuple[str, Any]]:
         yield "JWT_WEBSOCKET_PROTOCOL", value
     for value in (None, 5, [5], "front.example", ["https://front.example/path"], "null", "*"):
         yield "JWT_WEBSOCKET_ORIGINS", value
+    for value in (None, 5, [5], {"exp": 1}):
+        yield "JWT_REQUIRED_CLAIMS", value
+    for value in (5, "", [], "JWT, at+jwt", ["a b"], "*", "text/", "a/b/c", "\ud800"):
+        yield "JWT_DECODE_TYP", value
+    for value in (5, ["JWT"], "a b", "é", "\ud800"):
+        yield "JWT_ENCODE_TYP", value
     for value in (None, 5, "", "Legacy", "json", True, ["legacy"]):
         yield "JWT_ERROR_FORMAT", value
     for name in (
@@ -793,8 +820,10 @@ def test_every_option_but_the_asymmetric_keys_has_a_wrong_value() -> None:
     assert missing == {"JWT_PUBLIC_KEY", "JWT_PRIVATE_KEY"}
 
 
-@pytest.mark.parametrize("claim", ["type", "fresh", "csrf", "exp", "nbf", "iat"])
-@pytest.mark.parametrize("option", ["JWT_IDENTITY_CLAIM", "JWT_USER_CLAIMS"])
+@pytest.mark.parametrize(
+    "claim", ["iss", "aud", "exp", "nbf", "iat", "jti", "type", "fresh", "csrf"]
+)
+@pytest.mark.parametrize("option", ["JWT_IDENTITY_CLAIM", "JWT_USER_CLAIMS", "JWT_SCOPE_CLAIM"])
 async def test_claim_name_that_the_extension_uses_itself_is_refused(
     option: str, claim: str
 ) -> None:
@@ -1290,20 +1319,27 @@ async def test_equal_value_in_another_object_changes_nothing() -> None:
         app.config["JWT_TOKEN_LOCATION"] = ["headers"]
 
 
-async def test_lifetime_of_zero_is_not_false() -> None:
-    """They are equal, but 0 seconds end at once and False never does."""
+@pytest.mark.parametrize(
+    "lifetime", [0, -1, datetime.timedelta(0), datetime.timedelta(seconds=-1)], ids=repr
+)
+@pytest.mark.parametrize(
+    ("option", "create"),
+    [
+        ("JWT_ACCESS_TOKEN_EXPIRES", qje.create_access_token),
+        ("JWT_REFRESH_TOKEN_EXPIRES", qje.create_refresh_token),
+    ],
+)
+async def test_lifetime_of_zero_or_less_is_rejected_and_false_named(
+    option: str, create: Any, lifetime: Any
+) -> None:
+    """On 0.1.0 a token of 0 seconds never expired; False says that."""
     app = make_app()
     async with app.app_context():
-        for _ in range(3):
-            for option, create in (
-                ("JWT_ACCESS_TOKEN_EXPIRES", qje.create_access_token),
-                ("JWT_REFRESH_TOKEN_EXPIRES", qje.create_refresh_token),
-            ):
-                app.config[option] = False
-                assert "exp" not in qje.decode_token(create("a"))
-                app.config[option] = 0
-                claims = qje.decode_token(create("a"), allow_expired=True)
-                assert claims["exp"] == claims["iat"]
+        app.config[option] = False
+        assert "exp" not in qje.decode_token(create("a"))
+        app.config[option] = lifetime
+        with pytest.raises(RuntimeError, match=f"{option} must be .* or False for tokens that"):
+            create("a")
 
 
 @pytest.mark.parametrize(

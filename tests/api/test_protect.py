@@ -6,8 +6,10 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
+import quart_cors
 from quart import Blueprint, Quart, websocket
 from quart.testing import WebsocketResponseError
 from quart.views import MethodView, View
@@ -255,14 +257,50 @@ async def test_redirect_to_the_trailing_slash_stays_a_redirect() -> None:
     assert await status(app, "/folder/") == 401
 
 
-@pytest.mark.parametrize("methods", [["GET"], ["GET", "OPTIONS"]], ids=str)
-async def test_options_request_is_exempt(methods: list[str]) -> None:
+async def test_options_request_that_quart_answers_is_exempt() -> None:
     app = new_app()
     qje.protect(app, scopes="read")
-    add(app, "page", methods=methods)
+    add(app, "page")
     assert await status(app, "/page", method="OPTIONS") == 200
     assert await status(app, "/page", "nonsense", method="OPTIONS") == 200
     assert await status(app, "/page") == 401
+
+
+@pytest.mark.parametrize("decorators", [(), (qje.jwt_required,)], ids=["by the app", "by itself"])
+async def test_options_request_that_a_view_takes_is_guarded(decorators: Any) -> None:
+    app = new_app()
+    if not decorators:
+        qje.protect(app)
+    add(app, "page", *decorators, methods=["GET", "OPTIONS"])
+    assert await status(app, "/page", method="OPTIONS") == 401
+    assert await status(app, "/page", GOOD, method="OPTIONS") == 200
+    app.config["JWT_EXEMPT_OPTIONS"] = True
+    assert await status(app, "/page", method="OPTIONS") == 200
+
+
+@pytest.mark.parametrize("is_above", [True, False], ids=["above", "below"])
+async def test_preflight_that_quart_cors_answers_is_exempt(is_above: bool) -> None:
+    app = new_app()
+    qje.protect(app)
+    cors = quart_cors.route_cors(allow_origin="https://app.example")
+    own_answer = quart_cors.route_cors(
+        allow_origin="https://app.example", provide_automatic_options=False
+    )
+    order = (cors, qje.jwt_required) if is_above else (qje.jwt_required, cors)
+    add(app, "page", *order)
+    add(app, "guarded", cors)
+    add(app, "own", own_answer, methods=["GET", "OPTIONS"])
+    for path, expected in (("/page", 200), ("/guarded", 200), ("/own", 401)):
+        response = await app.test_client().options(
+            path, headers={"Origin": "https://app.example", "Access-Control-Request-Method": "GET"}
+        )
+        assert response.status_code == expected
+        assert await status(app, path) == 401
+        assert await status(app, path, GOOD) == 200
+    response = await app.test_client().get(
+        "/page", headers={**bearer(GOOD), "Origin": "https://app.example"}
+    )
+    assert response.headers["Access-Control-Allow-Origin"] == "https://app.example"
 
 
 async def test_head_request_is_guarded_as_get_is() -> None:
@@ -329,7 +367,7 @@ async def test_refused_request_reaches_neither_view_nor_later_before_request() -
     assert ran == ["before_request", "view"]
 
 
-# --- Rules of a view go over those of the app ----------------------------------
+# --- Rules of the app and of a view add up -------------------------------------
 
 OWN_RULES: list[tuple[Any, dict[str, Any]]] = [
     (qje.jwt_required, {}),
@@ -339,6 +377,7 @@ OWN_RULES: list[tuple[Any, dict[str, Any]]] = [
     (qje.jwt_required(optional=True), {"optional": True}),
     (qje.jwt_required(fresh=True), {"fresh": True}),
     (qje.jwt_required(scopes="read"), {"scopes": "read"}),
+    (qje.jwt_required(scopes=()), {"scopes": ()}),
     (qje.jwt_required(locations="query_string"), {"locations": "query_string"}),
     (qje.jwt_required(verify_type=False), {"verify_type": False}),
 ]
@@ -352,37 +391,166 @@ APP_RULES: list[dict[str, Any]] = [
 ]
 
 
+TOKENS: dict[str, dict[str, Any] | None] = {
+    "none": None,
+    "access": access_claims(),
+    "fresh": access_claims(fresh=True),
+    "reader": access_claims(scope="read"),
+    "writer": access_claims(scope="read write", fresh=True),
+    "refresh": refresh_claims(),
+    "refresh of a reader": refresh_claims(scope="read write"),
+}
+
+
+def lets_in(app_rules: dict[str, Any], rules: dict[str, Any], claims: Any, in_query: bool) -> bool:
+    """Whether both together let a token in, by the words of the documentation."""
+    locations = rules.get("locations") or app_rules.get("locations") or "headers"
+    if claims is None or (locations == "query_string") is not in_query:
+        return bool(rules.get("optional"))
+    is_refresh = rules.get("refresh") or (app_rules.get("refresh") and not rules.get("fresh"))
+    if (claims["type"] == "refresh") is not bool(is_refresh):
+        return False
+    is_fresh = rules.get("fresh") or (app_rules.get("fresh") and not rules.get("refresh"))
+    scopes = set() if rules.get("scopes") == () else {*app_rules.get("scopes", ())}
+    scopes |= {"read"} if rules.get("scopes") == "read" else set()
+    granted = set(claims.get("scope", "").split())
+    return scopes <= granted and (not is_fresh or claims.get("fresh") is True)
+
+
 @pytest.mark.parametrize("app_rules", APP_RULES, ids=str)
 @pytest.mark.parametrize(("decorator", "rules"), OWN_RULES, ids=lambda value: str(value)[:30])
-async def test_own_rules_go_over_those_of_the_app_stricter_or_laxer(
-    app_rules: dict[str, Any], decorator: Any, rules: dict[str, Any]
+@pytest.mark.parametrize("below", [False, True], ids=["directly", "below a wrapper"])
+async def test_rules_of_the_app_and_of_the_view_are_both_required(
+    app_rules: dict[str, Any], decorator: Any, rules: dict[str, Any], below: bool
 ) -> None:
-    """The view answers as it would in an app without protect()."""
-    guarded, plain = new_app(), new_app()
-    qje.protect(guarded, **app_rules)
-    for app in (guarded, plain):
-        add(app, "page", decorator)
-    for token in (None, GOOD, FRESH, REFRESH, READER, "nonsense"):
-        assert await status(guarded, "/page", token) == await status(plain, "/page", token)
+    app = new_app()
+    qje.protect(app, **app_rules)
+    add(app, "page", *((wrapping, decorator) if below else (decorator,)))
+    for name, claims in TOKENS.items():
+        token = None if claims is None else hs_token(claims)
+        in_header = await status(app, "/page", token) == 200
         query = {"query_string": {"jwt": token}} if token else {}
-        answers = [
-            (await app.test_client().get("/page", **query)).status_code for app in (guarded, plain)
-        ]
-        assert answers[0] == answers[1]
+        in_query = (await app.test_client().get("/page", **query)).status_code == 200
+        assert in_header is lets_in(app_rules, rules, claims, False), name
+        assert in_query is lets_in(app_rules, rules, claims, True), name
 
 
-async def test_own_rules_go_over_those_of_the_blueprint() -> None:
+async def test_rules_of_all_blueprints_around_a_view_are_required() -> None:
     app = new_app()
     blueprint = Blueprint("part", "part", url_prefix="/part")
     qje.protect(app, fresh=True)
     qje.protect(blueprint, scopes="read")
     add(blueprint, "lax", qje.jwt_optional)
     add(blueprint, "refresh", qje.jwt_refresh_token_required)
+    add(blueprint, "free", qje.jwt_required(scopes=()))
     app.register_blueprint(blueprint)
+    both = hs_token(access_claims(scope="read", fresh=True))
     assert await status(app, "/part/lax") == 200
-    assert await status(app, "/part/lax", GOOD) == 200
-    assert await status(app, "/part/refresh", REFRESH) == 200
-    assert await status(app, "/part/refresh", FRESH) == 422
+    for token, expected in ((GOOD, 401), (FRESH, 403), (READER, 401), (both, 200)):
+        assert await status(app, "/part/lax", token) == expected
+    assert await status(app, "/part/refresh", hs_token(refresh_claims(scope="read"))) == 200
+    assert await status(app, "/part/refresh", REFRESH) == 403
+    assert await status(app, "/part/refresh", both) == 422
+    assert await status(app, "/part/free", FRESH) == 200
+    assert await status(app, "/part/free", READER) == 401
+
+
+@pytest.mark.parametrize(
+    ("app_rules", "rules", "expected"),
+    [
+        ({}, {"verify_type": False}, 422),
+        ({"verify_type": False}, {}, 422),
+        ({"verify_type": False}, {"verify_type": False}, 200),
+    ],
+    ids=str,
+)
+async def test_stricter_verify_type_counts(app_rules: Any, rules: Any, expected: int) -> None:
+    app = new_app()
+    qje.protect(app, **app_rules)
+    add(app, "page", qje.jwt_required(**rules))
+    assert await status(app, "/page", REFRESH) == expected
+
+
+@pytest.mark.parametrize("by_app", [True, False])
+@pytest.mark.parametrize("by_view", [True, False])
+async def test_revocation_is_checked_unless_all_rules_skip_it(by_app: bool, by_view: bool) -> None:
+    app = new_app()
+    app.extensions["quart-jwt-extended"].token_in_blocklist_loader(lambda header, claims: True)
+    qje.protect(app, skip_revocation_check=by_app)
+    add(app, "page", qje.jwt_required(skip_revocation_check=by_view))
+    assert await status(app, "/page", GOOD) == (200 if by_app and by_view else 401)
+
+
+async def test_request_is_verified_once_by_guards_and_decorators() -> None:
+    app = new_app()
+    checks: list[str] = []
+    manager = app.extensions["quart-jwt-extended"]
+
+    @manager.token_in_blocklist_loader
+    async def is_revoked(header: Any, claims: dict[str, Any]) -> bool:
+        checks.append(claims["identity"])
+        return False
+
+    blueprint = Blueprint("part", "part")
+    qje.protect(app)
+    qje.protect(app, scopes="read")
+    qje.protect(blueprint, scopes="write")
+    add(blueprint, "page", wrapping, qje.jwt_required(scopes="admin"))
+    app.register_blueprint(blueprint)
+    assert await status(app, "/page", hs_token(access_claims(scope="read write admin"))) == 200
+    assert checks == ["alice"]
+    assert await status(app, "/page", hs_token(access_claims(scope="read write"))) == 403
+
+
+async def test_cache_above_a_protected_view_answers_nobody_else() -> None:
+    """The guard verifies by the rules of the view, before what is wrapped around it."""
+    app = new_app()
+    qje.protect(app)
+
+    def cached(view: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(view)
+        async def wrapper() -> Any:
+            if not hasattr(wrapper, "answer"):
+                wrapper.answer = await view()  # type: ignore[attr-defined]
+            return wrapper.answer  # type: ignore[attr-defined]
+
+        return wrapper
+
+    add(app, "page", cached, qje.jwt_required)
+    add(app, "scoped", cached, qje.jwt_required(scopes="read"))
+    add(app, "lax", cached, qje.jwt_optional)
+    for path, good, poor in (("/page", GOOD, None), ("/scoped", READER, GOOD)):
+        assert await status(app, path, good) == 200
+        assert await status(app, path, poor) == (401 if poor is None else 403)
+        assert await status(app, path, hs_token(access_claims(exp=1))) == 401
+    assert await status(app, "/lax", "nonsense") == 422
+
+
+@pytest.mark.parametrize("name", ["_jwt_extended_rules", "_jwt_extended_guards", "__wrapped__"])
+async def test_attribute_of_a_view_does_not_open_it(name: str) -> None:
+    app = new_app()
+    qje.protect(app)
+
+    async def view() -> str:
+        return ""
+
+    setattr(view, name, None)
+    app.add_url_rule("/page", "page", view)
+    mock = AsyncMock(return_value="", required_methods=(), provide_automatic_options=True)
+    app.add_url_rule("/mock", "mock", mock, methods=["GET"])
+    for path in ("/page", "/mock"):
+        assert await is_guarded(app, path)
+
+
+@pytest.mark.parametrize("token", [GOOD, REFRESH, FRESH], ids=["access", "refresh", "fresh"])
+async def test_decorators_that_contradict_each_other_let_nobody_in(token: str) -> None:
+    """With protect() as without it."""
+    for guarded in (True, False):
+        app = new_app()
+        if guarded:
+            qje.protect(app)
+        add(app, "page", qje.jwt_refresh_token_required, qje.fresh_jwt_required)
+        assert await status(app, "/page", token) != 200
 
 
 async def test_own_rules_hold_on_a_view_that_is_exempt_by_name() -> None:
@@ -435,11 +603,20 @@ async def test_own_rules_are_seen_through_wrappers(decorators: Any) -> None:
 # --- jwt_exempt and exempt= ----------------------------------------------------
 
 
-def test_jwt_exempt_returns_the_view_itself() -> None:
-    async def view() -> None:
-        raise AssertionError
+async def test_exemption_belongs_to_the_registered_view_and_not_to_its_function() -> None:
+    app, other = new_app(), new_app()
 
-    assert qje.jwt_exempt(view) is view
+    async def page() -> str:
+        return "open"
+
+    exempt = qje.jwt_exempt(page)
+    assert (exempt.__name__, exempt.__wrapped__) == ("page", page)  # type: ignore[attr-defined]
+    app.add_url_rule("/open", "open", exempt)
+    for scaffold in (app, other):
+        qje.protect(scaffold)
+        scaffold.add_url_rule("/page", "page", page)
+        assert await is_guarded(scaffold, "/page")
+    assert await status(app, "/open") == 200
 
 
 @pytest.mark.parametrize(
@@ -694,15 +871,20 @@ async def test_rules_of_dispatch_request_go_over_those_of_the_app() -> None:
     assert await status(app, "/open") == 200
 
 
-def test_bound_method_cannot_be_exempt_and_says_so() -> None:
-    """It takes no attributes, and its function would be open in every other object too."""
-
+async def test_bound_method_is_exempt_in_this_object_only() -> None:
     class Pages:
-        async def page(self) -> None:
-            raise AssertionError
+        async def page(self) -> str:
+            return ""
 
-    with pytest.raises(TypeError, match="jwt_exempt"):
-        qje.jwt_exempt(Pages().page)
+    app = new_app()
+    qje.protect(app)
+    pages = Pages()
+    app.add_url_rule("/open", "open", qje.jwt_exempt(pages.page))
+    app.add_url_rule("/page", "page", pages.page)
+    app.add_url_rule("/other", "other", Pages().page)
+    assert await status(app, "/open") == 200
+    assert await is_guarded(app, "/page")
+    assert await is_guarded(app, "/other")
 
 
 async def test_method_that_a_plain_view_does_not_run_opens_nothing() -> None:

@@ -29,6 +29,7 @@ from support.oracle import (
     Refusal,
     Verdict,
     compare,
+    expiry_last,
     filled_in,
     is_identical,
     is_same_refusal,
@@ -181,8 +182,13 @@ def judge(options: Options, token: str | bytes, allow_expired: bool, csrf: str |
 
     key, algorithms = options.key(named_algorithm(token)), list(options.algorithms)
     arguments = dict(options.pyjwt)
-    arguments["options"] = {**arguments.get("options", {}), "verify_exp": not allow_expired}
-    theirs = verdict(lambda: jwt.decode(token, key, algorithms, **arguments))
+    checks = arguments.get("options", {})
+
+    def decode(verify_exp: bool) -> Verdict:
+        arguments["options"] = {**checks, "verify_exp": verify_exp}
+        return verdict(lambda: jwt.decode(token, key, algorithms, **arguments))
+
+    theirs = expiry_last(decode(not allow_expired), lambda: decode(False))
     why = reasons(
         token,
         key,

@@ -272,7 +272,11 @@ DECORATORS = {
 @pytest.mark.parametrize("location", LOCATIONS)
 async def test_options_request_runs_the_view_without_looking_at_any_token(location: str) -> None:
     """A CORS preflight never carries credentials, and what it carries does not count."""
-    app = make_app(JWT_TOKEN_LOCATION=location, JWT_CSRF_METHODS=["OPTIONS", "POST"])
+    app = make_app(
+        JWT_TOKEN_LOCATION=location,
+        JWT_CSRF_METHODS=["OPTIONS", "POST"],
+        JWT_EXEMPT_OPTIONS=True,
+    )
 
     async def preflight() -> Any:
         return {"identity": qje.get_jwt_identity(), "raw": qje.get_raw_jwt()}

@@ -127,6 +127,14 @@ def is_same_refusal(ours: Refusal, theirs: Verdict) -> bool:
     return ours.text == theirs.text
 
 
+def expiry_last(theirs: Verdict, without_exp: Callable[[], Verdict]) -> Verdict:
+    """PyJWT's verdict, if it looked at the expiry last, so that any other fault is the answer."""
+    if not isinstance(theirs, Refusal) or theirs.error is not jwt.ExpiredSignatureError:
+        return theirs
+    other = without_exp()
+    return other if isinstance(other, Refusal) else theirs
+
+
 def filled_in(claims: Verdict, user_claims: str = "user_claims") -> Verdict:
     """Claims with what a token of another issuer may lack, in the order of the module."""
     if isinstance(claims, Refusal):
@@ -135,6 +143,8 @@ def filled_in(claims: Verdict, user_claims: str = "user_claims") -> Verdict:
     claims.setdefault("type", "access")
     if claims["type"] == "access":
         claims.setdefault("fresh", False)
+    if claims.get("fresh", False) is None:
+        claims["fresh"] = False
     claims.setdefault(user_claims, {})
     return claims
 
@@ -190,6 +200,13 @@ def reasons_of_header(token: str | bytes) -> Iterator[Reason]:
     yield from reasons_of_json("header", raw)
     with contextlib.suppress(ValueError, RecursionError):
         header = json.loads(raw)
+        if re.search("[\ud800-\udfff]", json.dumps(header, ensure_ascii=False)):
+            # Nothing that it wrote could go into an answer or a log record.
+            yield Reason(jwt.DecodeError, "Invalid header string: it holds a lone surrogate$")
+        critical = header.get("crit") if isinstance(header, dict) else None
+        if isinstance(critical, list) and any(isinstance(n, str) and n != "b64" for n in critical):
+            # PyJWT shows the name, which nobody has signed.
+            yield Reason(jwt.InvalidTokenError, "Unsupported critical extension$")
         if isinstance(header, dict) and header.get("b64") is False:
             # PyJWT shows such a header, though it cannot verify a token of this form.
             yield Reason(jwt.InvalidTokenError, ".* '?b64'? header")
@@ -246,7 +263,7 @@ def reasons_of_payload(
     if claims.get("type", "access") not in ("access", "refresh"):
         yield Reason(qje.JWTDecodeError, "Missing or invalid claim: type$")
     fresh = claims.get("fresh", False)
-    if not isinstance(fresh, bool) and not is_number(fresh):
+    if fresh is not None and not isinstance(fresh, bool) and not is_number(fresh):
         yield Reason(qje.JWTDecodeError, "Missing or invalid claim: fresh$")
     if not isinstance(claims.get("csrf", ""), str):
         yield Reason(qje.JWTDecodeError, "Missing or invalid claim: csrf$")
