@@ -2099,7 +2099,7 @@ cdef str _key_fault(object key, str name, bint signing, error):
         if name in _SYMMETRIC or "parse" not in str(error):
             return str(error)
         return f"it cannot be read as a {kind} key in PEM, which begins with -----BEGIN"
-    if isinstance(key, bool) or hasattr(key, "sign") or hasattr(key, "verify"):
+    if isinstance(key, (bool, dict, jwt.PyJWK)) or hasattr(key, "sign") or hasattr(key, "verify"):
         return str(error)
     remedy = "it must be text, bytes, a JWK (a dict or a PyJWK) or a key of cryptography"
     if isinstance(key, int):

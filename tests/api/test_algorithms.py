@@ -340,7 +340,7 @@ def rfc7515_a3() -> tuple[str, str, dict[str, Any]]:
 async def test_signed_example_is_verified(example: Any) -> None:
     token, algorithm, keys = example()
     options = {"JWT_SECRET_KEY": None, "JWT_ALGORITHM": algorithm, **keys}
-    app = make_app(**options, JWT_IDENTITY_CLAIM="iss")
+    app = make_app(**options, JWT_IDENTITY_CLAIM="http://example.com/is_root")
     async with app.app_context():
         claims = qje.decode_token(token, allow_expired=True)
         assert claims == RFC7515_CLAIMS | {
@@ -359,7 +359,7 @@ async def test_altered_example_is_refused(example: Any) -> None:
     signature = bytearray(signature_of(token))
     signature[5] ^= 0x40
     options = {"JWT_SECRET_KEY": None, "JWT_ALGORITHM": algorithm, **keys}
-    app = make_app(**options, JWT_IDENTITY_CLAIM="iss")
+    app = make_app(**options, JWT_IDENTITY_CLAIM="http://example.com/is_root")
     async with app.app_context():
         with pytest.raises(jwt.InvalidSignatureError):
             qje.decode_token(with_signature(token, bytes(signature)), allow_expired=True)

@@ -18,6 +18,7 @@ from typing import Any
 import jwt
 import pytest
 from quart import Quart, Response
+from werkzeug.local import LocalProxy
 
 import quart_jwt_extended as qje
 from quart_jwt_extended.exceptions import CSRFError, InvalidHeaderError, NoAuthorizationError
@@ -1093,3 +1094,183 @@ async def test_refresh_token_passes_the_same_callbacks_but_claims_verification()
     manager.user_loader_callback_loader(lambda identity: called.append("user") or identity)
     assert (await ask(app, "/refresh", refresh_claims()))[0] == 200
     assert called == ["blacklist", "user"]
+
+
+# --- Answers that are no plain yes or no --------------------------------------
+
+
+async def real_check(answer: Any) -> Any:
+    return answer
+
+
+def odd_callbacks(answer: Any) -> dict[str, Function]:
+    """Callables of any number of arguments whose answer comes wrapped up."""
+
+    async def not_awaited(*arguments: Any) -> Any:
+        return real_check(answer)
+
+    async def twice(*arguments: Any) -> Any:
+        return real_check(real_check(answer))
+
+    def task(*arguments: Any) -> Any:
+        return asyncio.ensure_future(real_check(answer))
+
+    async def task_in_task(*arguments: Any) -> Any:
+        return asyncio.ensure_future(real_check(asyncio.ensure_future(real_check(answer))))
+
+    def proxy(*arguments: Any) -> Any:
+        return LocalProxy(lambda: answer)
+
+    return {
+        "not awaited": not_awaited,
+        "twice": twice,
+        "task": task,
+        "task in task": task_in_task,
+        "proxy": proxy,
+    }
+
+
+ODD = list(odd_callbacks(None))
+CHECKS = ["claims_verification_loader", "token_verification_loader"]
+USERS = ["user_loader_callback_loader", "user_lookup_loader"]
+REVOCATION = ["token_in_blacklist_loader", "token_in_blocklist_loader"]
+
+
+def of_arity(loader: str, callback: Function) -> Function:
+    """A callback that takes as many arguments as the loader passes."""
+    if loader in ("claims_verification_loader", USERS[0], REVOCATION[0]):
+        return lambda claims: callback(claims)
+    return lambda header, claims: callback(header, claims)
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize(("loader", "no"), [*((name, False) for name in CHECKS)])
+async def test_wrapped_no_of_a_claims_check_is_a_no(loader: str, no: Any, kind: str) -> None:
+    for answer, status in ((no, 400), (True, 200), (None, 400), (0, 400), (1, 200)):
+        app = make_app()
+        getattr(manager_of(app), loader)(of_arity(loader, odd_callbacks(answer)[kind]))
+        assert (await ask(app, "/protected", GOOD))[0] == status
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("loader", REVOCATION)
+async def test_wrapped_answer_about_revocation_is_unwrapped(loader: str, kind: str) -> None:
+    for answer, status in ((False, 200), (True, 401), ("a reason", 401), (None, 200)):
+        app = make_app(JWT_BLACKLIST_ENABLED=True)
+        getattr(manager_of(app), loader)(of_arity(loader, odd_callbacks(answer)[kind]))
+        assert (await ask(app, "/protected", GOOD))[0] == status
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("loader", USERS)
+async def test_wrapped_user_is_unwrapped(loader: str, kind: str) -> None:
+    for user, status in (("a user", 200), (None, 401)):
+        app = make_app()
+        getattr(manager_of(app), loader)(of_arity(loader, odd_callbacks(user)[kind]))
+
+        @app.get("/user")
+        @qje.jwt_required
+        async def show() -> dict[str, Any]:
+            return {"user": qje.get_current_user()}
+
+        answer = await ask(app, "/user", GOOD)
+        assert answer[0] == status
+        assert user is None or answer[1] == {"user": user}
+
+
+@pytest.mark.parametrize("loader", CHECKS)
+@pytest.mark.parametrize(
+    "answer",
+    [({"msg": "banned"}, 403), "no", "", [], {}, 2, -1, 0.5, object(), iter(())],
+    ids=lambda value: repr(value)[:12],
+)
+async def test_answer_of_a_claims_check_that_is_no_yes_or_no_fails_the_request(
+    loader: str, answer: Any
+) -> None:
+    app = make_app()
+    getattr(manager_of(app), loader)(of_arity(loader, lambda *arguments: answer))
+    text = f"The callback of {loader} must return True or False, not {type(answer).__name__}"
+    with unhandled(app) as errors:
+        assert (await ask(app, "/protected", GOOD))[0] == 500
+    assert [(type(error), str(error)) for error in errors] == [(RuntimeError, text)]
+    assert app.calls == []  # type: ignore[attr-defined]
+
+
+def yielding(*arguments: Any) -> Generator[Any, None, None]:
+    yield True
+
+
+async def yielding_async(*arguments: Any) -> Any:
+    yield True
+
+
+@pytest.mark.parametrize("function", [yielding, yielding_async, functools.partial(yielding)])
+@pytest.mark.parametrize("loader", [*CHECKS, *USERS, *REVOCATION, "user_identity_loader"])
+def test_generator_function_is_no_callback(loader: str, function: Any) -> None:
+    with pytest.raises(TypeError, match=f"The callback of {loader} must return its answer, not"):
+        getattr(manager_of(make_app()), loader)(function)
+
+
+@pytest.mark.parametrize("function", [yielding, yielding_async])
+@pytest.mark.parametrize("loader", [*CHECKS, *USERS, *REVOCATION])
+async def test_generator_that_a_callback_returns_lets_nobody_in(loader: str, function: Any) -> None:
+    app = make_app(JWT_BLACKLIST_ENABLED=True)
+    manager_of(app).token_in_blocklist_loader(lambda header, claims: False)
+    getattr(manager_of(app), loader)(of_arity(loader, lambda *arguments: function()))
+    with unhandled(app) as errors:
+        assert (await ask(app, "/protected", GOOD))[0] == 500
+    assert "must return" in str(errors[0])
+    assert app.calls == []  # type: ignore[attr-defined]
+
+
+# --- Errors that several requests share ---------------------------------------
+
+
+async def test_error_that_requests_share_shows_each_its_own_token() -> None:
+    """A constant, or what a task raises on which both wait."""
+    gone = qje.RevokedTokenError("Token has been revoked")
+    app = make_app(JWT_BLACKLIST_ENABLED=True)
+    together = asyncio.Barrier(2) if hasattr(asyncio, "Barrier") else None
+
+    @manager_of(app).token_in_blocklist_loader
+    async def is_revoked(header: Any, claims: dict[str, Any]) -> bool:
+        if together is not None:
+            await together.wait()
+        raise gone
+
+    @manager_of(app).revoked_token_loader
+    async def answer(header: Any, claims: dict[str, Any]) -> Any:
+        await asyncio.sleep(0)
+        return {"identity": claims.get("identity"), "current": qje.get_jwt_identity()}, 401
+
+    names = ["alice", "bob"]
+    answers = await asyncio.gather(
+        *(ask(app, "/protected", access_claims(identity=name)) for name in names)
+    )
+    assert answers == [(401, {"identity": name, "current": name}) for name in names]
+
+    @app.get("/later")
+    async def later() -> str:
+        raise gone
+
+    assert await ask(app, "/later") == (401, {"identity": None, "current": None})
+    assert not {"jwt_data", "jwt_header", "jwt_location"} & set(vars(gone))
+
+
+async def test_error_made_from_ours_still_shows_the_token() -> None:
+    app = make_app()
+    manager_of(app).user_lookup_loader(lambda header, claims: None)
+    manager_of(app).user_lookup_error_loader(lambda header, claims: (claims["identity"], 404))
+
+    class Gone(qje.UserLoadError):
+        """The application's own."""
+
+    @app.get("/own")
+    async def own() -> str:
+        try:
+            await qje.verify_jwt_in_request()
+        except qje.UserLoadError as error:
+            raise Gone from error
+        raise AssertionError
+
+    assert await ask(app, "/own", GOOD) == (404, "alice")

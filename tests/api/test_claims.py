@@ -239,7 +239,8 @@ async def test_token_is_refused_before_its_start(app: Quart, claim: str, fractio
     [
         ({"iat": 2**40, "nbf": 2**40, "exp": 1}, "The token is not yet valid (iat)"),
         ({"nbf": 2**40, "exp": 1}, "The token is not yet valid (nbf)"),
-        ({"exp": 1, "sub": 5, "jti": 5}, "Signature has expired"),
+        ({"exp": 1, "sub": 5, "jti": 5}, "Subject must be a string"),
+        ({"exp": 1, "jti": 5}, "JWT ID must be a string"),
         ({"sub": 5, "jti": 5}, "Subject must be a string"),
         ({"iat": None, "nbf": None, "exp": None}, TIME_ERRORS["iat"][1]),
         ({"nbf": None, "exp": None}, TIME_ERRORS["nbf"][1]),
@@ -584,7 +585,8 @@ async def test_user_that_cannot_be_loaded_is_answered(app: Quart) -> None:
     manager_of(app).user_loader_callback_loader(lambda identity: None)
     for text in EVERY_TYPE:
         answer = await ask(app, "/protected", raw_token("identity", text))
-        assert answer == (401, {"msg": f"Error loading the user {json.loads(text)}"})
+        shown = str(json.loads(text)).encode(errors="backslashreplace").decode()
+        assert answer == (401, {"msg": f"Error loading the user {shown}"})
 
 
 CSRF_TEXTS = [text for text in EVERY_TYPE if text not in ('"x"', '"é"')]

@@ -186,7 +186,6 @@ LIFETIMES = [
     ({"EXPIRES": 120}, {"expires_delta": Months(1)}, 31 * 86400),
     # 0.1.0 took a zero lifetime for no expiry at all; only False says so.
     ({"EXPIRES": 120}, {"expires_delta": datetime.timedelta(0)}, 0),
-    ({"EXPIRES": 0}, {}, 0),
 ]
 
 
