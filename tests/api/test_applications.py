@@ -584,3 +584,95 @@ async def test_templates_get_no_current_user_unasked(
 ) -> None:
     app = templated_app(tmp_path, bind)
     assert await page_of(app, "/page", HEADERS) == "user: "
+
+
+# --- What subclasses and applications of 0.1.0 do to a manager ---------------------------------
+
+
+def test_subclass_may_override_init_app_with_the_one_argument_of_0_1_0() -> None:
+    bound: list[Quart] = []
+
+    class Manager(qje.JWTManager):
+        def init_app(self, app: Quart) -> None:  # type: ignore[override]
+            bound.append(app)
+            super().init_app(app)
+
+    app = Quart("subclassed")
+    manager = Manager(app)
+    assert bound == [app]
+    assert app.extensions["quart-jwt-extended"] is manager
+    with pytest.raises(TypeError):
+        Manager(Quart("other"), add_context_processor=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "callback", "token", "status"),
+    [
+        ("_claims_verification_callback", lambda claims: False, access_claims(), 400),
+        ("_token_in_blacklist_callback", lambda claims: True, access_claims(), 401),
+        ("_user_loader_callback", lambda identity: None, access_claims(), 401),
+        ("_decode_key_callback", lambda claims, headers: "x" * 32, access_claims(), 422),
+    ],
+)
+async def test_check_that_is_assigned_to_a_private_name_of_0_1_0_holds(
+    name: str, callback: Any, token: Any, status: int
+) -> None:
+    app = make_app(JWT_BLACKLIST_ENABLED=True)
+    manager_of(app).token_in_blacklist_loader(lambda claims: False)
+    assert (await ask(app, "/protected", token))[0] == 200
+    setattr(manager_of(app), name, callback)
+    assert (await ask(app, "/protected", token))[0] == status
+
+
+CALLBACKS = {
+    "_user_claims_callback": 1,
+    "_user_identity_callback": 1,
+    "_expired_token_callback": 1,
+    "_invalid_token_callback": 1,
+    "_unauthorized_callback": 1,
+    "_needs_fresh_token_callback": 0,
+    "_revoked_token_callback": 0,
+    "_user_loader_callback": 1,
+    "_user_loader_error_callback": 1,
+    "_token_in_blacklist_callback": 1,
+    "_claims_verification_callback": 1,
+    "_verify_claims_failed_callback": 0,
+    "_decode_key_callback": 2,
+    "_encode_key_callback": 1,
+    "_jwt_additional_header_callback": 1,
+}
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_every_private_callback_of_0_1_0_is_registered_by_assignment(name: str) -> None:
+    manager = qje.JWTManager()
+    setattr(manager, name, eval(f"lambda {', '.join('abc'[: CALLBACKS[name]])}: None"))
+    with pytest.raises(TypeError, match="_loader takes a function, not int"):
+        setattr(manager, name, 5)
+
+
+PRIVATE_METHODS = [
+    "_set_error_handler_callbacks",
+    "_set_default_configuration_options",
+    "_create_access_token",
+    "_create_refresh_token",
+]
+
+
+@pytest.mark.parametrize("name", [*PRIVATE_METHODS, *CALLBACKS])
+def test_private_method_that_a_subclass_overrides_stops_init_app(name: str) -> None:
+    manager = type("Manager", (qje.JWTManager,), {name: lambda self, *arguments: None})()
+    with pytest.raises(TypeError, match=f"^JWTManager.{name} is private to 0.1.0 .*: use "):
+        manager.init_app(Quart("subclassed"))
+
+
+@pytest.mark.parametrize("name", PRIVATE_METHODS)
+def test_private_method_that_is_assigned_is_a_type_error(name: str) -> None:
+    with pytest.raises(TypeError, match=f"^JWTManager.{name} is private to 0.1.0"):
+        setattr(qje.JWTManager(), name, lambda *arguments: None)
+
+
+def test_attribute_of_its_own_may_be_set_on_a_manager() -> None:
+    manager = qje.JWTManager()
+    manager.store = "mine"  # type: ignore[attr-defined]
+    assert manager.store == "mine"  # type: ignore[attr-defined]

@@ -242,10 +242,14 @@ async def test_weak_key_warns_once_at_the_start_with_a_command(
     options: dict[str, Any], command: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = bare_app(**options)
-    with pytest.warns(jwt.InsecureKeyLengthWarning) as caught:
+
+    async def serve_and_create() -> None:
         async with serving(app), app.app_context():
             for _ in range(3):
                 qje.create_access_token("alice")
+
+    with pytest.warns(jwt.InsecureKeyLengthWarning) as caught:
+        await serve_and_create()
     assert len(caught) == 1
     assert command in str(caught[0].message)
     (record,) = (record for record in caplog.records if record.name == "quart_jwt_extended")

@@ -653,3 +653,65 @@ async def test_request_with_a_cookie_and_a_claim_of_every_type_is_answered() -> 
         else:
             assert status in (401, 422), text
             assert set(body) == {"msg"}
+
+
+# --- Required claims and the type in the header -------------------------------
+
+
+@pytest.mark.parametrize("value", [None, ..., "x"])
+async def test_required_claim_must_be_there_and_not_null(value: Any) -> None:
+    """As under PyJWT's option ``require``."""
+    app = make_app(JWT_REQUIRED_CLAIMS=["client", "exp"])
+    token = hs_token(access_claims(client=value))
+    if value == "x":
+        assert (await accepted(app, token))["client"] == "x"
+    else:
+        error = await refusal(app, token)
+        assert isinstance(error, jwt.MissingRequiredClaimError)
+        assert str(error) == 'Token is missing the "client" claim'
+
+
+@pytest.mark.parametrize(
+    ("accepts", "typ", "expected"),
+    [
+        ("at+jwt", "at+jwt", True),
+        ("at+jwt", "AT+JWT", True),
+        ("at+jwt", "application/at+jwt", True),
+        ("application/at+jwt", "at+jwt", True),
+        ("Application/AT+jwt", "at+jwt", True),
+        (["JWT", "at+jwt"], "jwt", True),
+        ("at+jwt", "JWT", False),
+        ("at+jwt", "logout+jwt", False),
+        ("at+jwt", "text/at+jwt", False),
+        ("at+jwt", "at+jwt; a=b", False),
+        ("at+jwt", " at+jwt", False),
+        ("at+jwt", "", False),
+        ("at+jwt", ..., False),
+        ("at+jwt", None, False),
+        ("at+jwt", ["at+jwt"], False),
+        (None, "logout+jwt", True),
+        (None, ..., True),
+    ],
+    ids=str,
+)
+async def test_type_in_the_header_is_compared_as_a_media_type(
+    accepts: Any, typ: Any, expected: bool
+) -> None:
+    """RFC 7515, section 4.1.9, and RFC 8725, section 3.11."""
+    app = make_app(JWT_DECODE_TYP=accepts)
+    header = {"alg": "HS256"} if typ is ... else {"alg": "HS256", "typ": typ}
+    token = hs_token(access_claims(), header=header)
+    for _ in range(2):
+        if expected:
+            assert (await accepted(app, token))["identity"] == "alice"
+        else:
+            text = 'The "typ" header is not one that JWT_DECODE_TYP accepts'
+            assert str(await refusal(app, token)) == text
+
+
+async def test_token_that_says_null_of_its_freshness_is_not_fresh() -> None:
+    """0.1.0 made such tokens and took them."""
+    app = make_app()
+    token = hs_token(access_claims(fresh=None))
+    assert (await accepted(app, token))["fresh"] is False
+    assert await ask(app, "/fresh", token) == (401, {"msg": "Fresh token required"})

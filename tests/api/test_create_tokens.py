@@ -15,9 +15,11 @@ import jwt
 import pytest
 from quart import Quart
 from quart.json.provider import DefaultJSONProvider, JSONProvider
+from werkzeug.local import LocalProxy
 
 import quart_jwt_extended as qje
-from support import FAR_FUTURE, SECRET, ask, claims_of, make_app, manager_of
+from quart_jwt_extended import tokens
+from support import FAR_FUTURE, SECRET, access_claims, ask, claims_of, make_app, manager_of
 
 Creator = Callable[..., Any]
 
@@ -908,3 +910,124 @@ async def test_wrong_encode_nbf_is_named(value: Any) -> None:
     app = make_app(JWT_ENCODE_NBF=value)
     with pytest.raises(RuntimeError, match="JWT_ENCODE_NBF"):
         await new_token(app, qje.create_access_token, "alice")
+
+
+# --- What could never be read back --------------------------------------------
+
+
+@pytest.mark.parametrize("fresh", [None, 1, "yes", 0.5, datetime.datetime(2030, 1, 1)], ids=repr)
+async def test_fresh_that_is_no_bool_and_no_timedelta_is_rejected(fresh: Any) -> None:
+    async with make_app().app_context():
+        with pytest.raises(TypeError, match="^fresh must be a bool or a timedelta, not "):
+            qje.create_access_token("alice", fresh=fresh)
+        with pytest.raises(TypeError, match="^fresh must be a bool or a timedelta, not "):
+            tokens.encode_access_token(
+                "a", SECRET, "HS256", False, fresh, {}, False, "identity", "user_claims"
+            )
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        *({"jti": 5}, {"jti": None}, {"sub": 5}, {"sub": None}, {"iss": 5}, {"iss": ["us"]}),
+        *({"aud": 5}, {"aud": [5]}, {"aud": {"a": 1}}, {"aud": ["us", None]}),
+    ],
+    ids=str,
+)
+async def test_additional_claim_that_no_reader_takes_is_rejected(claims: dict[str, Any]) -> None:
+    app = make_app()
+    (name,) = claims
+    async with app.app_context():
+        with pytest.raises(TypeError, match=f'^additional_claims: "{name}" must be a string'):
+            qje.create_access_token("alice", additional_claims=claims)
+        manager_of(app).additional_claims_loader(lambda identity: claims)
+        with pytest.raises(TypeError, match=f'^additional_claims_loader: "{name}" must be a str'):
+            qje.create_refresh_token("alice")
+
+
+async def test_additional_subject_of_any_type_is_taken_where_it_is_not_verified() -> None:
+    async with make_app(JWT_VERIFY_SUB=False).app_context():
+        token = qje.create_access_token("alice", additional_claims={"sub": 5})
+        assert qje.decode_token(token)["sub"] == 5
+
+
+def test_issuer_of_another_type_is_rejected_without_an_app() -> None:
+    with pytest.raises(TypeError, match="^issuer must be a string or None, not 5"):
+        tokens.encode_access_token(
+            "a", SECRET, "HS256", False, False, {}, False, "identity", "user_claims", issuer=5
+        )
+
+
+@pytest.mark.parametrize(
+    "lifetime",
+    [900.0, "900", True, datetime.datetime(2030, 1, 1), [900], object(), 10**30],
+    ids=lambda value: repr(value)[:20],
+)
+async def test_lifetime_that_adds_to_no_datetime_is_named(lifetime: Any) -> None:
+    async with make_app().app_context():
+        for create in (qje.create_access_token, qje.create_refresh_token):
+            with pytest.raises(TypeError, match="^expires_delta must be a timedelta.* not"):
+                create("alice", expires_delta=lifetime)
+
+
+async def test_identity_that_is_not_serialisable_names_the_loader() -> None:
+    class User:
+        pass
+
+    async with make_app().app_context():
+        with pytest.raises(TypeError, match="User is not JSON .*: pass another identity"):
+            qje.create_access_token(User())
+        with pytest.raises(TypeError, match="is not JSON serializable$"):
+            qje.create_access_token("alice", user_claims={"user": User()})
+
+
+# --- Proxies and awaitables ---------------------------------------------------
+
+
+async def test_current_user_is_an_identity_like_the_user_it_stands_for() -> None:
+    app = make_app()
+    manager_of(app).user_lookup_loader(lambda header, claims: LocalProxy(lambda: "the user"))
+    manager_of(app).user_identity_loader(lambda user: f"id of {user}")
+
+    @app.get("/plain")
+    @qje.jwt_required
+    def plain() -> Any:
+        return qje.current_user
+
+    @app.get("/token")
+    @qje.jwt_required
+    async def token() -> dict[str, Any]:
+        tokens = [
+            qje.create_access_token(qje.current_user),
+            await qje.create_access_token_async(qje.current_user),
+        ]
+        return {"identities": [qje.decode_token(token)["identity"] for token in tokens]}
+
+    assert await ask(app, "/plain", access_claims()) == (200, "the user")
+    expected = {"identities": ["id of the user"] * 2}
+    assert await ask(app, "/token", access_claims()) == (200, expected)
+
+
+async def test_argument_of_the_caller_is_no_answer_of_a_callback() -> None:
+    async def identity() -> str:
+        return "alice"
+
+    async with make_app().app_context():
+        coroutine = identity()
+        with pytest.raises(TypeError, match="coroutine is not JSON serializable"):
+            qje.create_access_token(coroutine)
+        coroutine.close()
+
+
+# --- The type in the header ---------------------------------------------------
+
+
+@pytest.mark.parametrize("typ", ["JWT", "at+jwt", "application/at+jwt", None, ""])
+async def test_encode_typ_is_the_type_in_the_header(typ: str | None) -> None:
+    async with make_app(JWT_ENCODE_TYP=typ).app_context():
+        for token in (qje.create_access_token("a"), await qje.create_refresh_token_async("a")):
+            header = jwt.get_unverified_header(token)
+            assert header == ({"alg": "HS256", "typ": typ} if typ else {"alg": "HS256"})
+            assert jwt.decode(token, SECRET, ["HS256"])["identity"] == "a"
+        own = qje.create_access_token("a", additional_headers={"typ": "own"})
+        assert jwt.get_unverified_header(own)["typ"] == "own"

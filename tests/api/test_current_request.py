@@ -576,3 +576,111 @@ async def test_getter_names_itself_where_no_token_was_verified(app: Quart, gette
         with pytest.raises(jwt.ExpiredSignatureError):
             await qje.verify_jwt_in_request()
         check()
+
+
+# --- Rejected requests, and what runs after them -----------------------------------------------
+
+
+async def test_recipe_of_sliding_cookies_sends_no_token_to_a_rejected_user() -> None:
+    """The recipe of Flask-JWT-Extended: an after_request hook renews what is about to expire."""
+    app = make_app(JWT_TOKEN_LOCATION=["cookies"], JWT_COOKIE_CSRF_PROTECT=False)
+    manager_of(app).user_lookup_loader(
+        lambda header, claims: None if claims["identity"] == "deleted" else "user"
+    )
+    manager_of(app).claims_verification_loader(lambda claims: "banned" not in claims)
+
+    @app.after_request
+    async def renew(response: Any) -> Any:
+        try:
+            identity = qje.get_jwt()["identity"]
+        except (KeyError, RuntimeError):
+            return response
+        qje.set_access_cookies(response, qje.create_access_token(identity))
+        return response
+
+    for path, changes, renews in (
+        ("/protected", {}, True),
+        ("/protected", {"identity": "deleted"}, False),
+        ("/protected", {"user_claims": {"banned": True}}, False),
+        ("/protected", {"exp": 1}, False),
+        ("/fresh", {}, False),
+        ("/optional", {"identity": "deleted"}, False),
+        ("/open", {}, False),
+    ):
+        cookie = {"Cookie": f"access_token_cookie={hs_token(access_claims(**changes))}"}
+        response = await app.test_client(use_cookies=False).get(path, headers=cookie)
+        assert ("Set-Cookie" in response.headers) is renews, (path, changes)
+
+
+async def test_failure_leaves_what_another_verification_stored_meanwhile() -> None:
+    app = make_app(JWT_TOKEN_LOCATION=["headers", "query_string"])
+    release = asyncio.Event()
+
+    @manager_of(app).token_in_blocklist_loader
+    async def is_revoked(header: Any, claims: dict[str, Any]) -> bool:
+        if claims["identity"] == "slow":
+            await release.wait()
+            return True
+        return False
+
+    @app.get("/both")
+    async def both() -> dict[str, Any]:
+        slow = asyncio.ensure_future(qje.verify_jwt_in_request(locations="query_string"))
+        await asyncio.sleep(0)
+        await qje.verify_jwt_in_request(locations="headers")
+        release.set()
+        with pytest.raises(qje.RevokedTokenError):
+            await slow
+        return {"identity": qje.get_jwt_identity()}
+
+    slow = hs_token(access_claims(identity="slow"))
+    answer = await ask(app, "/both", access_claims(), query_string={"jwt": slow})
+    assert answer == (200, {"identity": "alice"})
+
+
+# --- Background tasks ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["coroutine", "function"])
+async def test_background_task_has_the_identity_of_its_request(kind: str) -> None:
+    """Under each Quart; 0.23 gives the task an app context of its own."""
+    app = make_app()
+    seen: list[Any] = []
+    done = asyncio.Event()
+
+    def note() -> None:
+        seen.append((qje.get_jwt_identity(), qje.get_jwt()["identity"]))
+
+    async def task() -> None:
+        await asyncio.sleep(0.01)
+        note()
+        async with app.app_context():
+            note()
+        done.set()
+
+    def plain() -> None:
+        note()
+
+    @app.get("/start")
+    @qje.jwt_required
+    async def start() -> str:
+        app.add_background_task(task if kind == "coroutine" else plain)
+        return ""
+
+    async with app.test_app():
+        assert (await ask(app, "/start", access_claims()))[0] == 200
+        if kind == "coroutine":
+            await done.wait()
+    assert seen == [("alice", "alice")] * (2 if kind == "coroutine" else 1)
+
+
+async def test_app_context_of_another_app_in_a_request_has_no_identity() -> None:
+    app, other = make_app(), make_app()
+
+    @app.get("/other")
+    @qje.jwt_required
+    async def inside() -> dict[str, Any]:
+        async with other.app_context():
+            return {"identity": qje.get_jwt_identity()}
+
+    assert await ask(app, "/other", access_claims()) == (200, {"identity": None})

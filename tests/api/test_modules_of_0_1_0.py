@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import pickle
 import random
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import jwt
 import pytest
 
 import quart_jwt_extended as qje
-from quart_jwt_extended import default_callbacks, tokens, utils
+from quart_jwt_extended import default_callbacks, exceptions, tokens, utils
 from quart_jwt_extended.config import config
 from support import FAR_FUTURE, OTHER_SECRET, SECRET, Quart, hs_token, make_app
 from support.signing_keys import private_key, public_pem
@@ -703,3 +704,76 @@ async def test_default_callbacks_answer_as_0_1_0_does() -> None:
         assert default_callbacks.default_claims_verification_callback({}) is True
         assert default_callbacks.default_decode_key_callback({}, {}) == SECRET
         assert default_callbacks.default_encode_key_callback("x") == SECRET
+
+
+# --- Odd arguments, and names that 0.1.0's modules had ---------------------------
+
+
+@pytest.mark.parametrize("is_registered", [False, True])
+async def test_claims_that_are_none_raise_as_on_0_1_0(app: Quart, is_registered: bool) -> None:
+    """A guard of Socket.IO handlers relies on it."""
+    if is_registered:
+        app.extensions["quart-jwt-extended"].claims_verification_loader(lambda claims: True)
+    async with app.app_context():
+        with pytest.raises(TypeError):
+            utils.verify_token_claims(None)  # type: ignore[arg-type]
+        with pytest.raises(KeyError):
+            utils.verify_token_claims({})
+        with pytest.raises(TypeError):
+            utils.verify_token_type(None, "access")  # type: ignore[arg-type]
+        with pytest.raises(KeyError):
+            utils.verify_token_type({}, "access")
+        with pytest.raises(TypeError):
+            utils.user_loader("alice")
+        with pytest.raises(TypeError):
+            utils.token_in_blacklist({})
+
+
+def test_modules_have_the_names_of_ours_that_those_of_0_1_0_had() -> None:
+    from quart_jwt_extended import view_decorators
+
+    for name in ("decode_token", "verify_token_type", "has_user_loader", "user_loader"):
+        assert getattr(view_decorators, name) is getattr(utils, name)
+    assert view_decorators.config is utils.config is config
+    for name in ("CSRFError", "NoAuthorizationError", "UserLoadError", "FreshTokenRequired"):
+        assert getattr(view_decorators, name) is getattr(exceptions, name)
+
+
+def test_exceptions_say_the_module_of_0_1_0() -> None:
+    for name in dir(exceptions):
+        exception = getattr(exceptions, name)
+        if isinstance(exception, type):
+            assert exception.__module__ == "quart_jwt_extended.exceptions"
+            assert pickle.loads(pickle.dumps(exception("text"))).args == ("text",)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import sys, quart_jwt_extended as first\n"
+        "for name in [name for name in sys.modules if name.startswith('quart_jwt')]:\n"
+        "    del sys.modules[name]\n",
+        "import sys\nfrom unittest import mock\n"
+        "with mock.patch.dict('sys.modules'):\n"
+        "    import quart_jwt_extended as first\n",
+        "import sys\nfrom unittest import mock\n"
+        "with mock.patch.dict('sys.modules'):\n"
+        "    import quart_jwt_extended.exceptions\n"
+        "    import quart_jwt_extended as first\n",
+        "import importlib, quart_jwt_extended as first\nimportlib.reload(first)\n",
+    ],
+    ids=["deleted", "patched", "patched submodule", "reloaded"],
+)
+def test_submodules_are_found_after_sys_modules_was_tampered_with(source: str) -> None:
+    source += (
+        "import quart_jwt_extended.exceptions, quart_jwt_extended\n"
+        "from quart_jwt_extended.utils import decode_token\n"
+        "from quart_jwt_extended import view_decorators, tokens\n"
+        "import quart_jwt_extended.jwt_manager as manager\n"
+        "assert quart_jwt_extended is first\n"
+        "assert quart_jwt_extended.exceptions.CSRFError is first.CSRFError\n"
+        "assert manager.JWTManager is first.JWTManager\n"
+        "try:\n    import quart_jwt_extended.absent\nexcept ModuleNotFoundError:\n    pass\n"
+        "else:\n    raise AssertionError\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", source], check=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import datetime
 import json
@@ -1654,6 +1655,26 @@ async def test_computed_value_of_a_config_class_is_computed_for_every_request() 
         assert await judged(app) == expected
     app.config = Config(app.root_path, {**app.config, OPTION: OTHER_SECRET})
     assert await judged(app) == SECOND
+
+
+async def test_computed_option_is_read_once_for_each_request() -> None:
+    """The bound that the page on options promises."""
+    reads: collections.Counter[str] = collections.Counter()
+
+    class Counting(Config):
+        def __getitem__(self, name: str) -> Any:
+            reads[name] += 1
+            return super().__getitem__(name)
+
+    app = make_app()
+    app.config = Counting(app.root_path, dict(app.config))
+    for path, token in (("/protected", TOKEN), ("/protected", None), ("/open", None)):
+        for _ in range(2):
+            reads.clear()
+            await status_of(app, path, token)
+            of_options = {name: reads[name] for name in reads if name in qje.DEFAULTS}
+            assert set(of_options.values()) <= {1}
+            assert len(of_options) == (0 if path == "/open" else len(qje.DEFAULTS))
 
 
 async def test_getter_put_into_a_config_class_later_is_used() -> None:

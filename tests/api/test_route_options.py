@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import functools
 import itertools
 from collections.abc import Callable
@@ -674,3 +675,32 @@ async def test_hook_of_sockets_lets_the_view_run() -> None:
 
     async with app.test_client().websocket("/socket", headers=bearer(GOOD)) as connection:
         assert await connection.receive() == "alice"
+
+
+# --- Names of enumerations ---------------------------------------------------------------------
+
+
+class Word(str, enum.Enum):
+    """As before Python 3.11 had StrEnum: str() gives the name of the member."""
+
+    READ = "read"
+    QUERY = "query_string"
+    PAGE = "page"
+
+
+@pytest.mark.parametrize("names", [Word.READ, [Word.READ], {Word.READ}, (Word.READ,)], ids=str)
+async def test_member_of_an_enumeration_counts_by_its_value(names: Any) -> None:
+    app = make_app()
+    for path in add_views(app, scopes=names, locations=Word.QUERY):
+        granted = hs_token(access_claims(scope="read"))
+        assert (await ask(app, path, query_string={"jwt": granted}))[0] == 200
+        assert (await ask(app, path, query_string={"jwt": GOOD}))[0] == 403
+
+
+async def test_member_of_an_enumeration_exempts_by_its_value() -> None:
+    app = make_app()
+    qje.protect(app, exempt=Word.PAGE)
+    for name in ("page", "other"):
+        app.add_url_rule(f"/{name}", name, lambda: "")
+    assert (await ask(app, "/page"))[0] == 200
+    assert (await ask(app, "/other"))[0] == 401

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from quart import Quart, Response
+from quart import Quart, Response, make_response
 
 import quart_jwt_extended as qje
-from support import access_claims, ask, hs_token, make_app, refresh_claims
+from support import access_claims, ask, hs_token, make_app, refresh_claims, unhandled
 
 TOKEN = hs_token(access_claims(csrf="access-csrf"))
 OTHER_TOKEN = hs_token(access_claims(identity="bob"))
@@ -522,3 +522,89 @@ async def test_clearing_keeps_the_cookies_of_the_application() -> None:
         response.set_cookie("theme", "dark")
         qje.unset_jwt_cookies(response)
         assert parse_set_cookies(response)["theme"] == {"": "dark", "Path": "/"}
+
+
+# --- Slips of the application -----------------------------------------------------------------
+
+
+SLIPS: dict[str, tuple[Callable[[], tuple[Any, Any]], type[Exception], str]] = {
+    "token not awaited": (
+        lambda: (Response(""), qje.create_access_token_async("alice")),
+        TypeError,
+        "encoded_{kind}_token is a coroutine: an `await` is missing before it",
+    ),
+    "response not awaited": (
+        lambda: (make_response(""), TOKEN),
+        TypeError,
+        "response is a coroutine: an `await` is missing before it",
+    ),
+    "arguments swapped": (lambda: (TOKEN, Response("")), TypeError, "response must be a response"),
+    "no response": (lambda: (None, TOKEN), TypeError, "response must be a response"),
+    "tuple": (lambda: (("", 200), TOKEN), TypeError, "response must be a response"),
+    "dict as response": (lambda: ({"msg": ""}, TOKEN), TypeError, "response must be a response"),
+    "no token": (lambda: (Response(""), None), TypeError, "encoded_{kind}_token must be a token"),
+    "dict": (
+        lambda: (Response(""), {"token": TOKEN}),
+        TypeError,
+        "encoded_{kind}_token must be a token, a str or bytes, not a value of type dict",
+    ),
+    "number": (lambda: (Response(""), 5), TypeError, "encoded_{kind}_token must be a token"),
+    "text that is no token": (
+        lambda: (Response(""), "alice"),
+        ValueError,
+        "encoded_{kind}_token is no token that can be set: Not enough segments",
+    ),
+}
+
+
+@HELPERS
+@pytest.mark.parametrize("slip", SLIPS)
+async def test_slip_of_the_application_is_a_500_and_named(
+    helper: Callable[..., None], token: str, pair: dict[str, Attributes], slip: str
+) -> None:
+    """A client that gets a 422 for it would look for the fault in its token."""
+    arguments, error, text = SLIPS[slip]
+    app = cookie_app()
+    kind = "access" if helper is qje.set_access_cookies else "refresh"
+
+    @app.get("/login")
+    async def login() -> Any:
+        helper(*arguments())
+        raise AssertionError
+
+    with unhandled(app) as errors:
+        assert (await app.test_client().get("/login")).status_code == 500
+    assert type(errors[0]) is error
+    assert text.format(kind=kind) in str(errors[0])
+    assert TOKEN not in str(errors[0])
+
+
+@pytest.mark.parametrize(
+    "helper", [qje.unset_jwt_cookies, qje.unset_access_cookies, qje.unset_refresh_cookies]
+)
+async def test_response_that_is_none_cannot_be_cleared(helper: Callable[..., None]) -> None:
+    async with cookie_app().app_context():
+        for response in (None, "", ("", 200), make_response("")):
+            with pytest.raises(TypeError, match="^response "):
+                helper(response)
+
+
+@pytest.mark.parametrize(
+    "domain", ["example.com; Path=/evil", "https://a.example", "a.example:80", "a b", "a\nb", 5]
+)
+@pytest.mark.parametrize(
+    "helper",
+    [
+        lambda response, domain: qje.set_access_cookies(response, TOKEN, domain=domain),
+        lambda response, domain: qje.set_refresh_cookies(response, REFRESH_TOKEN, domain=domain),
+        lambda response, domain: qje.unset_jwt_cookies(response, domain=domain),
+        lambda response, domain: qje.unset_access_cookies(response, domain=domain),
+        lambda response, domain: qje.unset_refresh_cookies(response, domain=domain),
+    ],
+)
+async def test_domain_that_is_none_writes_nothing_into_a_cookie(helper: Any, domain: Any) -> None:
+    async with cookie_app().app_context():
+        response = Response("")
+        with pytest.raises(ValueError, match="^domain must be the name of a domain or None"):
+            helper(response, domain)
+        assert "Set-Cookie" not in response.headers

@@ -13,7 +13,7 @@ import json
 from typing import Any
 
 import pytest
-from quart import Quart, request
+from quart import Quart, Request, request
 from quart.datastructures import FileStorage
 
 import quart_jwt_extended as qje
@@ -610,3 +610,33 @@ async def test_decode_token_with_a_value_for_a_token_without_the_claim_raises() 
     async with csrf_app().app_context():
         with pytest.raises(JWTDecodeError, match="^Missing claim: csrf$"):
             qje.decode_token(hs_token(access_claims()), csrf_value="value")
+
+
+# --- When the form is read --------------------------------------------------------------------
+
+
+async def test_form_is_not_read_for_a_token_that_is_invalid() -> None:
+    """A body of any size would otherwise be parsed for whoever sends it."""
+    app = csrf_app(JWT_CSRF_CHECK_FORM=True)
+    parsed: list[str] = []
+
+    class Counting(Request):
+        @property
+        async def form(self) -> Any:
+            parsed.append(self.path)
+            return await super().form
+
+    app.request_class = Counting
+    form = {"csrf_token": "value"}
+    good = hs_token(access_claims(csrf="value"))
+    for token in ("x.y.z", good[:-4] + "AAAA", hs_token(access_claims(csrf="value", aud="them"))):
+        cookie = {"Cookie": f"access_token_cookie={token}"}
+        response = await app.test_client().post("/protected", headers=cookie, form=form)
+        assert response.status_code == 422
+    assert parsed == []
+    cookie = {"Cookie": f"access_token_cookie={good}"}
+    response = await app.test_client().post("/protected", headers=cookie, form=form)
+    assert response.status_code == 200
+    assert parsed == ["/protected"]
+    response = await app.test_client().post("/protected", headers=cookie, form={"csrf_token": "x"})
+    assert response.status_code == 401

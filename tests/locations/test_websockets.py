@@ -18,13 +18,23 @@ import pytest
 from quart import Quart, websocket
 
 import quart_jwt_extended as qje
-from support import SECRET, access_claims, hs_token, make_app, manager_of, refresh_claims
+from support import (
+    SECRET,
+    access_claims,
+    ask,
+    bearer,
+    hs_token,
+    make_app,
+    manager_of,
+    refresh_claims,
+)
 from support.asgi import Refusal, opened
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "websocket.py"
 
 TOKEN = hs_token(access_claims())
 BOB = hs_token(access_claims(identity="bob", jti="bob's"))
+CAROL = hs_token(access_claims(identity="carol"))
 FRESH = hs_token(access_claims(fresh=True))
 REFRESH = hs_token(refresh_claims())
 EXPIRED = hs_token(access_claims(exp=1))
@@ -1053,3 +1063,38 @@ async def test_websocket_class_of_the_application_keeps_its_own_acceptance() -> 
     answer = await accepted(app, "/accept", offered=["bearer", TOKEN])
     assert answer == Accepted("bearer", [(b"x-own", b"1")], "alice")
     assert set(noted) == {"bearer"}
+
+
+# --- a socket inside a request, and a request inside a socket -------------------------------------
+
+
+async def test_socket_inside_a_request_is_itself_and_so_is_a_request_inside_a_socket() -> None:
+    """Under Quart 0.20 to 0.22 the inner one sees the context of the outer one, too."""
+    app = make_app()
+
+    @app.websocket("/socket")
+    @qje.jwt_required
+    async def socket() -> None:
+        inner = await app.test_client().get("/protected", headers=bearer(BOB))
+        await websocket.send_json([qje.get_jwt_identity(), (await inner.get_json())["identity"]])
+
+    @app.websocket("/open")
+    async def open_socket() -> None:
+        await websocket.send_json([qje.get_jwt_identity(), qje.get_raw_jwt()])
+
+    @app.get("/outer")
+    @qje.jwt_required
+    async def outer() -> dict[str, Any]:
+        said = {}
+        for path, token in (("/socket", CAROL), ("/open", None)):
+            async with opened(app, path, token=token) as client:
+                await client.next("websocket.accept")
+                said[path] = await client.hear()
+        async with opened(app, "/socket", token=EXPIRED) as client:
+            said["refused"] = (await client.refusal()).status
+        return {**said, "identity": qje.get_jwt_identity()}
+
+    for _ in range(2):
+        status, body = await ask(app, "/outer", TOKEN)
+        assert (status, body.pop("identity"), body.pop("refused")) == (200, "alice", 401)
+        assert body == {"/socket": ["carol", "bob"], "/open": [None, {}]}
