@@ -37,5 +37,5 @@ async def login() -> ResponseReturnValue:
 @blueprint.post("/refresh")
 @jwt_required(refresh=True)
 async def refresh() -> ResponseReturnValue:
-    """The decorator counts in place of what protects the blueprint."""
+    """The decorator requires a refresh token in place of an access token."""
     return {"access_token": create_access_token(get_jwt_identity())}

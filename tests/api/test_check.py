@@ -136,6 +136,7 @@ def test_secret_in_a_wrapper_names_what_to_pass() -> None:
         ("JWT_PRIVATE_KEY", "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A", "as a private key in PEM"),
         ("JWT_PUBLIC_KEY", private_pem(RSA), "A public key is needed to verify RS256"),
         ("JWT_PRIVATE_KEY", public_pem(RSA), "A private key is needed to sign with RS256"),
+        ("JWT_PUBLIC_KEY", public_pem(private_key("P-256")), "(InvalidKeyError)"),
         ("JWT_PUBLIC_KEY", {"kty": "what"}, "it is no JWK for RS256"),
         ("JWT_PUBLIC_KEY", {}, "it is no JWK for RS256"),
         (
