@@ -60,10 +60,11 @@ from libc.string cimport memchr, memcmp, memcpy
 cdef object asyncio, calendar, datetime, difflib, functools, hmac, inspect, json, linecache, logging
 cdef object os, re, sys, time, types, warnings, weakref, ContextVar, Token, ModuleSpec
 cdef object blinker, click, jwt, InvalidSignature, UnsupportedAlgorithm, hashes, padding, ECDSA
-cdef object HMAC, load_pem_x509_certificate, ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
-cdef object RSAPSSAlgorithm, get_default_algorithms, InvalidJTIError, InvalidSubjectError
-cdef object InsecureKeyLengthWarning, quart, Blueprint, Quart, Request, Websocket, Config
-cdef object DefaultJSONProvider, MethodView, Headers, HTTPException, dump_cookie, LocalProxy
+cdef object HMAC, Certificate, load_pem_x509_certificate, ECAlgorithm, HMACAlgorithm, OKPAlgorithm
+cdef object RSAAlgorithm, RSAPSSAlgorithm, get_default_algorithms, InvalidJTIError
+cdef object InvalidSubjectError, InsecureKeyLengthWarning, quart, Blueprint, Quart, Request
+cdef object Websocket, Config, DefaultJSONProvider, MethodView, Headers, HTTPException, dump_cookie
+cdef object LocalProxy
 
 import asyncio
 import calendar
@@ -96,7 +97,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.hmac import HMAC
-from cryptography.x509 import load_pem_x509_certificate
+from cryptography.x509 import Certificate, load_pem_x509_certificate
 from jwt.algorithms import (
     ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm, RSAPSSAlgorithm, get_default_algorithms
 )
@@ -843,7 +844,8 @@ cdef class _Settings:
             ):
                 if is_demanding:
                     raise RuntimeError(
-                        f"{option} needs JWT_COOKIE_SECURE = True: browsers refuse the cookie else"
+                        f"{option} needs JWT_COOKIE_SECURE = True: browsers reject the cookie "
+                        "otherwise"
                     )
 
     cdef int _verify_cookie_names(self) except -1:
@@ -936,9 +938,12 @@ cdef class _Settings:
             values, "JWT_SCOPE_CLAIM", _RESERVED_CLAIMS, ("JWT_IDENTITY_CLAIM", "JWT_USER_CLAIMS")
         )
         self.user_claims_in_refresh_token = _read_flag(values, "JWT_CLAIMS_IN_REFRESH_TOKEN")
-        self.required_claims = _read_names(
-            values, "JWT_REQUIRED_CLAIMS", "a string, a sequence or a set of names of claims"
-        )
+        accepts = "a string, a sequence or a set of names of claims, without commas and white space"
+        self.required_claims = _read_names(values, "JWT_REQUIRED_CLAIMS", accepts)
+        for name in self.required_claims:
+            # A list in one text would be a claim that no token has.
+            if re.search(r"[\s,]", name) or not name:
+                raise _wrong_option("JWT_REQUIRED_CLAIMS", accepts)
         names = _read_expected(values, "JWT_DECODE_TYP")
         if names is not None:
             self.decode_types = frozenset([
@@ -2127,6 +2132,8 @@ cdef object _key_material(object key, str name, bint signing):
         if key.algorithm_name != name:
             raise jwt.InvalidKeyError(f"it is a JWK for {key.algorithm_name}")
         return key.key
+    if isinstance(key, Certificate):
+        return key.public_key()
     if isinstance(key, (str, bytes)) and name not in _SYMMETRIC and not signing:
         text = key.encode("utf-8", "replace") if isinstance(key, str) else key
         if b"-----BEGIN CERTIFICATE-----" in text:
@@ -4525,8 +4532,12 @@ cdef int _verify_configuration(object app) except -1:
 
 
 cdef _Settings _read_all(object app, list faults):
-    """The options of an app; None after adding what is wrong with each to ``faults``."""
+    """The options of an app, with the default in place of each wrong one, which is a fault.
+
+    None if it cannot be told which keys they need.
+    """
     values = _watched_values(app.config)
+    has_algorithms = True
     while True:
         try:
             settings = _Settings(values)
@@ -4535,10 +4546,10 @@ cdef _Settings _read_all(object app, list faults):
             name = getattr(error, "option", None)
             if name is None or values[name] is DEFAULTS.get(name):
                 return None
-            # Go on as if only this one were right.
             values[name] = DEFAULTS.get(name)
+            has_algorithms = has_algorithms and "ALGORITHM" not in name
         else:
-            return None if faults else settings
+            return settings if has_algorithms else None
 
 
 cdef int _add_key_faults(_AppState state, _Settings settings, list faults) except -1:

@@ -60,6 +60,14 @@ async def test_wrong_options_stop_the_start_with_all_of_them_in_one_message() ->
             pass
 
 
+def test_wrong_option_and_wrong_key_are_listed_together() -> None:
+    lines = faults(bare_app(JWT_HEADER_NAME="", JWT_SECRET_KEY=12345))
+    assert [line.split()[0] for line in lines] == ["JWT_HEADER_NAME", "JWT_SECRET_KEY"]
+    # Without the algorithm nobody knows which key it takes.
+    (line,) = faults(bare_app(JWT_ALGORITHM="RS265", JWT_SECRET_KEY=None))
+    assert line.startswith("JWT_ALGORITHM must be one of ")
+
+
 async def test_good_configuration_starts_and_may_start_again() -> None:
     app = make_app()
     for _ in range(2):
@@ -191,11 +199,12 @@ async def test_key_that_a_later_hook_loads_is_there_in_time() -> None:
         pass
 
 
-@pytest.mark.parametrize("kind", ["certificate", "JWK", "PyJWK"])
+@pytest.mark.parametrize("kind", ["certificate", "certificate object", "JWK", "PyJWK"])
 async def test_public_key_in_another_form_verifies(kind: str) -> None:
     jwk = jwt.algorithms.RSAAlgorithm.to_jwk(RSA.public_key(), as_dict=True)
     key = {
         "certificate": CERTIFICATE,
+        "certificate object": certificate("RSA"),
         "JWK": jwk,
         "PyJWK": jwt.PyJWK({**jwk, "alg": "RS256"}),
     }[kind]

@@ -745,7 +745,7 @@ def wrong_values() -> Iterator[tuple[str, Any]]:
         yield "JWT_WEBSOCKET_PROTOCOL", value
     for value in (None, 5, [5], "front.example", ["https://front.example/path"], "null", "*"):
         yield "JWT_WEBSOCKET_ORIGINS", value
-    for value in (None, 5, [5], {"exp": 1}):
+    for value in (None, 5, [5], {"exp": 1}, "", "exp jti", "exp,jti", ["exp", "jti\n"]):
         yield "JWT_REQUIRED_CLAIMS", value
     for value in (5, "", [], "JWT, at+jwt", ["a b"], "*", "text/", "a/b/c", "\ud800"):
         yield "JWT_DECODE_TYP", value
