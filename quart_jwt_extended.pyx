@@ -1066,7 +1066,7 @@ cdef class _AppState:
     cdef _KeyCache keys
     cdef _HeaderMemo headers
     cdef _Settings current
-    # How the routes are protected, by endpoint and method; filled by the guards of protect().
+    # How the routes are protected, by endpoint; filled by the guards of protect().
     cdef dict routes
     # The encoder of tokens, and the method of the JSON provider that it was made for.
     cdef object encoder
@@ -1081,9 +1081,15 @@ cdef class _AppState:
 
     cdef _Route route(self, str endpoint, str method):
         """How a route is protected. A view may be replaced: by a test, for example."""
-        cdef _Route route = self.routes.get((endpoint, method))
-        if route is None or route.view is not self.app.view_functions.get(endpoint):
-            route = self.routes[endpoint, method] = _Route(self.app, endpoint, method)
+        cdef _Route route = self.routes.get(endpoint)
+        if (
+            route is None
+            or route.view is not self.app.view_functions.get(endpoint)
+            or route.guard_count != _guard_count
+        ):
+            route = _Route(self.app, endpoint, method)
+            if not hasattr(route.view, "view_class"):
+                self.routes[endpoint] = route
         return route
 
     cdef _Settings settings(self):
@@ -1121,8 +1127,8 @@ cdef object _CV_APP = quart.globals._cv_app
 cdef object _CV_REQUEST = getattr(quart.globals, "_cv_request", None)
 cdef object _CV_WEBSOCKET = getattr(quart.globals, "_cv_websocket", None)
 
-# Under Quart 0.20 to 0.22 a WebSocket that is opened inside a request, as by a test client,
-# sees the context of both. What was started last is the current one. These are the context of the
+# Under Quart 0.20 to 0.22 a WebSocket that is opened inside a request, as by a test client, sees
+# the context of both. What was started last is the current one. These are the context of the
 # websocket that was started last, and that of the request in which it was.
 cdef object _STARTED = ContextVar("quart-jwt-extended.started", default=(None, None))
 
@@ -1132,9 +1138,9 @@ def _note_start():
 
 
 cdef dict _receivers = {"note": _note_start}
-# Blinker would run what is no Python coroutine function in a thread, whose context is a copy.
-exec("async def start(app, **kwargs):\n    note()", _receivers)
 if _CV_REQUEST is not None:
+    # Quart would run what is no Python coroutine function in a thread, whose context is a copy.
+    exec("async def start(app, **kwargs):\n    note()", _receivers)
     quart.signals.websocket_started.connect(_receivers["start"])
 
 
@@ -3043,8 +3049,11 @@ cdef class _VerifiedToken:
     cdef _Settings settings
     # The location of the token, None without one.
     cdef str location
-    # The rules that a guard of protect() has verified the token by, beside its own.
+    # The rules of a route that a guard of protect() has verified the token by.
     cdef tuple satisfied
+    # What the request had before, should a later check of this token fail.
+    cdef _VerifiedToken before
+    cdef bint is_rejected
 
 
 cdef str _VERIFIED = "_jwt_extended"
@@ -3060,6 +3069,7 @@ cdef class _Failure:
     several requests.
     """
 
+    # A weak reference: a strong one would close a circle of request, error, traceback and request.
     cdef object error
     # The token, if it was a genuine one.
     cdef _VerifiedToken rejected
@@ -3077,7 +3087,7 @@ cdef _VerifiedToken _new_verified(dict header, dict claims, _Settings settings):
 
 cdef _Failure _new_failure(error, _Settings settings, _ParsedToken token, location):
     cdef _Failure failure = _Failure.__new__(_Failure)
-    failure.error = error
+    failure.error = weakref.ref(error)
     failure.settings = settings
     if token is not None and token.claims is not None:
         failure.rejected = _new_verified(token.header.parameters, token.claims, settings)
@@ -3145,6 +3155,11 @@ cdef _PreparedKey _take_key(
     return _chosen_verifying_key(state, settings, key, token.header.algorithm)
 
 
+cdef str _MISSING_BLACKLIST_CALLBACK = (
+    "JWT_BLACKLIST_ENABLED needs a callback: register one with token_in_blacklist_loader"
+)
+
+
 cdef object _ask_blacklist(
     _AppState state, _Settings settings, dict header, dict claims, str token_type
 ):
@@ -3155,9 +3170,7 @@ cdef object _ask_blacklist(
     if not settings.blacklist_enabled and not callbacks.is_blocklist:
         return False
     if callbacks.token_in_blacklist is None:
-        raise RuntimeError(
-            "JWT_BLACKLIST_ENABLED needs a callback: register one with token_in_blacklist_loader"
-        )
+        raise RuntimeError(_MISSING_BLACKLIST_CALLBACK)
     if token_type not in settings.blacklist_checks:
         return False
     return callbacks.token_in_blacklist(settings, header, claims)
@@ -3239,6 +3252,8 @@ cdef class _Rules:
     # None: those of the app.
     cdef tuple locations
     cdef tuple scopes
+    # Of the rules of a whole route: those that hold if these do.
+    cdef tuple satisfied
 
     def __cinit__(
         self, optional=False, fresh=False, refresh=False, locations=None, verify_type=True,
@@ -3248,6 +3263,7 @@ cdef class _Rules:
         self.fresh = _read_rule("fresh", fresh)
         self.token_type = _REFRESH if _read_rule("refresh", refresh) else _ACCESS
         self.any_type = not _read_rule("verify_type", verify_type)
+        self.satisfied = ()
         self.skip_revocation = _read_rule("skip_revocation_check", skip_revocation_check)
         if self.fresh and self.token_type == _REFRESH:
             raise ValueError("fresh and refresh exclude each other: refresh tokens are never fresh")
@@ -3298,7 +3314,7 @@ cdef class _Rules:
         cdef _ParsedToken token = None
         cdef _VerifiedToken verified = None
         app_context = get_value(_CV_APP)
-        request = before = location = None
+        request = location = None
         if given is _ABSENT:
             request = None if app_context is None else _request_in(app_context)
             if request is None:
@@ -3358,7 +3374,9 @@ cdef class _Rules:
                 if encoded is _ABSENT:
                     if not self.optional:
                         raise search.nothing_found()
-                    setattr(request, _VERIFIED, _new_verified({}, {}, settings))
+                    verified = _new_verified({}, {}, settings)
+                    verified.satisfied = self.satisfied
+                    setattr(request, _VERIFIED, verified)
                     return None
 
             # Parse, find the key, verify.
@@ -3392,7 +3410,7 @@ cdef class _Rules:
             verified = _new_verified(token.header.parameters, claims, settings)
             verified.location = location
             if request is not None:
-                before = getattr(request, _VERIFIED, None)
+                verified.before = getattr(request, _VERIFIED, None)
                 setattr(request, _VERIFIED, verified)
             if location == "websocket_protocol":
                 _answer_subprotocol(request, settings.websocket_protocol)
@@ -3423,15 +3441,19 @@ cdef class _Rules:
                 verified.user = _no_generator(user, "the user loader")
             if token_verified.receivers:
                 await _send(token_verified, state.app, {"claims": claims, "location": location})
+            verified.satisfied = self.satisfied
             return claims
         except BaseException as error:
             # The request has no more identity than before, also when it is cancelled, unless
             # another verification succeeded meanwhile; the error callback gets to see the token.
-            if request is not None:
-                if verified is not None and getattr(request, _VERIFIED, None) is verified:
-                    setattr(request, _VERIFIED, before)
-                setattr(request, _FAILED, _new_failure(error, settings, token, location))
+            if request is not None and verified is not None:
+                verified.is_rejected = True
+                if getattr(request, _VERIFIED, None) is verified:
+                    setattr(request, _VERIFIED, _last_good(verified))
             if isinstance(error, (JWTExtendedException, jwt.InvalidTokenError)):
+                answered = _request_in(app_context)
+                if answered is not None:
+                    setattr(answered, _FAILED, _new_failure(error, settings, token, location))
                 await _report_rejection(
                     state.app, error, request, None if encoded is _ABSENT else location, token
                 )
@@ -3449,6 +3471,8 @@ cdef list _layers_of(object view):
     layers = []
     # Some objects have any attribute that is looked up.
     while view is not None and len(layers) < 100:
+        if inspect.ismethod(view):
+            view = view.__func__
         layers.append(view)
         view = getattr(view, "__wrapped__", None)
     return layers
@@ -3458,17 +3482,20 @@ cdef _Rules _combined(list guards, list own):
     """What the rules around a view come to: those of protect(), and of its own decorators.
 
     They add up, the outermost first. The view has ways out: ``optional=True`` of its decorators,
-    ``refresh=True``, which drops ``fresh``, and ``scopes=()``.
+    ``refresh=True``, which drops ``fresh``, and ``scopes=()``. Rules that contradict each other are
+    not satisfied by these, and go on to verify by themselves: nobody gets in.
     """
     cdef _Rules effective = _Rules()
     cdef _Rules rules
     cdef list scopes = []
+    cdef bint is_refresh_view = False
     effective.optional = effective.any_type = effective.skip_revocation = True
     for rules in own or guards:
         effective.optional = effective.optional and rules.optional
     for rules in guards:
         scopes.extend([name for name in rules.scopes or () if name not in scopes])
     for rules in own:
+        is_refresh_view = is_refresh_view or rules.token_type == _REFRESH
         if rules.scopes == ():
             scopes.clear()
     for rules in own:
@@ -3479,10 +3506,32 @@ cdef _Rules _combined(list guards, list own):
         effective.skip_revocation = effective.skip_revocation and rules.skip_revocation
         if rules.locations is not None:
             effective.locations = rules.locations
-        if rules.token_type == _REFRESH or rules.fresh:
-            effective.token_type = rules.token_type
-            effective.fresh = rules.fresh
+        if rules.token_type == _REFRESH:
+            effective.token_type = _REFRESH
+        effective.fresh = effective.fresh or (rules.fresh and not is_refresh_view)
+    # Of several decorators of one view each verifies, since only one of them might be meant.
+    effective.satisfied = tuple([
+        rules for rules in guards if is_refresh_view or _suits(rules, effective)
+    ] + [
+        rules for rules in own
+        if len(own) == 1 and rules.token_type == effective.token_type
+    ])
+    effective.fresh = effective.fresh and effective.token_type == _ACCESS
     return effective
+
+
+cdef bint _suits(_Rules guard, _Rules effective):
+    """Whether the type of token that a route takes suits a guard; a bare one names no type."""
+    if effective.fresh and effective.token_type == _REFRESH:
+        return False
+    return guard.token_type == effective.token_type or not guard.fresh
+
+
+cdef _VerifiedToken _last_good(_VerifiedToken verified):
+    """What a request had before a token, and any before that, was rejected."""
+    while verified is not None and verified.is_rejected:
+        verified = verified.before
+    return verified
 
 
 cdef object _revoked(_AppState state, object answer):
@@ -3984,12 +4033,13 @@ cdef _Failure _failure_behind(_AppState state, object request, error):
     """
     cdef _Failure failure = getattr(request, _FAILED, None)
     cause = error
-    while cause is not None and failure is not None:
-        if cause is failure.error:
-            # Without the circle of request, error, traceback and request.
-            setattr(request, _FAILED, None)
+    # An application may also have made a circle of errors.
+    for _ in range(0 if failure is None else 100):
+        if cause is failure.error():
             return failure
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__context__ if cause.__cause__ is None else cause.__cause__
+        if cause is None:
+            break
     verified = getattr(request, _VERIFIED, None)
     failure = _new_failure(
         error, state.settings() if verified is None else (<_VerifiedToken>verified).settings,
@@ -4527,6 +4577,8 @@ cdef int _verify_configuration(object app) except -1:
                 f"JWT_CSRF_METHODS holds methods that HTTP does not define: {', '.join(unknown)}"
             )
         _add_key_faults(state, settings, faults)
+        if settings.blacklist_enabled and state.callbacks.token_in_blacklist is None:
+            faults.append(_MISSING_BLACKLIST_CALLBACK)
     if faults:
         raise RuntimeError("\n".join(["The configuration is wrong:", *faults]))
 
@@ -5391,8 +5443,9 @@ cdef int _verify_placement(object app) except -1:
     guarded = set()
     for _, view in registered:
         layers = _layers_of(view)
-        if any([_rules_of_layer(layer) is not _ABSENT for layer in layers]):
-            guarded.update([id(layer) for layer in layers])
+        for above, below in zip(layers, layers[1:]):
+            if _rules_of_layer(above) is not _ABSENT:
+                guarded.add(id(below))
     for where, view in registered:
         # A view may be registered twice on purpose, as it is and protected.
         if inspect.isfunction(view) and view in _GUARDED and id(view) not in guarded:
@@ -5412,6 +5465,7 @@ cdef str _name_of(object function):
 
 # Where an app or a blueprint keeps what protect() was told.
 cdef str _GUARDS = "_jwt_extended_guards"
+cdef int _guard_count = 0
 
 
 def protect(
@@ -5455,13 +5509,15 @@ def protect(
             # A guard further out has verified by all rules of this route.
             return
         route = _current_state().route(request.endpoint, request.method)
-        if rules not in route.satisfied:
+        if route.is_exempt or rules in route.exempting:
             return
-        await route.rules.verify()
-        verified = getattr(request, _VERIFIED, None)
-        if verified is not None:
-            (<_VerifiedToken>verified).satisfied = route.satisfied
+        if route.rules is not None and rules in route.rules.satisfied:
+            await route.rules.verify()
+        else:
+            await rules.verify()
 
+    global _guard_count
+    _guard_count += 1
     app_or_blueprint.before_request(guard)
     app_or_blueprint.before_websocket(guard)
     setattr(app_or_blueprint, _GUARDS, (*getattr(app_or_blueprint, _GUARDS, ()), (rules, names)))
@@ -5475,9 +5531,10 @@ cdef class _Route:
     # What protect() and the view's own decorators come to; None if nothing is required.
     cdef _Rules rules
     cdef bint is_exempt
-    # The rules that hold if those hold. One decorator is among them; of several each goes on to
-    # verify by itself, since only one of them might have been meant.
-    cdef tuple satisfied
+    # The rules of the protect() calls whose ``exempt`` names the view.
+    cdef list exempting
+    # How many calls of protect() there had been.
+    cdef int guard_count
 
     def __cinit__(self, app, str endpoint, str method):
         self.view = app.view_functions.get(endpoint)
@@ -5485,17 +5542,16 @@ cdef class _Route:
         is_marked = None in own
         own = [rules for rules in own if rules is not None]
         self.is_exempt = is_marked and not own
-        self.satisfied = ()
+        self.exempting = []
+        self.guard_count = _guard_count
         if self.is_exempt:
             return
         guards = []
         for scaffold, name in _scaffolds_of(app, endpoint):
-            guards.extend([
-                rules for rules, exempt in getattr(scaffold, _GUARDS, ()) if name not in exempt
-            ])
+            for rules, exempt in getattr(scaffold, _GUARDS, ()):
+                (self.exempting if name in exempt else guards).append(rules)
         if guards or own:
             self.rules = _combined(guards, own)
-            self.satisfied = (*guards, *(own if len(own) == 1 else ()))
 
 
 cdef object _rules_of_layer(object layer):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import copy
 import functools
 import gc
@@ -1255,6 +1256,34 @@ async def test_error_that_requests_share_shows_each_its_own_token() -> None:
 
     assert await ask(app, "/later") == (401, {"identity": None, "current": None})
     assert not {"jwt_data", "jwt_header", "jwt_location"} & set(vars(gone))
+
+
+async def test_circle_of_errors_is_answered() -> None:
+    app = make_app()
+
+    @app.get("/circle")
+    async def circle() -> str:
+        with contextlib.suppress(qje.NoAuthorizationError):
+            await qje.verify_jwt_in_request()
+        first, second = qje.RevokedTokenError(), qje.RevokedTokenError()
+        first.__cause__, second.__cause__ = second, first
+        raise first
+
+    assert (await ask(app, "/circle"))[0] == 401
+
+
+async def test_error_of_verify_token_shows_the_token_that_was_given() -> None:
+    app = make_app()
+    manager_of(app).token_in_blocklist_loader(lambda header, claims: claims["jti"] == "revoked")
+    manager_of(app).revoked_token_loader(lambda header, claims: (claims["identity"], 401))
+
+    @app.get("/message")
+    @qje.jwt_required
+    async def message() -> str:
+        await qje.verify_token(hs_token(access_claims(identity="bob", jti="revoked")))
+        raise AssertionError
+
+    assert await ask(app, "/message", GOOD) == (401, "bob")
 
 
 async def test_error_made_from_ours_still_shows_the_token() -> None:

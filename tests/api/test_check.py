@@ -266,6 +266,15 @@ async def test_weak_key_warns_once_at_the_start_with_a_command(
     assert (record.levelname, command in record.getMessage()) == ("WARNING", True)
 
 
+def test_blacklist_without_a_callback_stops_the_start() -> None:
+    app = make_app(JWT_BLACKLIST_ENABLED=True)
+    assert faults(app) == [
+        "JWT_BLACKLIST_ENABLED needs a callback: register one with token_in_blacklist_loader"
+    ]
+    manager_of(app).token_in_blacklist_loader(lambda claims: False)
+    manager_of(app).check(app)
+
+
 # --- Placement ----------------------------------------------------------------
 
 HOOKS = ["before_request", "before_websocket", "after_request", "after_websocket"]
@@ -293,6 +302,20 @@ async def test_decorator_above_a_hook_stops_the_start(hook: str, where: str) -> 
     with pytest.raises(LifespanError, match=text[1:]):
         async with serving(app):
             pass
+
+
+@pytest.mark.parametrize("inner", [qje.jwt_optional, qje.jwt_exempt])
+def test_decorator_above_a_route_is_found_above_another_one(inner: Any) -> None:
+    app = make_app()
+
+    @qje.jwt_required
+    @app.get("/page")
+    @inner
+    async def page() -> str:
+        raise AssertionError
+
+    with pytest.raises(RuntimeError, match="^The view of the endpoint 'page' is not protected"):
+        manager_of(app).check(app)
 
 
 @pytest.mark.parametrize("hook", HOOKS)

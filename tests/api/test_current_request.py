@@ -638,6 +638,30 @@ async def test_failure_leaves_what_another_verification_stored_meanwhile() -> No
     assert answer == (200, {"identity": "alice"})
 
 
+async def test_verifications_that_fail_together_leave_nobody() -> None:
+    app = make_app(JWT_TOKEN_LOCATION=["headers", "query_string"])
+
+    @manager_of(app).user_lookup_loader
+    async def load(header: Any, claims: dict[str, Any]) -> Any:
+        await asyncio.sleep(0.01 if claims["identity"] == "slow" else 0)
+        return None
+
+    @app.get("/both")
+    async def both() -> dict[str, Any]:
+        results = await asyncio.gather(
+            qje.verify_jwt_in_request(locations="headers"),
+            qje.verify_jwt_in_request(locations="query_string"),
+            return_exceptions=True,
+        )
+        assert [type(result) for result in results] == [UserLoadError, UserLoadError]
+        return {"identity": qje.get_jwt_identity()}
+
+    for first, second in (("slow", "quick"), ("quick", "slow")):
+        query = {"jwt": hs_token(access_claims(identity=second))}
+        answer = await ask(app, "/both", access_claims(identity=first), query_string=query)
+        assert answer == (200, {"identity": None})
+
+
 # --- Background tasks ---------------------------------------------------------------------------
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -407,7 +409,10 @@ def lets_in(app_rules: dict[str, Any], rules: dict[str, Any], claims: Any, in_qu
     locations = rules.get("locations") or app_rules.get("locations") or "headers"
     if claims is None or (locations == "query_string") is not in_query:
         return bool(rules.get("optional"))
-    is_refresh = rules.get("refresh") or (app_rules.get("refresh") and not rules.get("fresh"))
+    if app_rules.get("refresh") and not rules.get("refresh") and rules.get("verify_type", True):
+        # They contradict each other.
+        return False
+    is_refresh = rules.get("refresh") or app_rules.get("refresh")
     if (claims["type"] == "refresh") is not bool(is_refresh):
         return False
     is_fresh = rules.get("fresh") or (app_rules.get("fresh") and not rules.get("refresh"))
@@ -453,6 +458,131 @@ async def test_rules_of_all_blueprints_around_a_view_are_required() -> None:
     assert await status(app, "/part/refresh", both) == 422
     assert await status(app, "/part/free", FRESH) == 200
     assert await status(app, "/part/free", READER) == 401
+
+
+async def test_guards_that_contradict_each_other_let_nobody_in() -> None:
+    for outer, inner in (
+        ({"refresh": True}, {"fresh": True}),
+        ({"fresh": True}, {"refresh": True}),
+    ):
+        app = new_app()
+        blueprint = Blueprint("part", "part", url_prefix="/part")
+        qje.protect(app, **outer)
+        qje.protect(blueprint, **inner)
+        add(blueprint, "page")
+        app.register_blueprint(blueprint)
+        for token in (GOOD, FRESH, REFRESH):
+            assert await status(app, "/part/page", token) != 200
+
+
+async def test_blueprint_for_refresh_tokens_may_be_in_a_protected_app() -> None:
+    app = new_app()
+    blueprint = Blueprint("part", "part", url_prefix="/part")
+    qje.protect(app)
+    qje.protect(blueprint, refresh=True)
+    add(blueprint, "page")
+    app.register_blueprint(blueprint)
+    assert await status(app, "/part/page", REFRESH) == 200
+    assert await status(app, "/part/page", FRESH) == 422
+
+
+async def test_guard_holds_where_it_was_not_expected() -> None:
+    """A guard that came later, and one whose hook another app took over."""
+    app, other = new_app(), new_app()
+    qje.protect(app)
+    for scaffold in (app, other):
+        add(scaffold, "page")
+    assert await status(app, "/page", GOOD) == 200
+    app._got_first_request = False
+    qje.protect(app, scopes="read")
+    assert await status(app, "/page", GOOD) == 403
+    other.before_request_funcs[None].extend(app.before_request_funcs[None])
+    assert await status(other, "/page") == 401
+    assert await status(other, "/page", READER) == 200
+
+
+async def test_method_that_is_replaced_on_a_class_is_guarded_anew() -> None:
+    app = new_app()
+    qje.protect(app)
+
+    class Page(MethodView):
+        @qje.jwt_exempt
+        async def get(self) -> str:
+            return ""
+
+    async def get(self: Any) -> str:
+        return ""
+
+    app.add_url_rule("/page", view_func=Page.as_view("page"))
+    assert await status(app, "/page") == 200
+    Page.get = get  # type: ignore[method-assign]
+    assert await is_guarded(app, "/page")
+
+
+async def test_guard_marks_the_token_that_it_has_verified() -> None:
+    """And not one that a task of the application verifies meanwhile."""
+    app = new_app(JWT_TOKEN_LOCATION=["headers", "query_string"])
+    started = asyncio.Event()
+    tasks: list[Any] = []
+
+    @app.extensions["quart-jwt-extended"].token_in_blocklist_loader
+    async def is_revoked(header: Any, claims: dict[str, Any]) -> bool:
+        if claims["identity"] == "bob":
+            await started.wait()
+        else:
+            started.set()
+            await tasks[0]
+        return False
+
+    @app.before_request
+    async def start() -> None:
+        rules = {"refresh": True, "locations": "query_string"}
+        tasks.append(asyncio.ensure_future(qje.verify_jwt_in_request(**rules)))
+
+    qje.protect(app, scopes="read")
+    add(app, "page", qje.jwt_required(scopes="read"))
+    bob = hs_token(refresh_claims(identity="bob"))
+    response = await app.test_client().get(
+        "/page", headers=bearer(READER), query_string={"jwt": bob}
+    )
+    assert (await response.get_json()) == {"identity": "alice"}
+
+
+async def test_methods_of_clients_do_not_fill_the_memory() -> None:
+    app = new_app()
+    qje.protect(app)
+    app.url_map.add(app.url_rule_class("/any", endpoint="any"))
+
+    @app.endpoint("any")
+    async def any_method() -> str:
+        return ""
+
+    await status(app, "/any", method="M0")
+    gc.collect()
+    before = len(gc.get_objects())
+    for number in range(200):
+        assert await status(app, "/any", method=f"M{number}") == 401
+    gc.collect()
+    assert len(gc.get_objects()) - before < 150
+
+
+async def test_decorators_of_bound_methods_are_seen() -> None:
+    class Pages:
+        @qje.jwt_optional
+        async def lax(self) -> str:
+            return ""
+
+        @qje.jwt_exempt
+        async def open(self) -> str:
+            return ""
+
+    app = new_app()
+    qje.protect(app)
+    app.add_url_rule("/lax", "lax", Pages().lax)
+    app.add_url_rule("/open", "open", Pages().open)
+    assert await status(app, "/lax") == 200
+    assert await status(app, "/lax", "nonsense") == 422
+    assert await status(app, "/open") == 200
 
 
 @pytest.mark.parametrize(
