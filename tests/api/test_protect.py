@@ -282,7 +282,8 @@ async def test_options_request_that_a_view_takes_is_guarded(decorators: Any) -> 
 
 @pytest.mark.parametrize("is_above", [True, False], ids=["above", "below"])
 async def test_preflight_that_quart_cors_answers_is_exempt(is_above: bool) -> None:
-    app = new_app()
+    """It fails by itself under Quart 0.23, which its release 0.8 does not know yet."""
+    app, plain = new_app(), new_app()
     qje.protect(app)
     cors = quart_cors.route_cors(allow_origin="https://app.example")
     own_answer = quart_cors.route_cors(
@@ -292,10 +293,11 @@ async def test_preflight_that_quart_cors_answers_is_exempt(is_above: bool) -> No
     add(app, "page", *order)
     add(app, "guarded", cors)
     add(app, "own", own_answer, methods=["GET", "OPTIONS"])
-    for path, expected in (("/page", 200), ("/guarded", 200), ("/own", 401)):
-        response = await app.test_client().options(
-            path, headers={"Origin": "https://app.example", "Access-Control-Request-Method": "GET"}
-        )
+    add(plain, "page", cors)
+    preflight = {"Origin": "https://app.example", "Access-Control-Request-Method": "GET"}
+    answered = (await plain.test_client().options("/page", headers=preflight)).status_code
+    for path, expected in (("/page", answered), ("/guarded", answered), ("/own", 401)):
+        response = await app.test_client().options(path, headers=preflight)
         assert response.status_code == expected
         assert await status(app, path) == 401
         assert await status(app, path, GOOD) == 200
