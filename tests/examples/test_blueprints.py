@@ -101,7 +101,9 @@ def test_no_token_is_refused(service: Service, method: str, path: str) -> None:
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
 def test_expired_or_forged_token_is_refused(service: Service, method: str, path: str) -> None:
-    expired = signed(exp=LONG_AGO, scope="admin")
+    # Of a token of the wrong type that is what is answered.
+    kind = {"type": "refresh", "fresh": ...} if path == "/auth/refresh" else {}
+    expired = signed(exp=LONG_AGO, scope="admin", **kind)
     assert service.call(method, path, expired) == (401, {"msg": "Token has expired"})
     forged = jwt.encode(access_claims(scope="admin"), SECRET.upper(), algorithm="HS256")
     answer = service.call(method, path, forged)
