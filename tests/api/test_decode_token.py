@@ -286,3 +286,13 @@ def test_each_call_for_unverified_headers_gives_a_new_dict() -> None:
 def test_headers_of_a_malformed_token_raise_decode_error(token: Any, message: str) -> None:
     with pytest.raises(jwt.DecodeError, match=message):
         qje.get_unverified_jwt_headers(token)
+
+
+@pytest.mark.parametrize(
+    "read", [qje.decode_token, qje.get_jti, qje.get_csrf_token, qje.get_unverified_jwt_headers]
+)
+async def test_missing_await_before_a_token_is_named(read: Any) -> None:
+    """No client can send a coroutine; None and numbers, which one can, stay a DecodeError."""
+    async with make_app().app_context():
+        with pytest.raises(TypeError, match="^encoded_token is a coroutine: an `await` is missing"):
+            read(qje.create_access_token_async("alice"))

@@ -342,3 +342,27 @@ async def test_view_that_is_open_and_protected_on_purpose_serves_both(is_wrapper
     assert await ask(app, "/bare") == (200, "served")
     assert (await ask(app, "/guarded"))[0] == 401
     await app.shutdown()
+
+
+# --- a decorator on a class -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "decorate"),
+    [
+        ("jwt_required", qje.jwt_required),
+        ("jwt_required", qje.jwt_required(fresh=True)),
+        ("jwt_optional", qje.jwt_optional),
+        ("fresh_jwt_required", qje.fresh_jwt_required),
+        ("jwt_refresh_token_required", qje.jwt_refresh_token_required),
+        ("jwt_exempt", qje.jwt_exempt),
+    ],
+)
+def test_decorator_on_a_class_names_the_list_for_it(name: str, decorate: Any) -> None:
+    class Page(MethodView):
+        """A view of which as_view() makes the function."""
+
+    with pytest.raises(
+        TypeError, match=rf"^{name} .* not a class: .*decorators = \[{name}\].*Page"
+    ):
+        decorate(Page)

@@ -777,3 +777,22 @@ def test_submodules_are_found_after_sys_modules_was_tampered_with(source: str) -
         "else:\n    raise AssertionError\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", source], check=True)
+
+
+async def test_config_has_the_names_of_flask_jwt_extended() -> None:
+    app = make_app()
+    async with app.app_context():
+        assert (config.cookie_csrf_protect, config.query_string_value_prefix) == (True, "")
+        assert (config.encode_audience, config.decode_audience) == (None, None)
+        assert (config.encode_nbf, config.verify_sub) == (True, True)
+        app.config.update(
+            JWT_COOKIE_CSRF_PROTECT=False,
+            JWT_QUERY_STRING_VALUE_PREFIX="Bearer ",
+            JWT_ENCODE_AUDIENCE="us",
+            JWT_DECODE_AUDIENCE="them",
+            JWT_ENCODE_NBF=False,
+            JWT_VERIFY_SUB=False,
+        )
+        assert (config.cookie_csrf_protect, config.query_string_value_prefix) == (False, "Bearer ")
+        assert (config.encode_audience, config.decode_audience) == ("us", "them")
+        assert (config.encode_nbf, config.verify_sub) == (False, False)

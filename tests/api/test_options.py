@@ -833,9 +833,26 @@ async def test_claim_name_that_the_extension_uses_itself_is_refused(
             qje.create_access_token("alice")
 
 
-async def test_one_name_for_two_claims_is_refused() -> None:
-    async with make_app(JWT_IDENTITY_CLAIM="who", JWT_USER_CLAIMS="who").app_context():
-        with pytest.raises(RuntimeError, match="JWT_USER_CLAIMS"):
+@pytest.mark.parametrize("option", ["JWT_USER_CLAIMS", "JWT_SCOPE_CLAIM"])
+async def test_subject_can_be_the_identity_and_nothing_else(option: str) -> None:
+    async with make_app(JWT_IDENTITY_CLAIM="sub").app_context():
+        assert qje.decode_token(qje.create_access_token("alice"))["sub"] == "alice"
+    async with make_app(**{option: "sub"}).app_context():
+        with pytest.raises(RuntimeError, match=option):
+            qje.create_access_token("alice")
+
+
+@pytest.mark.parametrize(
+    ("option", "other"),
+    [
+        ("JWT_USER_CLAIMS", "JWT_IDENTITY_CLAIM"),
+        ("JWT_SCOPE_CLAIM", "JWT_IDENTITY_CLAIM"),
+        ("JWT_SCOPE_CLAIM", "JWT_USER_CLAIMS"),
+    ],
+)
+async def test_one_name_for_two_claims_is_refused(option: str, other: str) -> None:
+    async with make_app(**{option: "who", other: "who"}).app_context():
+        with pytest.raises(RuntimeError, match=f"^{option} must be .* another name than"):
             qje.create_access_token("alice")
 
 
@@ -1321,7 +1338,9 @@ async def test_equal_value_in_another_object_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "lifetime", [0, -1, datetime.timedelta(0), datetime.timedelta(seconds=-1)], ids=repr
+    "lifetime",
+    [0, -1, datetime.timedelta(0), datetime.timedelta(seconds=-1), datetime.timedelta.max],
+    ids=repr,
 )
 @pytest.mark.parametrize(
     ("option", "create"),
@@ -1330,7 +1349,7 @@ async def test_equal_value_in_another_object_changes_nothing() -> None:
         ("JWT_REFRESH_TOKEN_EXPIRES", qje.create_refresh_token),
     ],
 )
-async def test_lifetime_of_zero_or_less_is_rejected_and_false_named(
+async def test_lifetime_that_is_none_or_endless_is_rejected_and_false_named(
     option: str, create: Any, lifetime: Any
 ) -> None:
     """On 0.1.0 a token of 0 seconds never expired; False says that."""
