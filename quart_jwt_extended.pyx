@@ -5465,8 +5465,8 @@ cdef str _name_of(object function):
 
 # Where an app or a blueprint keeps what protect() was told.
 cdef str _GUARDS = "_jwt_extended_guards"
-# How many calls of protect() there were: what was found out about a route before the last one is out
-# of date.
+# How many calls of protect() there were: what was found out about a route before the last one is
+# out of date.
 cdef int _guard_count = 0
 
 
