@@ -6,7 +6,7 @@
 
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
-from typing import Any, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Literal, NamedTuple, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
 from blinker import NamedSignal
 from cryptography.hazmat.primitives.asymmetric.ec import (
@@ -68,6 +68,7 @@ _ClaimsCheck = TypeVar("_ClaimsCheck", bound=Callable[[_Claims], bool | Awaitabl
 _TokenCheck = TypeVar(
     "_TokenCheck", bound=Callable[[_HeaderParameters, _Claims], bool | Awaitable[bool]]
 )
+_ReuseReport = TypeVar("_ReuseReport", bound=Callable[[_HeaderParameters, _Claims], Any])
 _UserLoader = TypeVar("_UserLoader", bound=Callable[[Any], Any])
 _UserLookup = TypeVar("_UserLookup", bound=Callable[[_HeaderParameters, _Claims], Any])
 
@@ -100,8 +101,17 @@ __all__ = [
     "JWTDecodeError",
     "JWTExtendedException",
     "JWTManager",
+    "MemoryTokenStore",
     "NoAuthorizationError",
+    "RedisTokenStore",
     "RevokedTokenError",
+    "SQLTokenStore",
+    "Session",
+    "SessionEndedError",
+    "SessionTokens",
+    "TokenReusedError",
+    "TokenStore",
+    "TokenStoreError",
     "UserClaimsVerificationError",
     "UserLoadError",
     "WebSocketOriginError",
@@ -110,6 +120,7 @@ __all__ = [
     "create_access_token_async",
     "create_refresh_token",
     "create_refresh_token_async",
+    "create_session",
     "current_user",
     "decode_token",
     "decode_token_async",
@@ -124,14 +135,22 @@ __all__ = [
     "get_jwt_request_location",
     "get_raw_jwt",
     "get_raw_jwt_header",
+    "get_session_id",
+    "get_sessions",
     "get_unverified_jwt_headers",
     "jwt_exempt",
     "jwt_optional",
     "jwt_refresh_token_required",
     "jwt_required",
     "protect",
+    "renew_websocket",
+    "revoke_session",
+    "revoke_sessions",
+    "revoke_token",
+    "rotate_session",
     "set_access_cookies",
     "set_refresh_cookies",
+    "set_session_cookies",
     "token_created",
     "token_refused",
     "token_verified",
@@ -183,7 +202,16 @@ class WrongTokenError(JWTExtendedException):
     """A refresh token was sent where an access token is expected, or the reverse."""
 
 class RevokedTokenError(JWTExtendedException):
-    """The token has been revoked, says the blacklist callback."""
+    """The token has been revoked, says the token store or the blacklist callback."""
+
+class SessionEndedError(RevokedTokenError):
+    """The session of the token was revoked, has ended, or is unknown to the token store."""
+
+class TokenReusedError(RevokedTokenError):
+    """A refresh token was used again after its rotation; its session is revoked now.
+
+    RFC 9700, section 4.14.2: either the one who used it first or the one who did now is a thief.
+    """
 
 class FreshTokenRequired(JWTExtendedException):
     """The token is valid but not fresh, and the endpoint asks for a fresh one."""
@@ -202,6 +230,9 @@ class InsufficientScopeError(JWTExtendedException):
 
     required: tuple[str, ...]
 
+class TokenStoreError(JWTExtendedException):
+    """The token store is unavailable; ``__cause__`` is what it raised."""
+
 # -----------------------------------------------------------------------------
 # Verifying a request
 # -----------------------------------------------------------------------------
@@ -211,6 +242,290 @@ class InsufficientScopeError(JWTExtendedException):
 token_verified: NamedSignal
 token_refused: NamedSignal
 token_created: NamedSignal
+
+# -----------------------------------------------------------------------------
+# Token store and sessions
+# -----------------------------------------------------------------------------
+
+# --- The protocol -------------------------------------------------------------
+
+_Rotation: TypeAlias = tuple[Literal["rotated", "retried", "reused", "ended"], Session | None]
+_Standing: TypeAlias = Literal["live", "token_revoked", "session_ended"]
+_Revocations: TypeAlias = tuple[float, list[tuple[Literal["session", "token"], str, float | None]]]
+
+class Session(NamedTuple):
+    """One login, as :func:`get_sessions` lists it.
+
+    ``id`` is the claim ``sid`` of its tokens; ``identity`` is theirs as text, by its JSON text if
+    it is no string; ``generation`` counts the rotations. The times are aware datetimes in UTC:
+    ``created_at``, ``rotated_at`` (the last rotation), ``expires_at`` (the end unless it is rotated
+    before) and ``ends_at`` (the end in any case), the last two None for no end. ``metadata`` is
+    what :func:`create_session` was given.
+    """
+
+    id: str
+    identity: str
+    generation: int
+    created_at: datetime
+    rotated_at: datetime
+    expires_at: datetime | None
+    ends_at: datetime | None
+    metadata: dict[str, Any]
+
+class SessionTokens(NamedTuple):
+    """The tokens of a session, encoded, and its id, the claim ``sid`` of both."""
+
+    access_token: str
+    refresh_token: str
+    session_id: str
+
+class TokenStore(Protocol):
+    """What keeps sessions and revocations: the protocol of a store, to write one of your own.
+
+    It need not be subclassed. Each method is async and works by itself, never within a transaction
+    of the application. Times are in seconds; the clock of the store decides. Whatever a method
+    raises becomes a :exc:`TokenStoreError`, and nobody gets in.
+
+    The end of a session is the earlier one of ``expires_at`` and ``ends_at``. It is live before
+    that, unless it was revoked.
+    """
+
+    def create_session(
+        self,
+        session_id: str,
+        identity: str,
+        *,
+        lifetime: float | None,
+        max_age: float | None,
+        linger: float,
+        metadata: dict[str, Any],
+    ) -> Awaitable[Session]:
+        """Keep a new session, of generation 0.
+
+        :param session_id: 30 characters of base64url, of which the first 8 depend on the identity.
+        :param identity: the identity as text.
+        :param lifetime: how long until ``expires_at``, None for no such end.
+        :param max_age: how long until ``ends_at``, None for no such end.
+        :param linger: how much longer than the session what is known of it must be kept.
+        :param metadata: a JSON object, as a dict.
+        :return: the :class:`Session`.
+        """
+    def rotate_session(
+        self,
+        session_id: str,
+        generation: int,
+        *,
+        lifetime: float | None,
+        grace: float,
+        linger: float,
+    ) -> Awaitable[_Rotation]:
+        """Go on to the next generation, in one statement that nothing can come between.
+
+        :param session_id: the id of the session.
+        :param generation: that of the refresh token that was sent.
+        :param lifetime: how long from now until ``expires_at``, which never becomes earlier; None
+            for no such end.
+        :param grace: how long after a rotation the token before it may be sent again.
+        :param linger: as for :meth:`create_session`.
+        :return: a pair of a word and the :class:`Session`. ``"rotated"``: the generation was the
+            current one, and is one higher now. ``"retried"``: it was the one before, within the
+            grace; nothing is written. ``"reused"``: it was an older one, or the grace is over; the
+            session was live and is revoked by this very call. ``"ended"``, and None in place of the
+            session: it is not live or unknown, or the generation is higher than the current one;
+            nothing is written.
+        """
+    def extend_session(
+        self, session_id: str, *, lifetime: float | None, linger: float
+    ) -> Awaitable[Session | None]:
+        """Put off ``expires_at`` of a live session, which never becomes earlier.
+
+        :param session_id: the id of the session.
+        :param lifetime: as for :meth:`rotate_session`, like ``linger``.
+        :return: the :class:`Session`, None if it is not live.
+        """
+    def revoke_session(self, session_id: str) -> Awaitable[Session | None]:
+        """Revoke a session.
+
+        :param session_id: the id of the session.
+        :return: the :class:`Session` if it was live until now, None otherwise.
+        """
+    def revoke_sessions(
+        self, identity: str, *, keep: str | None = None
+    ) -> Awaitable[list[Session]]:
+        """Revoke all live sessions of an identity.
+
+        :param identity: the identity as text.
+        :param keep: the id of one to spare, or None.
+        :return: the list of those that it has revoked.
+        """
+    def get_sessions(self, identity: str) -> Awaitable[list[Session]]:
+        """List the live sessions of an identity.
+
+        :param identity: the identity as text.
+        :return: a list of :class:`Session`, the newest first.
+        """
+    def revoke_token(self, token_id: str, *, lifetime: float | None) -> Awaitable[None]:
+        """Revoke a token.
+
+        :param token_id: its ``jti``, at most 64 printable characters of ASCII.
+        :param lifetime: how long that must be kept, None for ever.
+        """
+    def check(self, session_id: str | None, token_id: str | None) -> Awaitable[_Standing]:
+        """Look up whether a token can be let in, in one round trip.
+
+        :param session_id: the id of its session, or None.
+        :param token_id: as for :meth:`revoke_token`, or None.
+        :return: ``"token_revoked"``, ``"session_ended"`` if the session is not live or unknown, or
+            ``"live"``.
+        """
+    def revoked_since(self, moment: float) -> Awaitable[_Revocations]:
+        """List what was revoked at a moment or after it, for workers that keep it in memory.
+
+        :param moment: of the clock of the store, as POSIX time; 0.0 for all that is known.
+        :return: a pair of the moment at which it has looked, and a list of triples: ``"session"``
+            or ``"token"``, the id, and the POSIX time until which the entry matters (None for
+            ever).
+        """
+    def purge(self) -> Awaitable[int]:
+        """Delete what does not matter any more.
+
+        :return: the number of entries; 0 where the store deletes by itself.
+        """
+
+# --- The stores ---------------------------------------------------------------
+
+class MemoryTokenStore:
+    """Keeps sessions and revocations in the memory of this process: for tests and one worker.
+
+    They are gone when the process ends, and another worker does not see them. To find the sessions
+    of one identity it looks at all there are.
+    """
+
+    def __init__(self) -> None: ...
+    async def create_session(
+        self,
+        session_id: str,
+        identity: str,
+        *,
+        lifetime: float | None,
+        max_age: float | None,
+        linger: float,
+        metadata: dict[str, Any],
+    ) -> Session: ...
+    async def rotate_session(
+        self,
+        session_id: str,
+        generation: int,
+        *,
+        lifetime: float | None,
+        grace: float,
+        linger: float,
+    ) -> _Rotation: ...
+    async def extend_session(
+        self, session_id: str, *, lifetime: float | None, linger: float
+    ) -> Session | None: ...
+    async def revoke_session(self, session_id: str) -> Session | None: ...
+    async def revoke_sessions(self, identity: str, *, keep: str | None = None) -> list[Session]: ...
+    async def get_sessions(self, identity: str) -> list[Session]: ...
+    async def revoke_token(self, token_id: str, *, lifetime: float | None) -> None: ...
+    async def check(self, session_id: str | None, token_id: str | None) -> _Standing: ...
+    async def revoked_since(self, moment: float) -> _Revocations: ...
+    async def purge(self) -> int: ...
+
+class RedisTokenStore:
+    """Keeps sessions and revocations in Redis (6.2 or later) or Valkey, for many workers.
+
+    What has ended leaves by itself. A Redis that evicts keys, or loses them when it restarts, ends
+    the sessions in them. Each script touches one key, so a cluster can spread them.
+
+    :param client: a client of ``redis.asyncio``, for one server, by Sentinel or for a cluster, or
+        its twin of ``valkey.asyncio``. It stays the app's, which closes it. Its errors are raised
+        as they are.
+    :param prefix: what the keys start with.
+    """
+
+    def __init__(self, client: Any, prefix: str = "jwt:") -> None: ...
+    async def create_session(
+        self,
+        session_id: str,
+        identity: str,
+        *,
+        lifetime: float | None,
+        max_age: float | None,
+        linger: float,
+        metadata: dict[str, Any],
+    ) -> Session: ...
+    async def rotate_session(
+        self,
+        session_id: str,
+        generation: int,
+        *,
+        lifetime: float | None,
+        grace: float,
+        linger: float,
+    ) -> _Rotation: ...
+    async def extend_session(
+        self, session_id: str, *, lifetime: float | None, linger: float
+    ) -> Session | None: ...
+    async def revoke_session(self, session_id: str) -> Session | None: ...
+    async def revoke_sessions(self, identity: str, *, keep: str | None = None) -> list[Session]: ...
+    async def get_sessions(self, identity: str) -> list[Session]: ...
+    async def revoke_token(self, token_id: str, *, lifetime: float | None) -> None: ...
+    async def check(self, session_id: str | None, token_id: str | None) -> _Standing: ...
+    async def revoked_since(self, moment: float) -> _Revocations: ...
+    async def purge(self) -> int: ...
+
+class SQLTokenStore:
+    """Keeps sessions and revocations in PostgreSQL or SQLite (3.35 or later), by SQLAlchemy.
+
+    Each change is one statement on a connection of its own that is committed at once, never part of
+    a transaction of the app. ``metadata`` has its two tables, for Alembic; :meth:`create_tables`
+    makes them. What has ended stays until :meth:`purge` deletes it.
+
+    :param engine: an ``AsyncEngine`` for asyncpg, psycopg or aiosqlite. It stays the app's, which
+        disposes of it. Its errors are raised as they are, without the values of parameters.
+    :param table: the name of the table of sessions; that of revoked tokens is it with
+        ``_revoked_tokens``.
+    :raises ValueError: the engine is for another database, or for SQLite with one connection for
+        all, as in memory, where each rollback of the app would take a revocation back.
+    """
+
+    # Of SQLAlchemy, which need not be installed: an AsyncEngine, a MetaData.
+    metadata: Any
+
+    def __init__(self, engine: Any, table: str = "jwt_sessions") -> None: ...
+    async def create_tables(self) -> None:
+        """Create the two tables and their indexes where they are not there yet."""
+
+    async def create_session(
+        self,
+        session_id: str,
+        identity: str,
+        *,
+        lifetime: float | None,
+        max_age: float | None,
+        linger: float,
+        metadata: dict[str, Any],
+    ) -> Session: ...
+    async def rotate_session(
+        self,
+        session_id: str,
+        generation: int,
+        *,
+        lifetime: float | None,
+        grace: float,
+        linger: float,
+    ) -> _Rotation: ...
+    async def extend_session(
+        self, session_id: str, *, lifetime: float | None, linger: float
+    ) -> Session | None: ...
+    async def revoke_session(self, session_id: str) -> Session | None: ...
+    async def revoke_sessions(self, identity: str, *, keep: str | None = None) -> list[Session]: ...
+    async def get_sessions(self, identity: str) -> list[Session]: ...
+    async def revoke_token(self, token_id: str, *, lifetime: float | None) -> None: ...
+    async def check(self, session_id: str | None, token_id: str | None) -> _Standing: ...
+    async def revoked_since(self, moment: float) -> _Revocations: ...
+    async def purge(self) -> int: ...
 
 # -----------------------------------------------------------------------------
 # JWTManager
@@ -227,10 +542,23 @@ class JWTManager:
     :param app: the app to bind to at once; None to call :meth:`init_app` later, as an application
         factory does.
     :param add_context_processor: whether templates get ``current_user``.
+    :param token_store: where sessions and revocations are kept, such as a
+        :class:`MemoryTokenStore`; None for none.
+    :raises TypeError: ``token_store`` is no :class:`TokenStore`.
     """
 
-    def __init__(self, app: Quart | None = None, add_context_processor: bool = False) -> None: ...
-    def init_app(self, app: Quart, add_context_processor: bool = False) -> None:
+    def __init__(
+        self,
+        app: Quart | None = None,
+        add_context_processor: bool = False,
+        token_store: TokenStore | None = None,
+    ) -> None: ...
+    def init_app(
+        self,
+        app: Quart,
+        add_context_processor: bool = False,
+        token_store: TokenStore | None = None,
+    ) -> None:
         """Bind this manager to an app: set the defaults of the options, register error handlers.
 
         A manager can be bound to several apps; each has its own options and keys. Binding another
@@ -239,6 +567,8 @@ class JWTManager:
 
         :param app: the Quart app.
         :param add_context_processor: whether templates get ``current_user``.
+        :param token_store: the token store of this app; None takes that of the manager.
+        :raises TypeError: ``token_store`` is no :class:`TokenStore`.
         """
 
     def check(self, app: Quart) -> None:
@@ -356,6 +686,26 @@ class JWTManager:
 
         :param callback: takes the header and the claims of the token (dicts), returns the user, or
             None if there is no such user.
+        """
+
+    # --- Loaders: sessions ----------------------------------------------------
+
+    def refresh_reuse_loader(self, callback: _ReuseReport) -> _ReuseReport:
+        """Register the callback that is told when a refresh token was used again after rotation.
+
+        The session is revoked already (RFC 9700, section 4.14.2), and the request is answered with
+        401. Each session is told of once: warn its user, who may have been robbed of the token.
+
+        :param callback: takes the header and the claims of the token (dicts); what it returns is
+            ignored.
+        """
+
+    def implicit_refresh_loader(self, callback: _ClaimsCheck) -> _ClaimsCheck:
+        """Register the callback that can refuse to renew an access token in a response.
+
+        It is called when JWT_IMPLICIT_REFRESH is set, after the view and before the renewal.
+
+        :param callback: takes the claims of the access token (a dict), returns True to renew it.
         """
 
     # --- Loaders: answers -----------------------------------------------------
@@ -622,6 +972,146 @@ def get_unverified_jwt_headers(encoded_token: str | bytes) -> dict[str, Any]:
     """
 
 # -----------------------------------------------------------------------------
+# Sessions
+# -----------------------------------------------------------------------------
+
+async def create_session(
+    identity: Any,
+    *,
+    fresh: bool | timedelta = False,
+    metadata: dict[str, Any] | None = None,
+    expires_delta: _Lifetime | None = None,
+    refresh_expires_delta: _Lifetime | None = None,
+    user_claims: Any = None,
+    additional_claims: dict[str, Any] | None = None,
+) -> SessionTokens:
+    """Begin a session, which is one login, and create its access token and its refresh token.
+
+    Both carry the id of the session as ``sid`` (OpenID Connect), and the refresh token its
+    generation as ``gen``. The loaders are called once for both.
+
+    :param identity: who logs in, as for :func:`create_access_token`.
+    :param fresh: whether the access token counts as fresh; a timedelta says for how long it does.
+    :param metadata: what :func:`get_sessions` shows of the session, such as the device: a JSON
+        object of at most 4096 bytes.
+    :param expires_delta: how long the access token lasts, as for :func:`create_access_token`.
+    :param refresh_expires_delta: how long the refresh token lasts, and with it the session unless
+        it is rotated before. None takes JWT_REFRESH_TOKEN_EXPIRES. No token outlasts
+        JWT_SESSION_MAX_AGE.
+    :param user_claims: user claims of the access token, in place of those of the
+        user_claims_loader; of the refresh token, too, if JWT_CLAIMS_IN_REFRESH_TOKEN is True.
+    :param additional_claims: claims for the top level of both tokens, as for
+        :func:`create_access_token`.
+    :return: the :class:`SessionTokens`.
+    :raises TypeError: as :func:`create_access_token`, or the metadata is no JSON object.
+    :raises ValueError: as :func:`create_access_token`; ``additional_claims`` holds ``sid`` or
+        ``gen``; or the metadata is too long, or the identity longer than 512 characters as text.
+    :raises TokenStoreError: the token store is unavailable.
+    :raises RuntimeError: there is no app context or no token store, or an option or a key is wrong.
+    """
+
+async def rotate_session(
+    identity: Any = None,
+    *,
+    fresh: bool | timedelta = False,
+    expires_delta: _Lifetime | None = None,
+    refresh_expires_delta: _Lifetime | None = None,
+    user_claims: Any = None,
+    additional_claims: dict[str, Any] | None = None,
+) -> SessionTokens:
+    """Take the refresh token of the current request for a new pair of tokens, once.
+
+    This is refresh token rotation (RFC 9700, section 4.14.2), for a view under
+    ``jwt_required(refresh=True)``. Within JWT_REFRESH_GRACE seconds the token may be sent again, by
+    another tab or after an answer was lost. Later that is reuse: the session is revoked, and the
+    callback of the refresh_reuse_loader is told.
+
+    :param identity: what the loaders are called with. None takes the loaded user where there is a
+        user_identity_loader, and otherwise the identity in the token. The identity of the session
+        stays what it is.
+    :param fresh: as for :func:`create_session`, like the parameters that follow.
+    :return: the :class:`SessionTokens`.
+    :raises JWTDecodeError: the refresh token is none of a session.
+    :raises WrongTokenError: the request was verified by an access token.
+    :raises TokenReusedError: the token was used before, and the grace is over.
+    :raises SessionEndedError: the session was revoked, has ended or is unknown.
+    :raises TypeError: as :func:`create_session`.
+    :raises ValueError: as :func:`create_session`.
+    :raises TokenStoreError: the token store is unavailable.
+    :raises RuntimeError: the request was not verified, there is no token store, or an option or a
+        key is wrong.
+    """
+
+async def revoke_session(session_id: str | None = None) -> bool:
+    """End a session: none of its tokens is accepted from now on, the refresh token included.
+
+    :param session_id: the id of the session; None takes that of the current request. Check that an
+        id from a client is one of :func:`get_sessions` of its user.
+    :return: True if the session was live, False if it had ended or is unknown.
+    :raises JWTDecodeError: the token of the current request is none of a session.
+    :raises TypeError: ``session_id`` is no string.
+    :raises TokenStoreError: the token store is unavailable.
+    :raises RuntimeError: the request was not verified, or there is no token store.
+    """
+
+async def revoke_sessions(identity: Any, keep: str | None = None) -> int:
+    """End all sessions of an identity, or all but one: "log out everywhere".
+
+    :param identity: the identity as in its tokens, such as :func:`get_jwt_identity` returns it.
+    :param keep: the id of a session that goes on, such as :func:`get_session_id` returns it.
+    :return: the number of sessions that were live.
+    :raises TypeError: the identity is not JSON serialisable, or ``keep`` is no string.
+    :raises TokenStoreError: the token store is unavailable; some may be revoked.
+    :raises RuntimeError: there is no app context or no token store.
+    """
+
+async def get_sessions(identity: Any) -> list[Session]:
+    """List the live sessions of an identity, for a page of devices for example.
+
+    :param identity: as for :func:`revoke_sessions`.
+    :return: a list of :class:`Session`, the newest first.
+    :raises TypeError: the identity is not JSON serialisable.
+    :raises TokenStoreError: the token store is unavailable.
+    :raises RuntimeError: there is no app context or no token store.
+    """
+
+def get_session_id() -> str | None:
+    """Return the id of the session of the current request.
+
+    :return: the claim ``sid`` of its token, None if that has none or no token was verified.
+    :raises RuntimeError: there is no app context.
+    """
+
+async def revoke_token(token: str | bytes | dict[str, Any] | None = None) -> None:
+    """Revoke one token by its ``jti`` (RFC 7009), until it would have expired.
+
+    :param token: None takes that of the current request. An encoded token is verified here; an
+        expired one is left as it is. Or a dict of claims, which must be what :func:`get_jwt`,
+        :func:`decode_token` or :func:`verify_token` returned: claims of a token that was not
+        verified would let anybody revoke the tokens of others.
+    :raises jwt.InvalidTokenError: the encoded token is invalid, as for :func:`decode_token`.
+    :raises JWTDecodeError: the token has no ``jti``.
+    :raises TypeError: ``token`` is none of these.
+    :raises TokenStoreError: the token store is unavailable.
+    :raises RuntimeError: the request was not verified, or there is no token store.
+    """
+
+async def renew_websocket(encoded_token: str | bytes) -> dict[str, Any]:
+    """Let a WebSocket go on with a new token, which the client has sent in a message.
+
+    For a WebSocket that is closed with its token, by ``close_with_token`` or
+    JWT_WEBSOCKET_CLOSE_WITH_TOKEN. The new token is verified by the rules of the view, and from
+    then on is the one that the functions of the current request go by.
+
+    :param encoded_token: compact JWS (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
+    :return: a new dict of claims.
+    :raises WrongTokenError: it belongs to another identity or to another session.
+    :raises jwt.InvalidTokenError: it is invalid; the exceptions are those of :func:`verify_token`.
+    :raises JWTExtendedException: as :func:`verify_token`.
+    :raises RuntimeError: this is no WebSocket that is closed with its token.
+    """
+
+# -----------------------------------------------------------------------------
 # Current request
 # -----------------------------------------------------------------------------
 
@@ -725,6 +1215,22 @@ def set_refresh_cookies(
     :raises: as :func:`set_access_cookies`.
     """
 
+def set_session_cookies(
+    response: _AnyResponse,
+    tokens: SessionTokens,
+    max_age: timedelta | int | None = None,
+    domain: str | None = None,
+) -> None:
+    """Put both tokens of a session and, if CSRF protection is on, their CSRF values into cookies.
+
+    :param response: the Quart response.
+    :param tokens: what :func:`create_session` or :func:`rotate_session` returned.
+    :param max_age: how long the cookies last, in seconds; None follows JWT_SESSION_COOKIE.
+    :param domain: the domain of the cookies; None takes JWT_COOKIE_DOMAIN.
+    :raises TypeError: ``tokens`` is no SessionTokens.
+    :raises: as :func:`set_access_cookies`.
+    """
+
 def unset_jwt_cookies(response: _AnyResponse, domain: str | None = None) -> None:
     """Remove the cookies of both tokens, and their CSRF cookies, in a response.
 
@@ -764,6 +1270,7 @@ async def verify_jwt_in_request(
     verify_type: bool = True,
     skip_revocation_check: bool = False,
     scopes: _Names | None = None,
+    close_with_token: bool = False,
 ) -> None:
     """Verify the token of the current request or WebSocket; :func:`get_jwt` gives its claims.
 
@@ -776,6 +1283,8 @@ async def verify_jwt_in_request(
     :param verify_type: False accepts access and refresh tokens.
     :param skip_revocation_check: do not check whether the token has been revoked.
     :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
+    :param close_with_token: close the WebSocket when the token expires or is revoked, as with
+        JWT_WEBSOCKET_CLOSE_WITH_TOKEN; :func:`renew_websocket` moves that end.
     :raises TypeError: an argument has a wrong type.
     :raises ValueError: a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
         ``fresh`` and ``refresh`` are both True.
@@ -820,6 +1329,7 @@ def jwt_required(
     verify_type: bool = True,
     skip_revocation_check: bool = False,
     scopes: _Names | None = None,
+    close_with_token: bool = False,
 ) -> Callable[_P, Coroutine[Any, Any, _R]]:
     """Protect a view or a WebSocket: a request needs a valid access token, or what is asked for.
 
@@ -833,6 +1343,8 @@ def jwt_required(
     :param verify_type: False accepts access and refresh tokens.
     :param skip_revocation_check: do not ask whether the token has been revoked.
     :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
+    :param close_with_token: close the WebSocket when the token expires or is revoked, as with
+        JWT_WEBSOCKET_CLOSE_WITH_TOKEN; :func:`renew_websocket` moves that end.
     :return: a coroutine function with the name and the signature of the view; a decorator if there
         is no ``fn``.
     :raises TypeError: an argument has a wrong type.
@@ -851,6 +1363,7 @@ def jwt_required(
     verify_type: bool = True,
     skip_revocation_check: bool = False,
     scopes: _Names | None = None,
+    close_with_token: bool = False,
 ) -> Callable[_P, Coroutine[Any, Any, _R]]: ...
 @overload
 def jwt_required(
@@ -863,6 +1376,7 @@ def jwt_required(
     verify_type: bool = True,
     skip_revocation_check: bool = False,
     scopes: _Names | None = None,
+    close_with_token: bool = False,
 ) -> _ViewDecorator: ...
 @overload
 def jwt_optional(
@@ -929,6 +1443,7 @@ def protect(
     verify_type: bool = True,
     skip_revocation_check: bool = False,
     scopes: _Names | None = None,
+    close_with_token: bool = False,
 ) -> None:
     """Guard every route and WebSocket of an app or a blueprint, those of nested blueprints too.
 

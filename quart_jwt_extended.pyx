@@ -15,10 +15,12 @@ Table of contents, in file order. Search for ``# `` and a title to get to its ba
 - Claims and CSRF (RFC 7519, section 4.1): time, issuer, audience; the double-submit value
 - Token locations: where headers, cookies, query string, JSON body and WebSocket are read
 - Verifying a request: rules of a route, token type, revocation, freshness, scopes, claims, user
+- Token store and sessions: the stores, revocation without a round trip, WebSockets that end
 - Creating a token
 - Error answers: which exception is answered with 400, 401, 403 or 422
 - JWTManager: init, loaders, private
 - Create and inspect: create_access_token, decode_token, get_jti, ...
+- Sessions: create_session, rotate_session, revoke_session, revoke_token, ...
 - Current request: get_jwt, get_jwt_identity, get_current_user, ...
 - Response cookies: set and unset
 - Decorators and current_user
@@ -57,8 +59,9 @@ from libc.string cimport memchr, memcmp, memcpy
 
 # In C variables imports stay out of the public namespace, and a request need not look them up in
 # the module's dict.
-cdef object asyncio, calendar, datetime, difflib, functools, hmac, inspect, json, linecache, logging
-cdef object os, re, sys, time, types, warnings, weakref, ContextVar, Token, ModuleSpec
+cdef object asyncio, base64, calendar, datetime, difflib, functools, hashlib, hmac, inspect
+cdef object itertools, json, linecache, logging, os, re, sys, time, types, warnings, weakref, namedtuple, Context
+cdef object ContextVar, Token, ModuleSpec, Protocol
 cdef object blinker, click, jwt, InvalidSignature, UnsupportedAlgorithm, hashes, padding, ECDSA
 cdef object HMAC, Certificate, load_pem_x509_certificate, ECAlgorithm, HMACAlgorithm, OKPAlgorithm
 cdef object RSAAlgorithm, RSAPSSAlgorithm, get_default_algorithms, InvalidJTIError
@@ -67,12 +70,15 @@ cdef object Websocket, Config, DefaultJSONProvider, MethodView, Headers, HTTPExc
 cdef object LocalProxy
 
 import asyncio
+import base64
 import calendar
 import datetime
 import difflib
 import functools
+import hashlib
 import hmac
 import inspect
+import itertools
 import json
 import linecache
 import logging
@@ -83,8 +89,10 @@ import time
 import types
 import warnings
 import weakref
-from contextvars import ContextVar, Token
+from collections import namedtuple
+from contextvars import Context, ContextVar, Token
 from importlib.machinery import ModuleSpec
+from typing import Protocol
 
 import blinker
 import click
@@ -165,8 +173,17 @@ __all__ = [
     "JWTDecodeError",
     "JWTExtendedException",
     "JWTManager",
+    "MemoryTokenStore",
     "NoAuthorizationError",
+    "RedisTokenStore",
     "RevokedTokenError",
+    "SQLTokenStore",
+    "Session",
+    "SessionEndedError",
+    "SessionTokens",
+    "TokenReusedError",
+    "TokenStore",
+    "TokenStoreError",
     "UserClaimsVerificationError",
     "UserLoadError",
     "WebSocketOriginError",
@@ -175,6 +192,7 @@ __all__ = [
     "create_access_token_async",
     "create_refresh_token",
     "create_refresh_token_async",
+    "create_session",
     "current_user",
     "decode_token",
     "decode_token_async",
@@ -189,14 +207,22 @@ __all__ = [
     "get_jwt_request_location",
     "get_raw_jwt",
     "get_raw_jwt_header",
+    "get_session_id",
+    "get_sessions",
     "get_unverified_jwt_headers",
     "jwt_exempt",
     "jwt_optional",
     "jwt_refresh_token_required",
     "jwt_required",
     "protect",
+    "renew_websocket",
+    "revoke_session",
+    "revoke_sessions",
+    "revoke_token",
+    "rotate_session",
     "set_access_cookies",
     "set_refresh_cookies",
+    "set_session_cookies",
     "token_created",
     "token_refused",
     "token_verified",
@@ -286,6 +312,18 @@ DEFAULTS = {
     # Revocation.
     "JWT_BLACKLIST_ENABLED": False,
     "JWT_BLACKLIST_TOKEN_CHECKS": ("access", "refresh"),
+    # Seconds that a worker may go by what it knows of revocations; 0: each token is a question to
+    # the token store.
+    "JWT_REVOCATION_MAX_STALENESS": 0,
+    # Sessions, which need a token store. Seconds in which a rotated refresh token may be sent again
+    # (RFC 9700, section 4.14.2): a retry, or another tab.
+    "JWT_REFRESH_GRACE": 10,
+    # The end of a session that is used all the time; None for no end.
+    "JWT_SESSION_MAX_AGE": None,
+    # An access token in a cookie that has less than this left is renewed in the response.
+    "JWT_IMPLICIT_REFRESH": None,
+    # Whether a WebSocket is closed when its token expires or is revoked.
+    "JWT_WEBSOCKET_CLOSE_WITH_TOKEN": False,
     # True: no OPTIONS request needs a token, as in 0.1.0; False: only those that Quart, or
     # quart-cors, answers without calling a view.
     "JWT_EXEMPT_OPTIONS": False,
@@ -393,7 +431,18 @@ class WrongTokenError(JWTExtendedException):
 
 
 class RevokedTokenError(JWTExtendedException):
-    """The token has been revoked, says the blacklist callback."""
+    """The token has been revoked, says the token store or the blacklist callback."""
+
+
+class SessionEndedError(RevokedTokenError):
+    """The session of the token was revoked, has ended, or is unknown to the token store."""
+
+
+class TokenReusedError(RevokedTokenError):
+    """A refresh token was used again after its rotation; its session is revoked now.
+
+    RFC 9700, section 4.14.2: either the one who used it first or the one who did now is a thief.
+    """
 
 
 class FreshTokenRequired(JWTExtendedException):
@@ -415,6 +464,10 @@ class InsufficientScopeError(JWTExtendedException):
     """
 
     required = ()
+
+
+class TokenStoreError(JWTExtendedException):
+    """The token store is unavailable; ``__cause__`` is what it raised."""
 
 
 class _UnusableKeyError(jwt.InvalidTokenError, jwt.InvalidKeyError):
@@ -575,11 +628,11 @@ cdef object _lifetime(object value):
     return value
 
 
-cdef object _read_lifetime(dict values, str name):
-    """A lifetime as False, a timedelta, or whatever else adds to a datetime."""
+cdef object _read_lifetime(dict values, str name, object never=False):
+    """A lifetime as ``never``, a timedelta, or whatever else adds to a datetime."""
     value = values[name]
-    if value is False:
-        return False
+    if value is never:
+        return never
     now = datetime.datetime.now(datetime.timezone.utc)
     try:
         value = _lifetime(value)
@@ -592,25 +645,31 @@ cdef object _read_lifetime(dict values, str name):
         raise _wrong_option(
             name,
             "a timedelta, an int (seconds) or anything that adds to a datetime, longer than 0 and "
-            "before the year 10000, or False for tokens that never expire",
+            "before the year 10000, or "
+            + ("None" if never is None else "False for tokens that never expire"),
         )
     return value
 
 
-cdef double _read_leeway(dict values) except -1:
-    value = values["JWT_DECODE_LEEWAY"]
+cdef double _INFINITY = float("inf")
+
+
+cdef double _read_seconds(dict values, str name, double most) except -1:
+    value = values[name]
     if isinstance(value, datetime.timedelta):
         value = value.total_seconds()
     try:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             seconds = float(value)
-            if isfinite(seconds) and seconds >= 0:
+            if isfinite(seconds) and 0 <= seconds <= most:
                 return seconds
     except OverflowError:
         pass
-    raise _wrong_option(
-        "JWT_DECODE_LEEWAY", "a finite number of seconds that is not negative, or such a timedelta"
-    )
+    if most == _INFINITY:
+        accepts = "a finite number of seconds that is not negative, or such a timedelta"
+    else:
+        accepts = f"a number of seconds from 0 to {most:.0f}, or such a timedelta"
+    raise _wrong_option(name, accepts)
 
 
 cdef object _read_cookie_path(dict values, str name):
@@ -756,6 +815,11 @@ cdef class _Settings:
     # Revocation, errors, limits.
     cdef readonly bint blacklist_enabled
     cdef readonly tuple blacklist_checks
+    cdef double max_staleness
+    # Sessions.
+    cdef double refresh_grace
+    cdef object session_max_age, implicit_refresh
+    cdef bint close_with_token
     cdef readonly str error_msg_key
     cdef bint is_problem_format, www_authenticate
     cdef readonly Py_ssize_t max_token_size, signature_cache_size
@@ -796,6 +860,12 @@ cdef class _Settings:
         )
         self.blacklist_enabled = _read_flag(values, "JWT_BLACKLIST_ENABLED")
         self.blacklist_checks = _read_choices(values, "JWT_BLACKLIST_TOKEN_CHECKS", _TYPES)
+        self.max_staleness = _read_seconds(values, "JWT_REVOCATION_MAX_STALENESS", _INFINITY)
+        # A grace of minutes would be one for thieves.
+        self.refresh_grace = _read_seconds(values, "JWT_REFRESH_GRACE", 300)
+        self.session_max_age = _read_lifetime(values, "JWT_SESSION_MAX_AGE", None)
+        self.implicit_refresh = _read_lifetime(values, "JWT_IMPLICIT_REFRESH", None)
+        self.close_with_token = _read_flag(values, "JWT_WEBSOCKET_CLOSE_WITH_TOKEN")
         self.exempts_options = _read_flag(values, "JWT_EXEMPT_OPTIONS")
         self._read_errors(values)
         self.max_token_size = _read_size(values, "JWT_MAX_TOKEN_SIZE", 1)
@@ -959,7 +1029,7 @@ cdef class _Settings:
         self.encode_issuer = _read_optional_text(values, "JWT_ENCODE_ISSUER")
         self.decode_issuer = _read_expected(values, "JWT_DECODE_ISSUER")
         self.audience = _read_expected(values, "JWT_DECODE_AUDIENCE")
-        self.leeway = _read_leeway(values)
+        self.leeway = _read_seconds(values, "JWT_DECODE_LEEWAY", _INFINITY)
         self.verify_sub = _read_flag(values, "JWT_VERIFY_SUB")
 
     cdef bint _spans_families(self) except -1:
@@ -1024,6 +1094,8 @@ cdef class _Callbacks:
     cdef public object decode_key
     # Called with settings, header and claims of a verified token.
     cdef public object token_in_blacklist, claims_verification, user_loader
+    # Called with the header and the claims of a reused refresh token; with the claims to renew.
+    cdef public object refresh_reuse, implicit_refresh
     # Whether the blacklist callback is called whatever JWT_BLACKLIST_ENABLED says.
     cdef public bint is_blocklist
     # Whether claims_verification is called for refresh tokens, too.
@@ -1071,6 +1143,9 @@ cdef class _AppState:
     # The encoder of tokens, and the method of the JSON provider that it was made for.
     cdef object encoder
     cdef object encoder_default
+    # The token store, None without one, and what this worker knows of it.
+    cdef object store
+    cdef _Watch watch
 
     def __cinit__(self, app, _Callbacks callbacks):
         self.app = app
@@ -3249,6 +3324,8 @@ cdef class _Rules:
     cdef bint optional
     cdef bint fresh
     cdef bint skip_revocation
+    # Whether a WebSocket is closed when the token ends.
+    cdef bint close_with_token
     # None: those of the app.
     cdef tuple locations
     cdef tuple scopes
@@ -3257,7 +3334,7 @@ cdef class _Rules:
 
     def __cinit__(
         self, optional=False, fresh=False, refresh=False, locations=None, verify_type=True,
-        skip_revocation_check=False, scopes=None
+        skip_revocation_check=False, scopes=None, close_with_token=False
     ):
         self.optional = _read_rule("optional", optional)
         self.fresh = _read_rule("fresh", fresh)
@@ -3265,6 +3342,7 @@ cdef class _Rules:
         self.any_type = not _read_rule("verify_type", verify_type)
         self.satisfied = ()
         self.skip_revocation = _read_rule("skip_revocation_check", skip_revocation_check)
+        self.close_with_token = _read_rule("close_with_token", close_with_token)
         if self.fresh and self.token_type == _REFRESH:
             raise ValueError("fresh and refresh exclude each other: refresh tokens are never fresh")
         if locations is not None:
@@ -3300,13 +3378,15 @@ cdef class _Rules:
             words += f", scopes: {' '.join(self.scopes)}"
         if self.skip_revocation:
             words += ", not checked for revocation"
+        if self.close_with_token:
+            words += ", closed with the token"
         return words
 
     async def verify(self, given=_ABSENT):
         """Verify the token of the current request or websocket: all checks, from top to bottom.
 
         :param given: a token to verify instead, which belongs to no request.
-        :return: the claims, None if the request was let in without a token.
+        :return: the _VerifiedToken, None if the request was let in without a token.
         """
         cdef _AppState state
         cdef _Settings settings
@@ -3398,6 +3478,10 @@ cdef class _Rules:
 
             # Revocation.
             if not self.skip_revocation:
+                if state.store is not None:
+                    answer = _verify_unrevoked(state, settings, claims)
+                    if answer is not None:
+                        await answer
                 answer = _ask_blacklist(
                     state, settings, token.header.parameters, claims, token_type
                 )
@@ -3442,7 +3526,12 @@ cdef class _Rules:
             if token_verified.receivers:
                 await _send(token_verified, state.app, {"claims": claims, "location": location})
             verified.satisfied = self.satisfied
-            return claims
+            if search.is_websocket:
+                if self.close_with_token or settings.close_with_token:
+                    state.watch.add_socket(request, verified, self)
+            elif location == "cookies" and settings.implicit_refresh is not None:
+                _renew_after(state, request, verified)
+            return verified
         except BaseException as error:
             # The request has no more identity than before, also when it is cancelled, unless
             # another verification succeeded meanwhile; the error callback gets to see the token.
@@ -3504,6 +3593,7 @@ cdef _Rules _combined(list guards, list own):
     for rules in guards + own:
         effective.any_type = effective.any_type and rules.any_type
         effective.skip_revocation = effective.skip_revocation and rules.skip_revocation
+        effective.close_with_token = effective.close_with_token or rules.close_with_token
         if rules.locations is not None:
             effective.locations = rules.locations
         if rules.token_type == _REFRESH:
@@ -3584,8 +3674,9 @@ async def _report_rejection(app, error, request, location, _ParsedToken token):
     endpoint = getattr(request, "endpoint", None)
     kid = None if token is None else token.header.parameters.get("kid")
     reason = str(error)
-    if isinstance(error, WebSocketOriginError):
+    if isinstance(error, (WebSocketOriginError, TokenReusedError)):
         level = logging.WARNING
+    if isinstance(error, WebSocketOriginError):
         reason = f"{reason} (page of {error.origin}, host {error.host})"
     # As reprs, since a client writes into them: one record is one line.
     _logger.log(
@@ -3595,6 +3686,1403 @@ async def _report_rejection(app, error, request, location, _ParsedToken token):
     )
     if token_refused.receivers:
         await _send(token_refused, app, {"error": error, "code": code, "location": location})
+
+
+# -----------------------------------------------------------------------------
+# Token store and sessions
+# -----------------------------------------------------------------------------
+
+cdef str _SESSION_ENDED = "Session has ended"
+cdef str _TOKEN_REUSED = "Refresh token has been reused"
+cdef str _MISSING_STORE = (
+    "{name} needs a token store: pass one to JWTManager, such as token_store=MemoryTokenStore()"
+)
+
+# Seconds that an entry of a store outlives its token and the leeway, since the clocks of workers and
+# store differ.
+cdef double _CLOCK_MARGIN = 60.0
+
+# The last moment that a datetime can be, as POSIX time; tokens may claim to live longer.
+cdef long long _LAST_MOMENT = 253402300799
+
+# Bytes of the metadata of a session.
+cdef Py_ssize_t _METADATA_SIZE = 4096
+# Characters of an identity: what an index of PostgreSQL holds in any script.
+cdef Py_ssize_t _IDENTITY_SIZE = 512
+
+# Beyond it, the numbers of Redis are not exact.
+cdef long long _MAX_GENERATION = 2 ** 53
+
+# --- The protocol -------------------------------------------------------------
+
+Session = namedtuple(
+    "Session",
+    "id identity generation created_at rotated_at expires_at ends_at metadata",
+    module=__name__,
+)
+Session.__doc__ = """One login, as :func:`get_sessions` lists it.
+
+    ``id`` is the claim ``sid`` of its tokens; ``identity`` is theirs as text, by its JSON text if
+    it is no string; ``generation`` counts the rotations. The times are aware datetimes in UTC:
+    ``created_at``, ``rotated_at`` (the last rotation), ``expires_at`` (the end unless it is rotated
+    before) and ``ends_at`` (the end in any case), the last two None for no end. ``metadata`` is
+    what :func:`create_session` was given.
+    """
+
+SessionTokens = namedtuple(
+    "SessionTokens", "access_token refresh_token session_id", module=__name__
+)
+SessionTokens.__doc__ = """The tokens of a session, encoded, and its id, the claim ``sid`` of both."""
+
+
+class TokenStore(Protocol):
+    """What keeps sessions and revocations: the protocol of a store, to write one of your own.
+
+    It need not be subclassed. Each method is async and works by itself, never within a transaction
+    of the application. Times are in seconds; the clock of the store decides. Whatever a method
+    raises becomes a :exc:`TokenStoreError`, and nobody gets in.
+
+    The end of a session is the earlier one of ``expires_at`` and ``ends_at``. It is live before
+    that, unless it was revoked.
+    """
+
+    def create_session(self, session_id, identity, *, lifetime, max_age, linger, metadata):
+        """Keep a new session, of generation 0.
+
+        :param session_id: 30 characters of base64url, of which the first 8 depend on the identity.
+        :param identity: the identity as text.
+        :param lifetime: how long until ``expires_at``, None for no such end.
+        :param max_age: how long until ``ends_at``, None for no such end.
+        :param linger: how much longer than the session what is known of it must be kept.
+        :param metadata: a JSON object, as a dict.
+        :return: the :class:`Session`.
+        """
+
+    def rotate_session(self, session_id, generation, *, lifetime, grace, linger):
+        """Go on to the next generation, in one statement that nothing can come between.
+
+        :param session_id: the id of the session.
+        :param generation: that of the refresh token that was sent.
+        :param lifetime: how long from now until ``expires_at``, which never becomes earlier; None
+            for no such end.
+        :param grace: how long after a rotation the token before it may be sent again.
+        :param linger: as for :meth:`create_session`.
+        :return: a pair of a word and the :class:`Session`. ``"rotated"``: the generation was the
+            current one, and is one higher now. ``"retried"``: it was the one before, within the
+            grace; nothing is written. ``"reused"``: it was an older one, or the grace is over; the
+            session was live and is revoked by this very call. ``"ended"``, and None in place of the
+            session: it is not live or unknown, or the generation is higher than the current one;
+            nothing is written.
+        """
+
+    def extend_session(self, session_id, *, lifetime, linger):
+        """Put off ``expires_at`` of a live session, which never becomes earlier.
+
+        :param session_id: the id of the session.
+        :param lifetime: as for :meth:`rotate_session`, like ``linger``.
+        :return: the :class:`Session`, None if it is not live.
+        """
+
+    def revoke_session(self, session_id):
+        """Revoke a session.
+
+        :param session_id: the id of the session.
+        :return: the :class:`Session` if it was live until now, None otherwise.
+        """
+
+    def revoke_sessions(self, identity, *, keep=None):
+        """Revoke all live sessions of an identity.
+
+        :param identity: the identity as text.
+        :param keep: the id of one to spare, or None.
+        :return: the list of those that it has revoked.
+        """
+
+    def get_sessions(self, identity):
+        """List the live sessions of an identity.
+
+        :param identity: the identity as text.
+        :return: a list of :class:`Session`, the newest first.
+        """
+
+    def revoke_token(self, token_id, *, lifetime):
+        """Revoke a token.
+
+        :param token_id: its ``jti``, at most 64 printable characters of ASCII.
+        :param lifetime: how long that must be kept, None for ever.
+        """
+
+    def check(self, session_id, token_id):
+        """Look up whether a token can be let in, in one round trip.
+
+        :param session_id: the id of its session, or None.
+        :param token_id: as for :meth:`revoke_token`, or None.
+        :return: ``"token_revoked"``, ``"session_ended"`` if the session is not live or unknown, or
+            ``"live"``.
+        """
+
+    def revoked_since(self, moment):
+        """List what was revoked at a moment or after it, for workers that keep it in memory.
+
+        :param moment: of the clock of the store, as POSIX time; 0.0 for all that is known.
+        :return: a pair of the moment at which it has looked, and a list of triples: ``"session"``
+            or ``"token"``, the id, and the POSIX time until which the entry matters (None for
+            ever).
+        """
+
+    def purge(self):
+        """Delete what does not matter any more.
+
+        :return: the number of entries; 0 where the store deletes by itself.
+        """
+
+
+cdef tuple _STORE_METHODS = tuple([name for name in vars(TokenStore) if name[0] != "_"])
+
+
+cdef object _verified_store(object store):
+    if store is None:
+        return None
+    for name in _STORE_METHODS:
+        method = getattr(store, name, None)
+        if isinstance(store, type) or not callable(method) or (
+            getattr(method, "__func__", None) is getattr(TokenStore, name)
+        ):
+            raise TypeError(
+                f"token_store must be a TokenStore or None; {_name_of(store)} has no method {name}"
+            )
+    return store
+
+
+async def _stored(method, *args, **kwargs):
+    """What a method of a token store gives; whatever it raises is a TokenStoreError."""
+    try:
+        return await _settled(method(*args, **kwargs))
+    except Exception as error:
+        _logger.error("Token store unavailable: %s", type(error).__name__, exc_info=error)
+        raise TokenStoreError("Token store unavailable") from error
+
+
+# --- The stores ---------------------------------------------------------------
+
+def _milliseconds(seconds):
+    """Stores count in whole milliseconds, which JSON, Lua and SQL all keep exactly."""
+    return None if seconds is None else round(seconds * 1000)
+
+
+def _moment(milliseconds):
+    if milliseconds is None:
+        return None
+    return datetime.datetime.fromtimestamp(int(milliseconds) / 1000, datetime.timezone.utc)
+
+
+def _earliest(*ends):
+    """The first of some ends in milliseconds, of which None is never."""
+    return min((end for end in ends if end is not None), default=None)
+
+
+def _later(end, lifetime, now):
+    """Where an idle end moves to: never backwards."""
+    return None if end is None or lifetime is None else max(end, now + lifetime)
+
+
+def _session(session_id, record):
+    """The session that a record tells of; numbers in it may be text."""
+    return Session(
+        session_id,
+        record["identity"],
+        int(record["generation"]),
+        _moment(record["created_at"]),
+        _moment(record["rotated_at"]),
+        _moment(record.get("expires_at")),
+        _moment(record.get("ends_at")),
+        json.loads(record["metadata"]),
+    )
+
+
+def _newest_first(sessions):
+    return sorted(sessions, key=lambda session: session.created_at, reverse=True)
+
+
+class MemoryTokenStore:
+    """Keeps sessions and revocations in the memory of this process: for tests and one worker.
+
+    They are gone when the process ends, and another worker does not see them. To find the sessions
+    of one identity it looks at all there are.
+    """
+
+    def __init__(self):
+        # By session id, and by kind and id: (when it was revoked, until when that matters).
+        self._sessions = {}
+        self._revocations = {}
+
+    async def create_session(self, session_id, identity, *, lifetime, max_age, linger, metadata):
+        now = self._now()
+        self._drop_ended(self._sessions, lambda record: record["kept_until"], now)
+        self._sessions[session_id] = record = {
+            "identity": identity,
+            "generation": 0,
+            "created_at": now,
+            "rotated_at": now,
+            "expires_at": None if lifetime is None else now + _milliseconds(lifetime),
+            "ends_at": None if max_age is None else now + _milliseconds(max_age),
+            "metadata": json.dumps(metadata),
+        }
+        self._keep(record, linger)
+        return _session(session_id, record)
+
+    async def rotate_session(self, session_id, generation, *, lifetime, grace, linger):
+        now = self._now()
+        record = self._live(session_id, now)
+        if record is None or generation > record["generation"]:
+            return "ended", None
+        if generation == record["generation"]:
+            record["generation"] += 1
+            record["rotated_at"] = now
+            self._extend(record, lifetime, linger, now)
+            return "rotated", _session(session_id, record)
+        age = now - record["rotated_at"]
+        if generation == record["generation"] - 1 and grace > 0 and age <= _milliseconds(grace):
+            return "retried", _session(session_id, record)
+        return "reused", self._revoke(session_id, now)
+
+    async def extend_session(self, session_id, *, lifetime, linger):
+        now = self._now()
+        record = self._live(session_id, now)
+        if record is None:
+            return None
+        self._extend(record, lifetime, linger, now)
+        return _session(session_id, record)
+
+    async def revoke_session(self, session_id):
+        now = self._now()
+        return None if self._live(session_id, now) is None else self._revoke(session_id, now)
+
+    async def revoke_sessions(self, identity, *, keep=None):
+        now = self._now()
+        return [self._revoke(i, now) for i in self._ids(identity, now) if i != keep]
+
+    async def get_sessions(self, identity):
+        ids = self._ids(identity, self._now())
+        return _newest_first([_session(i, self._sessions[i]) for i in ids])
+
+    async def revoke_token(self, token_id, *, lifetime):
+        now = self._now()
+        until = None if lifetime is None else now + _milliseconds(lifetime)
+        self._note("token", token_id, until, now)
+
+    async def check(self, session_id, token_id):
+        now = self._now()
+        entry = self._revocations.get(("token", token_id))
+        if entry is not None and (entry[1] is None or now < entry[1]):
+            return "token_revoked"
+        if session_id is not None and self._live(session_id, now) is None:
+            return "session_ended"
+        return "live"
+
+    async def revoked_since(self, moment):
+        now = self._now()
+        return now / 1000, [
+            (kind, i, None if until is None else until / 1000)
+            for (kind, i), (revoked_at, until) in self._revocations.items()
+            if revoked_at >= int(moment * 1000) and (until is None or now < until)
+        ]
+
+    async def purge(self):
+        return 0
+
+    def _now(self):
+        return int(time.time() * 1000)
+
+    def _live(self, session_id, now):
+        record = self._sessions.get(session_id)
+        if record is None:
+            return None
+        end = _earliest(record["expires_at"], record["ends_at"])
+        return record if end is None or now < end else None
+
+    def _ids(self, identity, now):
+        return [
+            i for i, record in self._sessions.items()
+            if record["identity"] == identity and self._live(i, now) is not None
+        ]
+
+    def _extend(self, record, lifetime, linger, now):
+        record["expires_at"] = _later(record["expires_at"], _milliseconds(lifetime), now)
+        self._keep(record, linger)
+
+    def _keep(self, record, linger):
+        end = _earliest(record["expires_at"], record["ends_at"])
+        record["kept_until"] = None if end is None else end + _milliseconds(linger)
+
+    def _revoke(self, session_id, now):
+        record = self._sessions.pop(session_id)
+        self._note("session", session_id, record["kept_until"], now)
+        return _session(session_id, record)
+
+    def _note(self, kind, id_, until, now):
+        self._drop_ended(self._revocations, lambda entry: entry[1], now)
+        self._revocations[kind, id_] = (now, until)
+
+    def _drop_ended(self, entries, end_of, now):
+        """Look at the two that were not looked at for longest: a write adds one entry at most."""
+        for key in list(itertools.islice(entries, 2)):
+            entry = entries.pop(key)
+            end = end_of(entry)
+            if end is None or now < end:
+                entries[key] = entry
+
+
+# The sessions of one identity are fields of one hash, so that one script finds and changes them.
+# What ends is JSON, with numbers as text: cjson writes 14 digits of a number, and a generation may
+# have 16. A revoked session is deleted, since one that is not there has ended.
+_LUA = """\
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function whole(number)
+    return string.format('%.0f', number)
+end
+
+local function end_of(record)
+    local idle, absolute = tonumber(record.expires_at), tonumber(record.ends_at)
+    if idle and absolute then return math.min(idle, absolute) end
+    return idle or absolute
+end
+
+local function live(text)
+    local record = text and cjson.decode(text)
+    local last = record and end_of(record)
+    if record and (not last or now < last) then return record end
+end
+
+-- The key lives as long as the longest of what is in it. ttl: what it had before this write.
+local function keep(ttl, last)
+    if ttl == -1 then return end
+    if not last then
+        redis.call('PERSIST', KEYS[1])
+    elseif last - now > ttl then
+        redis.call('PEXPIREAT', KEYS[1], whole(last))
+    end
+end
+
+local function write(id, record, linger)
+    local ttl = redis.call('PTTL', KEYS[1])
+    record.linger = linger
+    local text = cjson.encode(record)
+    redis.call('HSET', KEYS[1], id, text)
+    local last = end_of(record)
+    keep(ttl, last and last + linger)
+    return text
+end
+
+local function extend(id, record, lifetime, linger)
+    if lifetime == '' then
+        record.expires_at = nil
+    elseif record.expires_at then
+        record.expires_at = whole(math.max(record.expires_at, now + lifetime))
+    end
+    return write(id, record, linger)
+end
+"""
+
+
+def _script(text):
+    text = _LUA + text
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), text
+
+
+# Identity, session id, lifetime, max age, linger, metadata. What has ended leaves the hash.
+_CREATE = _script("""
+local id = ARGV[2]
+local record = {
+    identity = ARGV[1], generation = '0', created_at = whole(now), rotated_at = whole(now),
+    metadata = ARGV[6]
+}
+if ARGV[3] ~= '' then record.expires_at = whole(now + ARGV[3]) end
+if ARGV[4] ~= '' then record.ends_at = whole(now + ARGV[4]) end
+local some = redis.call('HRANDFIELD', KEYS[1], 20, 'WITHVALUES')
+for i = 1, #some, 2 do
+    local other = cjson.decode(some[i + 1])
+    local last = end_of(other)
+    if last and last + other.linger <= now then redis.call('HDEL', KEYS[1], some[i]) end
+end
+return write(id, record, ARGV[5])
+""")
+
+# Session id, generation, lifetime, grace, linger.
+_ROTATE = _script("""
+local id, given, grace = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4])
+local text = redis.call('HGET', KEYS[1], id)
+local record = live(text)
+if not record or given > tonumber(record.generation) then return {'ended'} end
+if given == tonumber(record.generation) then
+    record.generation = whole(given + 1)
+    record.rotated_at = whole(now)
+    return {'rotated', extend(id, record, ARGV[3], ARGV[5])}
+end
+if given == record.generation - 1 and grace > 0 and now - record.rotated_at <= grace then
+    return {'retried', text}
+end
+return {'reused', text}
+""")
+
+# Session id, lifetime, linger.
+_EXTEND = _script("""
+local record = live(redis.call('HGET', KEYS[1], ARGV[1]))
+return record and extend(ARGV[1], record, ARGV[2], ARGV[3])
+""")
+
+# Identity.
+_LIST = _script("""
+local all, found = redis.call('HGETALL', KEYS[1]), {}
+for i = 1, #all, 2 do
+    local record = live(all[i + 1])
+    if record and record.identity == ARGV[1] then
+        found[#found + 1] = all[i]
+        found[#found + 1] = all[i + 1]
+    end
+end
+return found
+""")
+
+# Session id.
+_READ = _script("""
+local text = redis.call('HGET', KEYS[1], ARGV[1])
+return live(text) and text
+""")
+
+# Pairs of a session id and until when the entry about it lasts, '' for ever. Answers with pairs of
+# an id and the session that was revoked, or '' if it would outlive its entry and was left alone.
+_REVOKE = _script("""
+local answers = {}
+for i = 1, #ARGV, 2 do
+    local text = redis.call('HGET', KEYS[1], ARGV[i])
+    local record = live(text)
+    if record then
+        local last, entry = end_of(record), tonumber(ARGV[i + 1])
+        if entry and (not last or last + record.linger > entry) then
+            text = ''
+        else
+            redis.call('HDEL', KEYS[1], ARGV[i])
+        end
+        answers[#answers + 1] = ARGV[i]
+        answers[#answers + 1] = text
+    end
+end
+return answers
+""")
+
+# Triples of a kind, an id, and until when the entry lasts: '' for ever, '+' and a lifetime for that
+# much from now. Some that have ended leave the set, as Redis lets keys expire.
+_NOTE = _script("""
+for i, member in ipairs(redis.call('ZRANDMEMBER', KEYS[1], 20)) do
+    local last = tonumber(string.match(member, '%d*$'))
+    if last and last <= now then redis.call('ZREM', KEYS[1], member) end
+end
+for i = 1, #ARGV, 3 do
+    local ttl = redis.call('PTTL', KEYS[1])
+    local last = tonumber(ARGV[i + 2])
+    if last and string.sub(ARGV[i + 2], 1, 1) == '+' then last = now + last end
+    local member = ARGV[i] .. ':' .. ARGV[i + 1] .. ':' .. (last and whole(last) or '')
+    redis.call('ZADD', KEYS[1], now, member)
+    keep(ttl, last)
+end
+""")
+
+# Milliseconds.
+_SINCE = _script("""
+return {now, redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf')}
+""")
+
+
+def _plain(answer):
+    """Text of an answer, whether or not the client decodes answers."""
+    return answer.decode() if isinstance(answer, bytes) else answer
+
+
+def _pairs(answer):
+    return {_plain(i): _plain(text) for i, text in zip(answer[::2], answer[1::2])}
+
+
+def _or_empty(milliseconds):
+    return "" if milliseconds is None else milliseconds
+
+
+def _entry_end(text):
+    """Until when the entry about the revocation of a session must last, '' for ever."""
+    record = json.loads(text)
+    end = _earliest(*(int(record[n]) for n in ("expires_at", "ends_at") if n in record))
+    return "" if end is None else end + int(record["linger"])
+
+
+class RedisTokenStore:
+    """Keeps sessions and revocations in Redis (6.2 or later) or Valkey, for many workers.
+
+    What has ended leaves by itself. A Redis that evicts keys, or loses them when it restarts, ends
+    the sessions in them. Each script touches one key, so a cluster can spread them.
+
+    :param client: a client of ``redis.asyncio``, for one server, by Sentinel or for a cluster, or
+        its twin of ``valkey.asyncio``. It stays the app's, which closes it. Its errors are raised
+        as they are.
+    :param prefix: what the keys start with.
+    """
+
+    def __init__(self, client, prefix="jwt:"):
+        self._client = client
+        self._prefix = prefix
+
+    async def create_session(self, session_id, identity, *, lifetime, max_age, linger, metadata):
+        text = await self._run(
+            _CREATE, self._key(session_id), identity, session_id,
+            _or_empty(_milliseconds(lifetime)), _or_empty(_milliseconds(max_age)),
+            _milliseconds(linger), json.dumps(metadata),
+        )
+        return _session(session_id, json.loads(text))
+
+    async def rotate_session(self, session_id, generation, *, lifetime, grace, linger):
+        outcome, *text = await self._run(
+            _ROTATE, self._key(session_id), session_id, generation,
+            _or_empty(_milliseconds(lifetime)), _milliseconds(grace), _milliseconds(linger),
+        )
+        outcome = _plain(outcome)
+        if outcome == "ended":
+            return outcome, None
+        if outcome != "reused":
+            return outcome, _session(session_id, json.loads(text[0]))
+        # Of several that found this out at once, the one that revokes the session tells of it.
+        revoked = await self._revoke(self._key(session_id), {session_id: text[0]})
+        return ("reused", revoked[0]) if revoked else ("ended", None)
+
+    async def extend_session(self, session_id, *, lifetime, linger):
+        text = await self._run(
+            _EXTEND, self._key(session_id), session_id,
+            _or_empty(_milliseconds(lifetime)), _milliseconds(linger),
+        )
+        return None if text is None else _session(session_id, json.loads(text))
+
+    async def revoke_session(self, session_id):
+        key = self._key(session_id)
+        text = await self._run(_READ, key, session_id)
+        revoked = None if text is None else await self._revoke(key, {session_id: text})
+        return revoked[0] if revoked else None
+
+    async def revoke_sessions(self, identity, *, keep=None):
+        key = self._key_of(identity)
+        found = _pairs(await self._run(_LIST, key, identity))
+        found.pop(keep, None)
+        return await self._revoke(key, found) if found else []
+
+    async def get_sessions(self, identity):
+        found = _pairs(await self._run(_LIST, self._key_of(identity), identity))
+        return _newest_first([_session(i, json.loads(text)) for i, text in found.items()])
+
+    async def revoke_token(self, token_id, *, lifetime):
+        # Redis takes no lifetime of 0.
+        milliseconds = None if lifetime is None else max(_milliseconds(lifetime), 1)
+        end = "" if lifetime is None else f"+{milliseconds}"
+        await self._run(_NOTE, self._prefix + "revoked", "token", token_id, end)
+        await self._client.set(self._prefix + "t:" + token_id, "", px=milliseconds)
+
+    async def check(self, session_id, token_id):
+        # Both at once; the text of the script, because a pipeline cannot ask again for a SHA1.
+        async with self._client.pipeline(transaction=False) as pipeline:
+            if token_id is not None:
+                pipeline.exists(self._prefix + "t:" + token_id)
+            if session_id is not None:
+                pipeline.eval(_READ[1], 1, self._key(session_id), session_id)
+            answers = await pipeline.execute()
+        if token_id is not None and answers[0]:
+            return "token_revoked"
+        return "session_ended" if session_id is not None and answers[-1] is None else "live"
+
+    async def revoked_since(self, moment):
+        now, members = await self._run(_SINCE, self._prefix + "revoked", int(moment * 1000))
+        entries = []
+        for member in members:
+            kind, rest = _plain(member).split(":", 1)
+            i, end = rest.rsplit(":", 1)
+            if not end or now < int(end):
+                entries.append((kind, i, int(end) / 1000 if end else None))
+        return now / 1000, entries
+
+    async def purge(self):
+        return 0
+
+    def _key(self, session_id):
+        return self._prefix + "s:" + session_id[:8]
+
+    def _key_of(self, identity):
+        """Session ids start with the first six bytes of the SHA-256 of the identity."""
+        digest = hashlib.sha256(identity.encode()).digest()
+        return self._key(base64.urlsafe_b64encode(digest[:6]).decode())
+
+    async def _run(self, script, key, *arguments):
+        sha, text = script
+        try:
+            return await self._client.evalsha(sha, 1, key, *arguments)
+        except Exception as error:
+            # By name, as redis and valkey each have their own. EVAL goes to the node of the key.
+            if type(error).__name__ != "NoScriptError":
+                raise
+        return await self._client.eval(text, 1, key, *arguments)
+
+    async def _revoke(self, key, found):
+        """Revoke the sessions of a key that are still live, given by id with their records.
+
+        The entry that others poll comes first: whoever dies in between has revoked too much, never
+        too little. It must also last long enough, so a session that was extended meanwhile is left
+        alone until there is an entry for ever.
+        """
+        ends = {i: _entry_end(text) for i, text in found.items()}
+        revoked = []
+        while ends:
+            entries = [part for i, end in ends.items() for part in ("session", i, end)]
+            await self._run(_NOTE, self._prefix + "revoked", *entries)
+            pairs = itertools.chain.from_iterable(ends.items())
+            answers = _pairs(await self._run(_REVOKE, key, *pairs))
+            revoked += [_session(i, json.loads(text)) for i, text in answers.items() if text]
+            ends = {i: "" for i, text in answers.items() if not text}
+        return revoked
+
+
+# Serialization failure, deadlock: the statement has changed nothing.
+_SQL_GIVEN_UP = ("40001", "40P01")
+_SQL_ATTEMPTS = 10
+
+
+class SQLTokenStore:
+    """Keeps sessions and revocations in PostgreSQL or SQLite (3.35 or later), by SQLAlchemy.
+
+    Each change is one statement on a connection of its own that is committed at once, never part of
+    a transaction of the app. ``metadata`` has its two tables, for Alembic; :meth:`create_tables`
+    makes them. What has ended stays until :meth:`purge` deletes it.
+
+    :param engine: an ``AsyncEngine`` for asyncpg, psycopg or aiosqlite. It stays the app's, which
+        disposes of it. Its errors are raised as they are, without the values of parameters.
+    :param table: the name of the table of sessions; that of revoked tokens is it with
+        ``_revoked_tokens``.
+    :raises ValueError: the engine is for another database, or for SQLite with one connection for
+        all, as in memory, where each rollback of the app would take a revocation back.
+    """
+
+    metadata = None
+
+    def __init__(self, engine, table="jwt_sessions"):
+        import sqlalchemy as sa
+        from sqlalchemy.dialects import postgresql, sqlite
+
+        if engine.dialect.name not in ("postgresql", "sqlite"):
+            raise ValueError(
+                f"SQLTokenStore works with PostgreSQL and SQLite, not with {engine.dialect.name}"
+            )
+        if isinstance(engine.pool, sa.StaticPool):
+            raise ValueError("SQLTokenStore needs connections of its own: use a database in a file")
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._is_sqlite = engine.dialect.name == "sqlite"
+        self._sa = sa
+        self.metadata = sa.MetaData()
+        self._sessions = sa.Table(
+            table, self.metadata,
+            sa.Column("id", sa.String(64), primary_key=True),
+            sa.Column("identity", sa.Text, nullable=False, index=True),
+            sa.Column("generation", sa.BigInteger, nullable=False),
+            sa.Column("created_at", sa.BigInteger, nullable=False),
+            sa.Column("rotated_at", sa.BigInteger, nullable=False),
+            sa.Column("expires_at", sa.BigInteger),
+            sa.Column("ends_at", sa.BigInteger),
+            sa.Column("kept_until", sa.BigInteger),
+            sa.Column("revoked_at", sa.BigInteger, index=True),
+            sa.Column("metadata", sa.Text, nullable=False),
+        )
+        self._tokens = sa.Table(
+            table + "_revoked_tokens", self.metadata,
+            sa.Column("id", sa.String(64), primary_key=True),
+            sa.Column("kept_until", sa.BigInteger),
+            sa.Column("revoked_at", sa.BigInteger, nullable=False, index=True),
+        )
+        if self._is_sqlite:
+            # The time of the process, which _once() gives to each statement.
+            now = sa.bindparam("now", type_=sa.BigInteger)
+            least, greatest = sa.func.min, sa.func.max
+            insert = sqlite.insert
+        else:
+            # Not that of the statement's start: it may have waited for the lock of a row.
+            clock = sa.extract("epoch", sa.func.clock_timestamp()) * 1000
+            now = sa.cast(sa.func.floor(clock), sa.BigInteger)
+            least, greatest = sa.func.least, sa.func.greatest
+            insert = postgresql.insert
+        self._prepare(sa, insert, now, least, greatest)
+
+    def _prepare(self, sa, insert, now, least, greatest):
+        """Make the statements, once: each change is one, with all its conditions in it."""
+        number, text = sa.BigInteger, sa.Text
+        table, tokens = self._sessions, self._tokens
+        columns, token = table.c, tokens.c
+        id_ = sa.bindparam("session_id", type_=text)
+        identity = sa.bindparam("of_identity", type_=text)
+        given = sa.bindparam("given", type_=number)
+        lifetime = sa.bindparam("lifetime", type_=number)
+        linger = sa.bindparam("linger", type_=number)
+
+        def is_ahead(end):
+            return sa.or_(end.is_(None), end > now)
+
+        def kept_until(idle, absolute):
+            # Databases differ about the least of a number and NULL.
+            both = sa.func.coalesce(idle, absolute), sa.func.coalesce(absolute, idle)
+            return least(*both) + linger
+
+        live = sa.and_(
+            columns.revoked_at.is_(None), is_ahead(columns.expires_at), is_ahead(columns.ends_at)
+        )
+        extended = sa.case((
+            sa.and_(columns.expires_at.is_not(None), lifetime.is_not(None)),
+            greatest(columns.expires_at, now + lifetime),
+        ))
+        ends_at = now + sa.bindparam("max_age", type_=number)
+        change = sa.update(table).where(live).returning(table)
+
+        self._create = insert(table).values(
+            id=id_, identity=identity, generation=0, created_at=now, rotated_at=now,
+            expires_at=now + lifetime, ends_at=ends_at,
+            kept_until=kept_until(now + lifetime, ends_at),
+            metadata=sa.bindparam("about", type_=text),
+        ).returning(table)
+        self._extend = change.where(columns.id == id_).values(
+            expires_at=extended, kept_until=kept_until(extended, columns.ends_at)
+        )
+        self._rotate = self._extend.where(columns.generation == given).values(
+            generation=columns.generation + 1, rotated_at=now
+        )
+        self._read = sa.select(table, (now - columns.rotated_at).label("age")).where(
+            columns.id == id_, live
+        )
+        revoke = change.values(revoked_at=now)
+        self._revoke = revoke.where(columns.id == id_)
+        self._revoke_reused = self._revoke.where(columns.generation > given)
+        keep = sa.func.coalesce(sa.bindparam("keep", type_=text), "")
+        self._revoke_all = revoke.where(columns.identity == identity, columns.id != keep)
+        self._list = sa.select(table).where(columns.identity == identity, live).order_by(
+            columns.created_at.desc()
+        )
+
+        token_id = sa.bindparam("token_id", type_=text)
+        revocation = insert(tokens).values(id=token_id, kept_until=now + lifetime, revoked_at=now)
+        self._revoke_token = revocation.on_conflict_do_update(
+            index_elements=[token.id],
+            set_={name: revocation.excluded[name] for name in ("kept_until", "revoked_at")},
+        )
+        self._check = sa.select(
+            sa.exists().where(token.id == token_id, is_ahead(token.kept_until)),
+            sa.exists().where(columns.id == id_, live),
+        )
+        since = sa.bindparam("since", type_=number)
+        self._since = sa.union_all(
+            sa.select(sa.literal("now", text), sa.cast(sa.null(), text), now),
+            *(
+                sa.select(sa.literal(kind, text), each.c.id, each.c.kept_until).where(
+                    each.c.revoked_at >= since, is_ahead(each.c.kept_until)
+                )
+                for kind, each in (("session", table), ("token", tokens))
+            ),
+        )
+        self._purges = [sa.delete(each).where(each.c.kept_until <= now) for each in (table, tokens)]
+
+    async def create_tables(self):
+        """Create the two tables and their indexes where they are not there yet."""
+        async with self._engine.connect() as connection:
+            await connection.run_sync(self.metadata.create_all)
+
+    async def create_session(self, session_id, identity, *, lifetime, max_age, linger, metadata):
+        return self._first(await self._execute(
+            self._create, session_id=session_id, of_identity=identity,
+            lifetime=_milliseconds(lifetime), max_age=_milliseconds(max_age),
+            linger=_milliseconds(linger), about=json.dumps(metadata),
+        ))
+
+    async def rotate_session(self, session_id, generation, *, lifetime, grace, linger):
+        values = {"session_id": session_id, "given": generation}
+        rotated = self._first(await self._execute(
+            self._rotate, lifetime=_milliseconds(lifetime), linger=_milliseconds(linger), **values
+        ))
+        if rotated is not None:
+            return "rotated", rotated
+        rows = await self._execute(self._read, session_id=session_id)
+        if not rows or generation >= rows[0].generation:
+            return "ended", None
+        is_last = generation == rows[0].generation - 1
+        if is_last and grace > 0 and rows[0].age <= _milliseconds(grace):
+            return "retried", self._first(rows)
+        # Of several that found this out at once, the one that revokes the session tells of it.
+        revoked = self._first(await self._execute(self._revoke_reused, **values))
+        return ("ended", None) if revoked is None else ("reused", revoked)
+
+    async def extend_session(self, session_id, *, lifetime, linger):
+        return self._first(await self._execute(
+            self._extend, session_id=session_id, lifetime=_milliseconds(lifetime),
+            linger=_milliseconds(linger),
+        ))
+
+    async def revoke_session(self, session_id):
+        return self._first(await self._execute(self._revoke, session_id=session_id))
+
+    async def revoke_sessions(self, identity, *, keep=None):
+        rows = await self._execute(self._revoke_all, of_identity=identity, keep=keep)
+        return [_session(row.id, row._mapping) for row in rows]
+
+    async def get_sessions(self, identity):
+        rows = await self._execute(self._list, of_identity=identity)
+        return [_session(row.id, row._mapping) for row in rows]
+
+    async def revoke_token(self, token_id, *, lifetime):
+        await self._execute(
+            self._revoke_token, token_id=token_id, lifetime=_milliseconds(lifetime)
+        )
+
+    async def check(self, session_id, token_id):
+        rows = await self._execute(self._check, session_id=session_id, token_id=token_id)
+        token_revoked, session_live = rows[0]
+        if token_revoked:
+            return "token_revoked"
+        return "live" if session_id is None or session_live else "session_ended"
+
+    async def revoked_since(self, moment):
+        (_, _, now), *rows = sorted(
+            await self._execute(self._since, since=int(moment * 1000)),
+            key=lambda row: row[0] != "now",
+        )
+        return now / 1000, [(*row[:2], None if row[2] is None else row[2] / 1000) for row in rows]
+
+    async def purge(self):
+        return sum([await self._execute(statement) for statement in self._purges])
+
+    def _first(self, rows):
+        return _session(rows[0].id, rows[0]._mapping) if rows else None
+
+    async def _execute(self, statement, **values):
+        """Run one statement, and anew if the database gave it up in favour of another.
+
+        :return: its rows, or how many it changed if it has none.
+        """
+        for attempts_left in reversed(range(_SQL_ATTEMPTS)):
+            try:
+                return await self._once(statement, values)
+            except self._sa.exc.StatementError as error:
+                # Its text may end in a log; parameters are session ids and identities.
+                error.hide_parameters = True
+                state = getattr(error.orig, "sqlstate", None)
+                if state not in _SQL_GIVEN_UP or not attempts_left:
+                    raise
+
+    async def _once(self, statement, values):
+        async with self._engine.connect() as connection:
+            if not self._is_sqlite:
+                return self._answer(await connection.execute(statement, values))
+            # The time is read when no other writer can come in between: what is written is seen by
+            # those who ask for what came after an earlier time.
+            if statement.is_dml:
+                await connection.exec_driver_sql("BEGIN IMMEDIATE")
+            values = {**values, "now": int(time.time() * 1000)}
+            answer = self._answer(await connection.execute(statement, values))
+            if statement.is_dml:
+                await connection.exec_driver_sql("COMMIT")
+            return answer
+
+    def _answer(self, result):
+        return result.all() if result.returns_rows else result.rowcount
+
+
+# --- What identifies a session and a token ------------------------------------
+
+# What _new_session_id makes; a session with another id is in no store.
+cdef object _SESSION_ID_RE = re.compile(r"[A-Za-z0-9_-]{30}")
+
+
+cdef str _new_session_id(str identity):
+    """An id that nobody can guess: 128 random bits.
+
+    Before them stand 48 bits of a digest of the identity, by which a store can keep all sessions of
+    an identity in one place, and change them all at once.
+    """
+    digest = hashlib.sha256(identity.encode()).digest()
+    return _base64url_encode(digest[:6] + os.urandom(16)).decode()
+
+
+cdef str _identity_text(object identity, _AppState state):
+    """An identity as it comes back from a token, as the text that a store keeps."""
+    if not isinstance(identity, str):
+        identity = json.loads(_dump_object({"identity": identity}, state))["identity"]
+    # No database keeps text with a null character or a lone surrogate.
+    if isinstance(identity, str) and "\0" not in identity and not _SURROGATE_RE.search(identity):
+        return _plain_text(identity)
+    return json.dumps(identity, separators=(",", ":"), sort_keys=True)
+
+
+cdef object _SURROGATE_RE = re.compile("[\ud800-\udfff]")
+
+
+cdef str _session_id_of(dict claims):
+    """The claim ``sid`` of a token that must have it."""
+    session_id = claims.get("sid")
+    if not isinstance(session_id, str):
+        raise JWTDecodeError("Missing or invalid claim: sid")
+    return _plain_text(session_id)
+
+
+cdef long long _generation_of(dict claims) except -1:
+    """The claim ``gen`` of a refresh token, which counts the rotations of its session."""
+    generation = claims.get("gen")
+    if type(generation) is not int or not 0 <= generation <= _MAX_GENERATION:
+        raise JWTDecodeError("Missing or invalid claim: gen")
+    return generation
+
+
+cdef str _token_id(str jti):
+    """A ``jti`` as stores keep it: whatever a token holds, they get short, plain text."""
+    if PyUnicode_GET_LENGTH(jti) <= 64 and PyUnicode_IS_ASCII(jti) and jti.isprintable():
+        return jti
+    return hashlib.sha256(jti.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+# --- Revocation without a round trip ------------------------------------------
+
+# Seconds by which a poll looks back behind the one before: commits become visible out of order, and
+# after a failover another machine has the clock.
+cdef double _POLL_OVERLAP = 30.0
+
+cdef object _monotonic = time.monotonic
+
+cdef int _CLOSE_CODE = 4401
+
+
+@cython.final
+cdef class _Socket:
+    """A WebSocket that ends with its token."""
+
+    cdef object websocket
+    cdef _VerifiedToken verified
+    # All rules that it was verified by, which a new token must satisfy, too.
+    cdef list rules
+
+
+cdef str _SOCKET = "_jwt_extended_socket"
+
+
+@cython.final
+cdef class _Watch:
+    """What a worker knows of the revocations in the store, and its WebSockets that end with them.
+
+    Only the thread of the event loop uses it.
+    """
+
+    cdef _AppState state
+    # The ids that are revoked, and when each can be dropped, by the minute (POSIX).
+    cdef set tokens, sessions
+    cdef dict ending
+    # When the store was polled: by its own clock, and by that of the process before the poll.
+    cdef double moment, polled_at
+    cdef bint is_serving, is_failing
+    cdef set sockets
+    # The running poll, and what closes WebSockets.
+    cdef object task
+    cdef set closing
+
+    def __cinit__(self, _AppState state):
+        self.state = state
+        self.tokens = set()
+        self.sessions = set()
+        self.ending = {}
+        self.polled_at = -_INFINITY
+        self.sockets = set()
+        self.closing = set()
+
+    cdef bint is_current(self, double max_staleness) except -1:
+        return max_staleness > 0 and <double>_monotonic() - self.polled_at <= max_staleness
+
+    cdef int add(self, str kind, object id_, object end) except -1:
+        """Remember a revocation until the longest token that it could concern has expired."""
+        cdef set ids = self.tokens if kind == "token" else self.sessions
+        if id_ in ids:
+            return 0
+        ids.add(id_)
+        if end is not None:
+            self.ending.setdefault(<long long>(<double>end / 60) + 1, []).append((ids, id_))
+
+    cdef int add_session(self, object session, double linger) except -1:
+        end = _end_of(session)
+        self.add("session", session.id, None if end is None else end + linger)
+
+    cdef int drop_ended(self) except -1:
+        cdef long long minute = <long long>(_now() / 60)
+        for end in [end for end in self.ending if end < minute]:
+            for ids, id_ in self.ending.pop(end):
+                (<set>ids).discard(id_)
+
+    async def start(self):
+        """Begin to poll, before the app serves."""
+        self.is_serving = True
+        await self.refresh()
+        self.run_polls()
+
+    async def stop(self):
+        self.is_serving = False
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.wait([self.task])
+
+    def run_polls(self):
+        if self.task is None or self.task.done():
+            # In an empty context: that of a request would be kept for as long.
+            self.task = Context().run(asyncio.get_running_loop().create_task, self.poll())
+
+    async def poll(self):
+        cdef double pause
+        while self.is_serving or self.sockets:
+            pause = 1.0
+            try:
+                staleness = self.state.settings().max_staleness
+                if 0 < staleness < 2:
+                    pause = staleness / 2
+            except RuntimeError:
+                # A wrong option, of which the next request tells.
+                pass
+            await asyncio.sleep(pause)
+            await self.refresh()
+            self.close_sockets()
+
+    async def refresh(self):
+        """Take over what was revoked since the last time; the log tells of the first failure."""
+        try:
+            if self.state.store is None or not (
+                self.sockets or self.state.settings().max_staleness
+            ):
+                return
+            await self.fetch()
+            self.is_failing = False
+        except Exception as error:
+            if not self.is_failing:
+                _logger.error("Polling the token store failed", exc_info=error)
+            self.is_failing = True
+
+    async def fetch(self):
+        cdef double began = _monotonic()
+        cdef double since = max(self.moment - _POLL_OVERLAP, 0.0)
+        revoked_since = self.state.store.revoked_since
+        moment, entries = await _settled(revoked_since(since))
+        if moment < since:
+            # The clock of the store was put back, and what is revoked by it now lies before.
+            moment, entries = await _settled(revoked_since(0.0))
+        for kind, id_, end in entries:
+            self.add(kind, id_, end)
+        self.moment = moment
+        self.polled_at = began
+        self.drop_ended()
+
+    # WebSockets
+
+    cdef int add_socket(self, websocket, _VerifiedToken verified, _Rules rules) except -1:
+        cdef _Socket socket = getattr(websocket, _SOCKET, None)
+        if socket is None:
+            socket = _Socket.__new__(_Socket)
+            socket.websocket = websocket
+            socket.rules = []
+            setattr(websocket, _SOCKET, socket)
+            self.sockets.add(socket)
+            # The view runs in this task, too.
+            asyncio.current_task().add_done_callback(lambda task: self.drop_socket(socket))
+            self.run_polls()
+        socket.verified = verified
+        socket.rules.append(rules)
+
+    def drop_socket(self, socket):
+        self.sockets.discard(socket)
+        if not self.sockets and not self.is_serving and self.task is not None:
+            self.task.cancel()
+
+    cdef object reason_to_close(self, _Socket socket):
+        claims = socket.verified.claims
+        if claims.get("exp", _INFINITY) <= _now() - socket.verified.settings.leeway:
+            return "Token has expired"
+        if claims["jti"] is not None and _token_id(claims["jti"]) in self.tokens:
+            return "Token has been revoked"
+        return _SESSION_ENDED if claims.get("sid") in self.sessions else None
+
+    cdef int close_sockets(self) except -1:
+        cdef _Socket socket
+        for socket in list(self.sockets):
+            reason = self.reason_to_close(socket)
+            if reason is not None:
+                self.sockets.discard(socket)
+                task = asyncio.ensure_future(_close(socket.websocket, reason))
+                self.closing.add(task)
+                task.add_done_callback(self.closing.discard)
+
+
+async def _close(websocket, reason):
+    try:
+        await websocket.close(_CLOSE_CODE, reason)
+    except Exception as error:
+        # The view, or the client, may have closed it meanwhile.
+        _logger.info("A WebSocket could not be closed: %s", type(error).__name__)
+
+
+cdef object _end_of(object session):
+    """When a session ends unless it is rotated before, as POSIX time; None for never."""
+    ends = [end.timestamp() for end in (session.expires_at, session.ends_at) if end is not None]
+    return min(ends, default=None)
+
+
+cdef object _verify_unrevoked(_AppState state, _Settings settings, dict claims):
+    """Raise if a token, or its session, is revoked; what this returns must be awaited."""
+    cdef _Watch watch = state.watch
+    token_id = session_id = None
+    if claims["jti"] is not None:
+        token_id = _token_id(claims["jti"])
+        if token_id in watch.tokens:
+            raise RevokedTokenError("Token has been revoked")
+    if "sid" in claims:
+        session_id = _session_id_of(claims)
+        if session_id in watch.sessions:
+            raise SessionEndedError(_SESSION_ENDED)
+    if watch.is_current(settings.max_staleness) or (token_id is None and session_id is None):
+        return None
+    if session_id is not None and _SESSION_ID_RE.fullmatch(session_id) is None:
+        raise SessionEndedError(_SESSION_ENDED)
+    return _verify_in_store(state.store, session_id, token_id)
+
+
+async def _verify_in_store(store, session_id, token_id):
+    answer = await _stored(store.check, session_id, token_id)
+    if answer == "token_revoked":
+        raise RevokedTokenError("Token has been revoked")
+    if answer == "session_ended":
+        raise SessionEndedError(_SESSION_ENDED)
+    if answer != "live":
+        raise _wrong_answer("check", answer)
+
+
+cdef object _wrong_answer(str method, object answer):
+    return TypeError(f"TokenStore.{method} must not return {answer!r:.100}")
+
+
+# --- The tokens of a session --------------------------------------------------
+
+cdef object _store_of(_AppState state, str function):
+    if state.store is None:
+        raise RuntimeError(_MISSING_STORE.format(name=f"{function}()"))
+    return state.store
+
+
+cdef object _subject_of(_AppState state, _VerifiedToken verified):
+    """What the loaders are called with about a session: what its login was created with, if known.
+
+    With a user_identity_loader that is a user, as it is loaded for the request.
+    """
+    if state.callbacks.user_identity is not None and verified.user is not None:
+        return verified.user
+    return verified.claims[verified.settings.identity_claim_key]
+
+
+cdef dict _verified_metadata(object metadata):
+    """The metadata of a session as it comes back from a store."""
+    if metadata is None:
+        return {}
+    _verify_dict("metadata", metadata)
+    try:
+        text = json.dumps(metadata, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"metadata must be a JSON object: {error}") from None
+    if len(text) > _METADATA_SIZE:
+        raise ValueError(
+            f"metadata must take at most {_METADATA_SIZE} bytes as JSON, not {len(text)}"
+        )
+    if b"\\u0000" in text:
+        raise ValueError("metadata must not hold a null character")
+    return json.loads(text)
+
+
+@cython.final
+cdef class _Pair:
+    """The two tokens of a session in the making."""
+
+    cdef _AppState state
+    cdef _Creation access, refresh
+    cdef str access_token, refresh_token
+
+    async def ask(self):
+        """Ask the loaders, once for both tokens."""
+        await _ask_callbacks(self.access)
+        self.refresh.identity = self.access.identity
+        self.refresh.loaded_claims = self.access.loaded_claims
+        self.refresh.headers = self.access.headers
+        self.refresh.key = self.access.key
+        if self.access.settings.user_claims_in_refresh_token:
+            self.refresh.user_claims = self.access.user_claims
+
+    cdef int encode(self, str session_id, long long generation) except -1:
+        self.access.session_claims = {"sid": session_id}
+        self.refresh.session_claims = {"sid": session_id, "gen": generation}
+        self.access_token = self.access.encode()
+        self.refresh_token = self.refresh.encode()
+
+    cdef object lifetime(self):
+        """How long the session lasts beside the refresh token, in seconds; None for ever.
+
+        A second more, since the clock of a store may count whole milliseconds.
+        """
+        end = self.refresh.claims.get("exp")
+        return None if end is None else max(min(end, _LAST_MOMENT) - _now() + 1, 0.0)
+
+    async def finish(self, session):
+        """The tokens, none of which outlives the session as it is in the store."""
+        cdef _Creation creation
+        end = _end_of(session)
+        if end is not None:
+            for creation in (self.access, self.refresh):
+                creation.latest = <long long>floor(end)
+            if self.access.is_too_long():
+                self.access_token = self.access.encode()
+            if self.refresh.is_too_long():
+                self.refresh_token = self.refresh.encode()
+        await _report_creation(self.access)
+        await _report_creation(self.refresh)
+        return SessionTokens(self.access_token, self.refresh_token, session.id)
+
+
+cdef _Pair _new_pair(
+    subject, fresh, expires_delta, refresh_expires_delta, user_claims, additional_claims
+):
+    cdef _Pair pair = _Pair.__new__(_Pair)
+    pair.access = _new_creation(
+        _ACCESS, subject, fresh, expires_delta, user_claims, None, additional_claims, None
+    )
+    pair.refresh = _new_creation(
+        _REFRESH, subject, None, refresh_expires_delta, None, None, additional_claims, None
+    )
+    pair.state = pair.access.state
+    return pair
+
+
+cdef double _linger(_Settings settings) noexcept:
+    """How long what is known of a session outlives it, in seconds."""
+    return settings.leeway + _CLOCK_MARGIN
+
+
+cdef object _seconds(object lifetime):
+    """A lifetime in seconds, None for none."""
+    if lifetime is None:
+        return None
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return (now + lifetime - now).total_seconds()
+
+
+async def _reject(_AppState state, _VerifiedToken verified, error):
+    """Raise an error about the token of the current request, as its verification does."""
+    cdef _Failure failure = _new_failure(error, verified.settings, None, None)
+    failure.rejected = verified
+    request = _current_request()
+    setattr(request, _FAILED, failure)
+    verified.is_rejected = True
+    setattr(request, _VERIFIED, _last_good(verified))
+    await _report_rejection(state.app, error, request, verified.location, None)
+    raise error
+
+
+# --- Renewal in a response ----------------------------------------------------
+
+cdef int _renew_after(_AppState state, object request, _VerifiedToken verified) except -1:
+    """Have the access token of a request renewed in its response, if it expires soon."""
+    cdef _Settings settings = verified.settings
+    claims = verified.claims
+    if state.store is None:
+        raise RuntimeError(_MISSING_STORE.format(name="JWT_IMPLICIT_REFRESH"))
+    if claims["type"] != "access" or "sid" not in claims or "exp" not in claims or (
+        claims["exp"] > _moment_after(_now(), _lifetime(settings.implicit_refresh))
+    ):
+        return 0
+
+    async def renew(response):
+        if (
+            response.status_code < 400
+            and getattr(request, _VERIFIED, None) is verified
+            and not _has_token_cookie(response, settings)
+        ):
+            try:
+                await _renew(state, settings, verified, response)
+            except TokenStoreError:
+                # It is logged, and the view has answered: the token stays as it is.
+                pass
+        return response
+
+    quart.after_this_request(renew)
+
+
+cdef bint _has_token_cookie(object response, _Settings settings) except -1:
+    names = settings.cookie_names + settings.csrf_cookie_names
+    for cookie in response.headers.getlist("Set-Cookie"):
+        if cookie.partition("=")[0] in names:
+            return True
+    return False
+
+
+async def _renew(_AppState state, _Settings settings, _VerifiedToken verified, response):
+    cdef _Creation creation
+    cdef dict claims = verified.claims
+    callback = state.callbacks.implicit_refresh
+    if callback is not None and not _says_yes(
+        await _settled(callback(claims)), "implicit_refresh_loader"
+    ):
+        return
+    creation = _new_creation(
+        _ACCESS, _subject_of(state, verified), False, None, None, None, None, None
+    )
+    creation.keeps_claims = True
+    await _ask_callbacks(creation)
+    creation.claims = _renewed(claims, settings)
+    # The view, or another request meanwhile, may have revoked the token or the session: what is
+    # written must be the last word.
+    session_id = claims["sid"]
+    try:
+        await _settled(_verify_unrevoked(state, settings, claims))
+        if claims["jti"] is not None:
+            await _verify_in_store(state.store, None, _token_id(claims["jti"]))
+    except RevokedTokenError:
+        return
+    exp = creation.claims.get("exp")
+    session = await _stored(
+        state.store.extend_session, session_id,
+        lifetime=None if exp is None else exp - _now() + 1, linger=_linger(settings),
+    )
+    if session is None:
+        return
+    end = _end_of(session)
+    creation.latest = None if end is None else <long long>floor(end)
+    token = creation.encode()
+    await _report_creation(creation)
+    life = {"max_age": settings.cookie_max_age()}
+    csrf_value = claims.get("csrf") if settings.csrf_in_cookies else None
+    _set_cookies(response, settings, _ACCESS, token, csrf_value, None, life)
+    _forbid_storing(response)
+
+
+cdef dict _renewed(dict claims, _Settings settings):
+    """The claims of an access token for another one, which begins now."""
+    cdef double now = _now()
+    renewed = dict(claims)
+    renewed["iat"] = <long long>now
+    if "nbf" in renewed:
+        renewed["nbf"] = <long long>now
+    renewed["jti"] = _new_uuid()
+    lifetime = settings.lifetimes[_ACCESS]
+    if lifetime is False:
+        del renewed["exp"]
+    else:
+        renewed["exp"] = _expiry(now, lifetime)
+    if not renewed[settings.user_claims_key]:
+        del renewed[settings.user_claims_key]
+    return renewed
 
 
 # -----------------------------------------------------------------------------
@@ -3694,10 +5182,17 @@ cdef class _Creation:
     cdef object loaded_claims, identity, key
     # Those of the token, for the receivers of ``token_created``.
     cdef dict claims
+    # Of the token of a session: its claims about that, and the POSIX time after which none expires.
+    cdef dict session_claims
+    cdef object latest
+    # Whether the identity, or all the claims, are those of the token before.
+    cdef bint keeps_identity, keeps_claims
 
     cdef object callback(self, int question):
         """The callback that answers a question, None where the arguments of the call do."""
         cdef _Callbacks callbacks = self.state.callbacks
+        if self.keeps_claims and question not in (_ASK_HEADERS, _ASK_KEY):
+            return None
         if question == _ASK_CLAIMS:
             is_without = (
                 self.token_type == _REFRESH and not self.settings.user_claims_in_refresh_token
@@ -3708,7 +5203,7 @@ cdef class _Creation:
         if question == _ASK_HEADERS:
             return callbacks.jwt_headers if self.headers is None else None
         if question == _ASK_IDENTITY:
-            return callbacks.user_identity
+            return None if self.keeps_identity else callbacks.user_identity
         return callbacks.encode_key
 
     cdef int take(self, int question, object answer) except -1:
@@ -3725,12 +5220,26 @@ cdef class _Creation:
 
     cdef str encode(self):
         """Encode the token from the arguments and the answers."""
-        cdef _Settings settings = self.settings
         if self.additional_headers is not None:
             _verify_dict("additional_headers", self.additional_headers)
             _verify_new_headers(self.headers)
             self.headers = {**(self.headers or {}), **self.additional_headers}
-        self.verify()
+            self.additional_headers = None
+        _verify_new_headers(self.headers)
+        if not self.keeps_claims:
+            self.verify()
+            self.claims = self.new_claims()
+        if self.session_claims is not None:
+            self.claims.update(self.session_claims)
+        if self.is_too_long():
+            self.claims["exp"] = self.latest
+        return self.signed()
+
+    cdef bint is_too_long(self) except -1:
+        return self.latest is not None and not self.claims.get("exp", _INFINITY) <= self.latest
+
+    cdef dict new_claims(self):
+        cdef _Settings settings = self.settings
         if self.lifetime is None:
             self.lifetime = settings.lifetimes[self.token_type]
         claims = _new_claims(
@@ -3742,14 +5251,16 @@ cdef class _Creation:
             _add_claims(claims, self.loaded_claims)
         if self.additional_claims is not None:
             _add_claims(claims, self.additional_claims)
-        name = settings.algorithm
+        return claims
+
+    cdef str signed(self):
+        name = self.settings.algorithm
         if self.headers and self.headers.get("alg"):
             name = self.headers["alg"]
-        key = _signing_key(self.state, settings, self.key, name)
-        self.claims = claims
+        key = _signing_key(self.state, self.settings, self.key, name)
         header = None
-        if self.headers or settings.encode_type != "JWT":
-            header = _new_header(key.name, settings.encode_type, self.headers or {})
+        if self.headers or self.settings.encode_type != "JWT":
+            header = _new_header(key.name, self.settings.encode_type, self.headers or {})
             header = _dump_object(header, self.state)
             if b"\\u" in header and _has_lone_surrogate(_load_object(header, "header")):
                 raise ValueError("headers must not hold a lone surrogate")
@@ -3780,13 +5291,12 @@ cdef class _Creation:
             )
         if self.token_type == _ACCESS and not isinstance(self.fresh, (bool, _timedelta)):
             raise TypeError(f"fresh must be a bool or a timedelta, not {_shown(self.fresh)}")
-        _verify_new_headers(self.headers)
-        if self.loaded_claims is not None:
-            _verify_additional_claims(
-                "additional_claims_loader", self.loaded_claims, self.settings
-            )
-        if self.additional_claims is not None:
-            _verify_additional_claims("additional_claims", self.additional_claims, self.settings)
+        for origin, claims in (
+            ("additional_claims_loader", self.loaded_claims),
+            ("additional_claims", self.additional_claims),
+        ):
+            if claims is not None:
+                _verify_additional_claims(origin, claims, self.settings, self.session_claims)
 
 
 cdef bint _is_writable(object value, _AppState state) except -1:
@@ -3803,10 +5313,15 @@ cdef int _verify_dict(str argument, object value) except -1:
         raise TypeError(f"{argument} must be a dict or None, not {type(value).__name__}")
 
 
-cdef int _verify_additional_claims(str origin, object claims, _Settings settings) except -1:
+cdef int _verify_additional_claims(
+    str origin, object claims, _Settings settings, dict session_claims
+) except -1:
     """Refuse claims that an argument of its own, or nothing but the extension, may set."""
     _verify_dict(origin, claims)
-    for name in ("type", "fresh", "csrf", settings.identity_claim_key):
+    reserved = ("type", "fresh", "csrf", settings.identity_claim_key)
+    if session_claims is not None:
+        reserved += ("sid", "gen")
+    for name in reserved:
         if name in claims:
             raise ValueError(f'{origin} must not hold "{name}", which the extension sets')
     for name in ("exp", "nbf", "iat"):
@@ -3890,6 +5405,13 @@ cdef str _create_token(_Creation creation, str twin):
 
 
 async def _create_token_async(_Creation creation):
+    await _ask_callbacks(creation)
+    encoded = creation.encode()
+    await _report_creation(creation)
+    return encoded
+
+
+async def _ask_callbacks(_Creation creation):
     cdef int question
     for question in range(_ASKED):
         callback = creation.callback(question)
@@ -3899,10 +5421,11 @@ async def _create_token_async(_Creation creation):
         if _is_awaitable(answer):
             answer = await _settled(answer)
         creation.take(question, answer)
-    encoded = creation.encode()
+
+
+async def _report_creation(_Creation creation):
     if token_created.receivers:
         await _send(token_created, creation.state.app, {"claims": creation.claims})
-    return encoded
 
 
 # -----------------------------------------------------------------------------
@@ -3922,7 +5445,13 @@ cdef dict _ANSWERS = {
         400, "User claims verification failed", "claims_refused", "Claims refused"
     ),
     "insufficient_scope": (403, "Insufficient scope", "insufficient_scope", "Insufficient scope"),
+    "store_unavailable": (
+        503, "Token store unavailable", "store_unavailable", "Token store unavailable"
+    ),
 }
+
+# When to try again, in seconds: about what a restart of a store takes.
+cdef str _RETRY_AFTER = "5"
 
 # The error codes of RFC 6750, section 3.1, for the codes of ours that are not its invalid_token. A
 # request without credentials gets a challenge without an error.
@@ -3945,6 +5474,7 @@ cdef tuple _ANSWERED = (
     (jwt.InvalidTokenError, "invalid_token"),
     (jwt.ExpiredSignatureError, "expired_token"),
     (RevokedTokenError, "revoked_token"),
+    (TokenStoreError, "store_unavailable"),
     (FreshTokenRequired, "needs_fresh_token"),
     (UserLoadError, "user_loader_error"),
     (UserClaimsVerificationError, "verify_claims_failed"),
@@ -3978,6 +5508,10 @@ cdef tuple _problem_of(error):
         code, title = "token_missing", "Token missing"
     elif isinstance(error, WrongTokenError):
         code, title = "wrong_token_type", "Wrong type of token"
+    elif isinstance(error, SessionEndedError):
+        message, code, title = _SESSION_ENDED, "session_ended", "Session ended"
+    elif isinstance(error, TokenReusedError):
+        message, code, title = _TOKEN_REUSED, "token_reused", "Refresh token reused"
     return status, str(error) if message is None else message, code, title
 
 
@@ -4068,10 +5602,13 @@ async def _answer(str name, error):
             result = _default_answer(state, settings, name, error)
         else:
             result = await _settled(callback(error, get_raw_jwt_header(), get_raw_jwt()))
-        if not settings.www_authenticate:
+        is_outage = isinstance(error, TokenStoreError)
+        if not settings.www_authenticate and not is_outage:
             return result
         response = await state.app.make_response(result)
-        if response.status_code in (401, 403) and "WWW-Authenticate" not in response.headers:
+        if is_outage:
+            response.headers.setdefault("Retry-After", _RETRY_AFTER)
+        elif response.status_code in (401, 403) and "WWW-Authenticate" not in response.headers:
             _add_challenge(response, settings, error)
         return response
     finally:
@@ -4164,10 +5701,14 @@ class JWTManager:
     :param app: the app to bind to at once; None to call :meth:`init_app` later, as an application
         factory does.
     :param add_context_processor: whether templates get ``current_user``.
+    :param token_store: where sessions and revocations are kept, such as a
+        :class:`MemoryTokenStore`; None for none.
+    :raises TypeError: ``token_store`` is no :class:`TokenStore`.
     """
 
-    def __init__(self, app=None, add_context_processor=False):
+    def __init__(self, app=None, add_context_processor=False, token_store=None):
         self._callbacks = _Callbacks()
+        self._token_store = _verified_store(token_store)
         if app is None:
             return
         if add_context_processor:
@@ -4185,7 +5726,7 @@ class JWTManager:
         else:
             super().__setattr__(name, value)
 
-    def init_app(self, app, add_context_processor=False):
+    def init_app(self, app, add_context_processor=False, token_store=None):
         """Bind this manager to an app: set the defaults of the options, register error handlers.
 
         A manager can be bound to several apps; each has its own options and keys. Binding another
@@ -4194,12 +5735,18 @@ class JWTManager:
 
         :param app: the Quart app.
         :param add_context_processor: whether templates get ``current_user``.
+        :param token_store: the token store of this app; None takes that of the manager.
+        :raises TypeError: ``token_store`` is no :class:`TokenStore`.
         """
+        cdef _AppState state
         for name in (*_PRIVATE_METHODS, *_LOADERS_BY_PRIVATE_NAME):
             if hasattr(type(self), name):
                 raise _not_called(name)
         app.extensions[_EXTENSION] = self
-        app.extensions[_STATE] = _AppState(app, self._callbacks)
+        state = _AppState(app, self._callbacks)
+        state.watch = _Watch(state)
+        state.store = self._token_store if token_store is None else _verified_store(token_store)
+        app.extensions[_STATE] = state
         for name, value in DEFAULTS.items():
             # A list is copied, since applications append to theirs.
             app.config.setdefault(name, value.copy() if isinstance(value, list) else value)
@@ -4209,6 +5756,7 @@ class JWTManager:
             app.context_processor(lambda: {"current_user": get_current_user()})
         app.cli.add_command(_jwt_commands(app))
         app.before_serving(_start_check(app))
+        app.after_serving(_stop_watch(app))
 
     def check(self, app):
         """Check the configuration of an app, as is done before it serves, for tests and CI.
@@ -4377,6 +5925,33 @@ class JWTManager:
         return self._register(
             "user_lookup_loader", "user_loader", callback,
             {2: lambda settings, header, claims: callback(dict(header), claims)},
+        )
+
+    # --- Loaders: sessions ----------------------------------------------------
+
+    def refresh_reuse_loader(self, callback):
+        """Register the callback that is told when a refresh token was used again after rotation.
+
+        The session is revoked already (RFC 9700, section 4.14.2), and the request is answered with
+        401. Each session is told of once: warn its user, who may have been robbed of the token.
+
+        :param callback: takes the header and the claims of the token (dicts); what it returns is
+            ignored.
+        """
+        return self._register(
+            "refresh_reuse_loader", "refresh_reuse", callback,
+            {2: lambda header, claims: callback(dict(header), claims)},
+        )
+
+    def implicit_refresh_loader(self, callback):
+        """Register the callback that can refuse to renew an access token in a response.
+
+        It is called when JWT_IMPLICIT_REFRESH is set, after the view and before the renewal.
+
+        :param callback: takes the claims of the access token (a dict), returns True to renew it.
+        """
+        return self._register(
+            "implicit_refresh_loader", "implicit_refresh", callback, {1: callback}
         )
 
     # --- Loaders: answers -----------------------------------------------------
@@ -4548,7 +6123,9 @@ cdef object _start_check(object app):
     """What an app runs before it serves."""
 
     async def check():
+        cdef _AppState state = _state_of(app)
         _verify_configuration(app)
+        await state.watch.start()
 
     async def start():
         # As the last one: what the application runs before it serves may load the keys. Quart goes
@@ -4557,6 +6134,16 @@ cdef object _start_check(object app):
             app.before_serving_funcs.append(check)
 
     return start
+
+
+cdef object _stop_watch(object app):
+    """What an app runs when it has served."""
+
+    async def stop():
+        cdef _AppState state = _state_of(app)
+        await state.watch.stop()
+
+    return stop
 
 
 cdef int _verify_configuration(object app) except -1:
@@ -4579,6 +6166,8 @@ cdef int _verify_configuration(object app) except -1:
         _add_key_faults(state, settings, faults)
         if settings.blacklist_enabled and state.callbacks.token_in_blacklist is None:
             faults.append(_MISSING_BLACKLIST_CALLBACK)
+        if settings.implicit_refresh is not None and state.store is None:
+            faults.append(_MISSING_STORE.format(name="JWT_IMPLICIT_REFRESH"))
     if faults:
         raise RuntimeError("\n".join(["The configuration is wrong:", *faults]))
 
@@ -4805,7 +6394,8 @@ async def verify_token(
     cdef _Rules rules = _Rules(
         False, fresh, refresh, None, verify_type, skip_revocation_check, scopes
     )
-    return await rules.verify(encoded_token)
+    cdef _VerifiedToken verified = await rules.verify(encoded_token)
+    return verified.claims
 
 
 def get_jti(encoded_token):
@@ -4846,6 +6436,270 @@ def get_unverified_jwt_headers(encoded_token):
 
 
 # -----------------------------------------------------------------------------
+# Sessions
+# -----------------------------------------------------------------------------
+
+async def create_session(
+    identity, *, fresh=False, metadata=None, expires_delta=None, refresh_expires_delta=None,
+    user_claims=None, additional_claims=None
+):
+    """Begin a session, which is one login, and create its access token and its refresh token.
+
+    Both carry the id of the session as ``sid`` (OpenID Connect), and the refresh token its
+    generation as ``gen``. The loaders are called once for both.
+
+    :param identity: who logs in, as for :func:`create_access_token`.
+    :param fresh: whether the access token counts as fresh; a timedelta says for how long it does.
+    :param metadata: what :func:`get_sessions` shows of the session, such as the device: a JSON
+        object of at most 4096 bytes.
+    :param expires_delta: how long the access token lasts, as for :func:`create_access_token`.
+    :param refresh_expires_delta: how long the refresh token lasts, and with it the session unless
+        it is rotated before. None takes JWT_REFRESH_TOKEN_EXPIRES. No token outlasts
+        JWT_SESSION_MAX_AGE.
+    :param user_claims: user claims of the access token, in place of those of the
+        user_claims_loader; of the refresh token, too, if JWT_CLAIMS_IN_REFRESH_TOKEN is True.
+    :param additional_claims: claims for the top level of both tokens, as for
+        :func:`create_access_token`.
+    :return: the :class:`SessionTokens`.
+    :raises TypeError: as :func:`create_access_token`, or the metadata is no JSON object.
+    :raises ValueError: as :func:`create_access_token`; ``additional_claims`` holds ``sid`` or
+        ``gen``; or the metadata is too long, or the identity longer than 512 characters as text.
+    :raises TokenStoreError: the token store is unavailable.
+    :raises RuntimeError: there is no app context or no token store, or an option or a key is wrong.
+    """
+    cdef _Pair pair = _new_pair(
+        identity, fresh, expires_delta, refresh_expires_delta, user_claims, additional_claims
+    )
+    cdef _Settings settings = pair.access.settings
+    store = _store_of(pair.state, "create_session")
+    metadata = _verified_metadata(metadata)
+    await pair.ask()
+    text = _identity_text(pair.access.identity, pair.state)
+    if len(text) > _IDENTITY_SIZE:
+        raise ValueError(f"identity must take at most {_IDENTITY_SIZE} characters as text")
+    session_id = _new_session_id(text)
+    max_age = _seconds(settings.session_max_age)
+    if max_age is not None:
+        pair.access.latest = pair.refresh.latest = <long long>floor(_now() + <double>max_age)
+    # Before the session is kept, since it may fail.
+    pair.encode(session_id, 0)
+    session = await _stored(
+        store.create_session, session_id, text, lifetime=pair.lifetime(), max_age=max_age,
+        linger=_linger(settings), metadata=metadata,
+    )
+    return await pair.finish(session)
+
+
+async def rotate_session(
+    identity=None, *, fresh=False, expires_delta=None, refresh_expires_delta=None,
+    user_claims=None, additional_claims=None
+):
+    """Take the refresh token of the current request for a new pair of tokens, once.
+
+    This is refresh token rotation (RFC 9700, section 4.14.2), for a view under
+    ``jwt_required(refresh=True)``. Within JWT_REFRESH_GRACE seconds the token may be sent again, by
+    another tab or after an answer was lost. Later that is reuse: the session is revoked, and the
+    callback of the refresh_reuse_loader is told.
+
+    :param identity: what the loaders are called with. None takes the loaded user where there is a
+        user_identity_loader, and otherwise the identity in the token. The identity of the session
+        stays what it is.
+    :param fresh: as for :func:`create_session`, like the parameters that follow.
+    :return: the :class:`SessionTokens`.
+    :raises JWTDecodeError: the refresh token is none of a session.
+    :raises WrongTokenError: the request was verified by an access token.
+    :raises TokenReusedError: the token was used before, and the grace is over.
+    :raises SessionEndedError: the session was revoked, has ended or is unknown.
+    :raises TypeError: as :func:`create_session`.
+    :raises ValueError: as :func:`create_session`.
+    :raises TokenStoreError: the token store is unavailable.
+    :raises RuntimeError: the request was not verified, there is no token store, or an option or a
+        key is wrong.
+    """
+    cdef _VerifiedToken verified = _verified_token("rotate_session", True)
+    cdef _AppState state = _current_state()
+    cdef _Settings settings = verified.settings
+    cdef _Pair pair
+    cdef dict claims = verified.claims
+    store = _store_of(state, "rotate_session")
+    if claims["type"] != "refresh":
+        raise WrongTokenError("Only refresh tokens are allowed")
+    session_id, generation = _session_id_of(claims), _generation_of(claims)
+    if _SESSION_ID_RE.fullmatch(session_id) is None:
+        await _reject(state, verified, SessionEndedError(_SESSION_ENDED))
+    pair = _new_pair(
+        _subject_of(state, verified) if identity is None else identity, fresh, expires_delta,
+        refresh_expires_delta, user_claims, additional_claims,
+    )
+    pair.access.identity = claims[settings.identity_claim_key]
+    pair.access.keeps_identity = True
+    await pair.ask()
+    # Whether it is a rotation or a retry, the next generation is that of the tokens.
+    pair.encode(session_id, generation + 1)
+    outcome, session = await _stored(
+        store.rotate_session, session_id, generation, lifetime=pair.lifetime(),
+        grace=settings.refresh_grace, linger=_linger(settings),
+    )
+    if outcome in ("rotated", "retried"):
+        return await pair.finish(session)
+    if outcome == "reused":
+        state.watch.add_session(session, _linger(settings))
+        if state.callbacks.refresh_reuse is not None:
+            await _settled(state.callbacks.refresh_reuse(verified.header, claims))
+        await _reject(state, verified, TokenReusedError(_TOKEN_REUSED))
+    if outcome == "ended":
+        await _reject(state, verified, SessionEndedError(_SESSION_ENDED))
+    raise _wrong_answer("rotate_session", outcome)
+
+
+async def revoke_session(session_id=None):
+    """End a session: none of its tokens is accepted from now on, the refresh token included.
+
+    :param session_id: the id of the session; None takes that of the current request. Check that an
+        id from a client is one of :func:`get_sessions` of its user.
+    :return: True if the session was live, False if it had ended or is unknown.
+    :raises JWTDecodeError: the token of the current request is none of a session.
+    :raises TypeError: ``session_id`` is no string.
+    :raises TokenStoreError: the token store is unavailable.
+    :raises RuntimeError: the request was not verified, or there is no token store.
+    """
+    cdef _AppState state = _current_state()
+    store = _store_of(state, "revoke_session")
+    if session_id is None:
+        session_id = _session_id_of(_verified_token("revoke_session", True).claims)
+    elif not isinstance(session_id, str):
+        raise TypeError(f"session_id must be a string or None, not {_shown(session_id)}")
+    if _SESSION_ID_RE.fullmatch(session_id) is None:
+        return False
+    session = await _stored(store.revoke_session, session_id)
+    if session is None:
+        return False
+    state.watch.add_session(session, _linger(state.settings()))
+    return True
+
+
+async def revoke_sessions(identity, keep=None):
+    """End all sessions of an identity, or all but one: "log out everywhere".
+
+    :param identity: the identity as in its tokens, such as :func:`get_jwt_identity` returns it.
+    :param keep: the id of a session that goes on, such as :func:`get_session_id` returns it.
+    :return: the number of sessions that were live.
+    :raises TypeError: the identity is not JSON serialisable, or ``keep`` is no string.
+    :raises TokenStoreError: the token store is unavailable; some may be revoked.
+    :raises RuntimeError: there is no app context or no token store.
+    """
+    cdef _AppState state = _current_state()
+    store = _store_of(state, "revoke_sessions")
+    if keep is not None and not isinstance(keep, str):
+        raise TypeError(f"keep must be the id of a session or None, not {_shown(keep)}")
+    text = _identity_text(_unproxied(identity), state)
+    revoked = await _stored(store.revoke_sessions, text, keep=keep)
+    for session in revoked:
+        state.watch.add_session(session, _linger(state.settings()))
+    return len(revoked)
+
+
+async def get_sessions(identity):
+    """List the live sessions of an identity, for a page of devices for example.
+
+    :param identity: as for :func:`revoke_sessions`.
+    :return: a list of :class:`Session`, the newest first.
+    :raises TypeError: the identity is not JSON serialisable.
+    :raises TokenStoreError: the token store is unavailable.
+    :raises RuntimeError: there is no app context or no token store.
+    """
+    cdef _AppState state = _current_state()
+    store = _store_of(state, "get_sessions")
+    return await _stored(store.get_sessions, _identity_text(_unproxied(identity), state))
+
+
+def get_session_id():
+    """Return the id of the session of the current request.
+
+    :return: the claim ``sid`` of its token, None if that has none or no token was verified.
+    :raises RuntimeError: there is no app context.
+    """
+    token = _current_token()
+    return None if token is None else token.claims.get("sid")
+
+
+async def revoke_token(token=None):
+    """Revoke one token by its ``jti`` (RFC 7009), until it would have expired.
+
+    :param token: None takes that of the current request. An encoded token is verified here; an
+        expired one is left as it is. Or a dict of claims, which must be what :func:`get_jwt`,
+        :func:`decode_token` or :func:`verify_token` returned: claims of a token that was not
+        verified would let anybody revoke the tokens of others.
+    :raises jwt.InvalidTokenError: the encoded token is invalid, as for :func:`decode_token`.
+    :raises JWTDecodeError: the token has no ``jti``.
+    :raises TypeError: ``token`` is none of these.
+    :raises TokenStoreError: the token store is unavailable.
+    :raises RuntimeError: the request was not verified, or there is no token store.
+    """
+    cdef _AppState state = _current_state()
+    cdef _Settings settings = state.settings()
+    store = _store_of(state, "revoke_token")
+    if token is None:
+        claims = _verified_token("revoke_token", True).claims
+    elif isinstance(token, dict):
+        claims = token
+    elif isinstance(token, (str, bytes)):
+        claims = await decode_token_async(token, allow_expired=True)
+    else:
+        raise TypeError(
+            f"token must be an encoded token, a dict of claims or None, not {_shown(token)}"
+        )
+    jti = claims.get("jti")
+    if not isinstance(jti, str):
+        raise JWTDecodeError("Missing or invalid claim: jti")
+    lifetime = end = None
+    if "exp" in claims:
+        end = min(claims["exp"], _LAST_MOMENT) + _linger(settings)
+        lifetime = end - _now()
+        if lifetime <= 0:
+            return
+    token_id = _token_id(jti)
+    await _stored(store.revoke_token, token_id, lifetime=lifetime)
+    state.watch.add("token", token_id, end)
+
+
+async def renew_websocket(encoded_token):
+    """Let a WebSocket go on with a new token, which the client has sent in a message.
+
+    For a WebSocket that is closed with its token, by ``close_with_token`` or
+    JWT_WEBSOCKET_CLOSE_WITH_TOKEN. The new token is verified by the rules of the view, and from
+    then on is the one that the functions of the current request go by.
+
+    :param encoded_token: compact JWS (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
+    :return: a new dict of claims.
+    :raises WrongTokenError: it belongs to another identity or to another session.
+    :raises jwt.InvalidTokenError: it is invalid; the exceptions are those of :func:`verify_token`.
+    :raises JWTExtendedException: as :func:`verify_token`.
+    :raises RuntimeError: this is no WebSocket that is closed with its token.
+    """
+    cdef _VerifiedToken verified = _verified_token("renew_websocket", True)
+    cdef _VerifiedToken renewed = None
+    cdef _Rules rules
+    cdef _Socket socket = getattr(_current_request(), _SOCKET, None)
+    if socket is None:
+        raise RuntimeError(
+            "renew_websocket() needs a WebSocket that is closed with its token: protect it with "
+            "close_with_token=True, or set JWT_WEBSOCKET_CLOSE_WITH_TOKEN"
+        )
+    for rules in socket.rules:
+        renewed = await rules.verify(encoded_token)
+    identity = verified.settings.identity_claim_key
+    for name in (identity, "sid"):
+        if renewed.claims.get(name) != verified.claims.get(name):
+            raise WrongTokenError("The token belongs to another identity or session")
+    renewed.location = verified.location
+    renewed.satisfied = verified.satisfied
+    setattr(socket.websocket, _VERIFIED, renewed)
+    socket.verified = renewed
+    return dict(renewed.claims)
+
+
+# -----------------------------------------------------------------------------
 # Current request
 # -----------------------------------------------------------------------------
 
@@ -4869,14 +6723,16 @@ def get_raw_jwt_header():
     return {} if token is None else dict(token.header)
 
 
-cdef _VerifiedToken _verified_token(str function):
+cdef _VerifiedToken _verified_token(str function, bint needs_token=False):
     """The token of the current request, which must have been verified or let in without one."""
-    token = _current_token()
+    cdef _VerifiedToken token = _current_token()
     if token is None:
         raise RuntimeError(
             f"{function}() needs a verified request: protect the view with jwt_required, or await "
             "verify_jwt_in_request() before"
         )
+    if needs_token and not token.claims:
+        raise NoAuthorizationError("Missing JWT")
     return token
 
 
@@ -5006,6 +6862,11 @@ cdef int _set_cookies(
         _set_cookie(response, settings, name, path, False, csrf_value, domain, life)
 
 
+cdef int _forbid_storing(object response) except -1:
+    """Keep caches from storing a response with a token (RFC 9111, section 5.2.2.5)."""
+    response.headers.setdefault("Cache-Control", "no-store")
+
+
 cdef int _verify_response(object response) except -1:
     if _is_awaitable(response):
         raise _missing_await("response", response)
@@ -5047,6 +6908,7 @@ cdef int _set_token_cookies(
         token = token.decode("ascii", "surrogateescape")
     life = {"max_age": settings.cookie_max_age() if max_age is None else max_age}
     _set_cookies(response, settings, token_type, token, csrf_value, domain, life)
+    _forbid_storing(response)
 
 
 cdef int _unset_token_cookies(
@@ -5095,6 +6957,28 @@ def set_refresh_cookies(response, encoded_refresh_token, max_age=None, domain=No
     )
 
 
+def set_session_cookies(response, tokens, max_age=None, domain=None):
+    """Put both tokens of a session and, if CSRF protection is on, their CSRF values into cookies.
+
+    :param response: the Quart response.
+    :param tokens: what :func:`create_session` or :func:`rotate_session` returned.
+    :param max_age: how long the cookies last, in seconds; None follows JWT_SESSION_COOKIE.
+    :param domain: the domain of the cookies; None takes JWT_COOKIE_DOMAIN.
+    :raises TypeError: ``tokens`` is no SessionTokens.
+    :raises: as :func:`set_access_cookies`.
+    """
+    if _is_awaitable(tokens):
+        raise _missing_await("tokens", tokens)
+    if not isinstance(tokens, SessionTokens):
+        raise TypeError(f"tokens must be SessionTokens, not {_shown(tokens)}")
+    _set_token_cookies(
+        "set_session_cookies", response, _ACCESS, tokens.access_token, max_age, domain
+    )
+    _set_token_cookies(
+        "set_session_cookies", response, _REFRESH, tokens.refresh_token, max_age, domain
+    )
+
+
 def unset_jwt_cookies(response, domain=None):
     """Remove the cookies of both tokens, and their CSRF cookies, in a response.
 
@@ -5135,7 +7019,7 @@ def unset_refresh_cookies(response, domain=None):
 
 async def verify_jwt_in_request(
     optional=False, fresh=False, refresh=False, locations=None, verify_type=True,
-    skip_revocation_check=False, scopes=None
+    skip_revocation_check=False, scopes=None, close_with_token=False
 ):
     """Verify the token of the current request or WebSocket; :func:`get_jwt` gives its claims.
 
@@ -5148,6 +7032,8 @@ async def verify_jwt_in_request(
     :param verify_type: False accepts access and refresh tokens.
     :param skip_revocation_check: do not check whether the token has been revoked.
     :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
+    :param close_with_token: close the WebSocket when the token expires or is revoked, as with
+        JWT_WEBSOCKET_CLOSE_WITH_TOKEN; :func:`renew_websocket` moves that end.
     :raises TypeError: an argument has a wrong type.
     :raises ValueError: a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
         ``fresh`` and ``refresh`` are both True.
@@ -5158,7 +7044,8 @@ async def verify_jwt_in_request(
     :raises RuntimeError: there is no request, or an option or a key is wrong.
     """
     cdef _Rules rules = _Rules(
-        optional, fresh, refresh, locations, verify_type, skip_revocation_check, scopes
+        optional, fresh, refresh, locations, verify_type, skip_revocation_check, scopes,
+        close_with_token,
     )
     await rules.verify()
 
@@ -5339,7 +7226,7 @@ cdef object _guard(str decorator, fn, _Rules rules, str verify, dict options):
 
 def jwt_required(
     fn=None, *, optional=False, fresh=False, refresh=False, locations=None, verify_type=True,
-    skip_revocation_check=False, scopes=None
+    skip_revocation_check=False, scopes=None, close_with_token=False
 ):
     """Protect a view or a WebSocket: a request needs a valid access token, or what is asked for.
 
@@ -5353,6 +7240,8 @@ def jwt_required(
     :param verify_type: False accepts access and refresh tokens.
     :param skip_revocation_check: do not ask whether the token has been revoked.
     :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
+    :param close_with_token: close the WebSocket when the token expires or is revoked, as with
+        JWT_WEBSOCKET_CLOSE_WITH_TOKEN; :func:`renew_websocket` moves that end.
     :return: a coroutine function with the name and the signature of the view; a decorator if there
         is no ``fn``.
     :raises TypeError: an argument has a wrong type.
@@ -5362,7 +7251,7 @@ def jwt_required(
     options = {
         "optional": optional, "fresh": fresh, "refresh": refresh, "locations": locations,
         "verify_type": verify_type, "skip_revocation_check": skip_revocation_check,
-        "scopes": scopes,
+        "scopes": scopes, "close_with_token": close_with_token,
     }
     rules = _Rules(**options)
     # 0.1.0 calls the function without arguments, which is what a test may have replaced.
@@ -5472,7 +7361,7 @@ cdef int _guard_count = 0
 
 def protect(
     app_or_blueprint, *, exempt=(), optional=False, fresh=False, refresh=False, locations=None,
-    verify_type=True, skip_revocation_check=False, scopes=None
+    verify_type=True, skip_revocation_check=False, scopes=None, close_with_token=False
 ):
     """Guard every route and WebSocket of an app or a blueprint, those of nested blueprints too.
 
@@ -5491,7 +7380,8 @@ def protect(
     :raises ValueError: as :func:`jwt_required`.
     """
     rules = _Rules(
-        optional, fresh, refresh, locations, verify_type, skip_revocation_check, scopes
+        optional, fresh, refresh, locations, verify_type, skip_revocation_check, scopes,
+        close_with_token,
     )
     names = ()
     if exempt not in ((), [], set(), frozenset()):
@@ -5605,7 +7495,20 @@ cdef object _jwt_commands(object app):
         "routes", callback=list_routes,
         help="List the routes and how they are protected, open ones first.",
     ))
+    group.add_command(click.Command(
+        "purge", callback=lambda: asyncio.run(_purge(app)),
+        help="Delete from the token store what has ended.",
+    ))
     return group
+
+
+async def _purge(app):
+    cdef _AppState state = _state_of(app)
+    if state.store is None:
+        raise click.ClickException(_MISSING_STORE.format(name="quart jwt purge"))
+    async with app.app_context():
+        count = await _stored(state.store.purge)
+    click.echo(f"Deleted {count} rows that had ended")
 
 
 cdef list _route_rows(object app):
@@ -5992,7 +7895,8 @@ def _named(*names):
 cdef dict _exceptions = _named(
     "CSRFError", "FreshTokenRequired", "InsufficientScopeError", "InvalidHeaderError",
     "JWTDecodeError", "JWTExtendedException", "NoAuthorizationError", "RevokedTokenError",
-    "UserClaimsVerificationError", "UserLoadError", "WebSocketOriginError", "WrongTokenError",
+    "SessionEndedError", "TokenReusedError", "TokenStoreError", "UserClaimsVerificationError",
+    "UserLoadError", "WebSocketOriginError", "WrongTokenError",
 )
 _new_submodule("exceptions", "The exceptions of the extension.", _exceptions)
 for _name in _exceptions:

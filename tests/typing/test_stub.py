@@ -137,6 +137,8 @@ def test_stub_and_module_define_the_same_public_names() -> None:
 def test_class_has_equal_bases_and_docstring(name: str) -> None:
     node, value = classes()[name], getattr(qje, name)
     bases = [ast.unparse(base).rpartition(".")[2] for base in node.bases] or ["object"]
+    if bases == ["NamedTuple"]:
+        bases = ["tuple"]
     assert bases == [base.__name__ for base in value.__bases__]
     assert ast.get_docstring(node) == inspect.cleandoc(value.__doc__)
 
@@ -145,6 +147,9 @@ def test_class_has_equal_bases_and_docstring(name: str) -> None:
 def test_class_has_the_same_public_attributes(name: str) -> None:
     in_module = {key for key in vars(getattr(qje, name)) if is_public(key)}
     node = classes()[name]
+    if "Protocol" in [ast.unparse(base) for base in node.bases]:
+        # What keeps a protocol from being instantiated.
+        in_module.discard("__init__")
     assert {*functions_in(node.body), *variables(node)} == in_module
 
 
