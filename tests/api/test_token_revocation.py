@@ -132,7 +132,6 @@ FORGERIES = {
     "none": (hs_token(access_claims(), header={"alg": "none"}), jwt.InvalidTokenError),
     "no token": ("x.y.z", jwt.DecodeError),
     "empty": ("", jwt.DecodeError),
-    "expired": (hs_token(access_claims(exp=1)), jwt.ExpiredSignatureError),
     "not yet": (hs_token(access_claims(nbf=FAR_FUTURE)), jwt.ImmatureSignatureError),
     "no identity": (hs_token(access_claims(identity=...)), qje.JWTDecodeError),
 }
@@ -150,6 +149,17 @@ async def test_token_that_does_not_verify_revokes_nothing(
             await qje.revoke_token(token.encode() if as_bytes else token)
     assert await revoked_ids(app.store) == set()
     assert "revoke_token" not in app.store.calls
+    assert (await ask(app, "/protected", access_claims()))[0] == 200
+
+
+async def test_expired_token_revokes_no_other(app: Quart) -> None:
+    """Whether that is an error is left open: there is nothing to revoke any more."""
+    async with app.app_context():
+        with contextlib.suppress(jwt.ExpiredSignatureError):
+            await qje.revoke_token(hs_token(access_claims(exp=1, jti="expired")))
+        with pytest.raises(jwt.InvalidSignatureError):
+            await qje.revoke_token(hs_token(access_claims(exp=1), secret=OTHER_SECRET))
+    assert await revoked_ids(app.store) <= {("token", "expired")}
     assert (await ask(app, "/protected", access_claims()))[0] == 200
 
 

@@ -72,7 +72,7 @@ def socket_app(store: Any = None, **options: Any) -> Quart:
         "optional": {"close_with_token": True, "optional": True},
         "unchecked": {"close_with_token": True, "skip_revocation_check": True},
     }.items():
-        app.add_websocket(f"/{name}", name, qje.jwt_required(**rules)(talk))
+        app.add_websocket(f"/{name}", f"{name}_socket", qje.jwt_required(**rules)(talk))
 
     @app.websocket("/by-hand")
     async def by_hand() -> None:
