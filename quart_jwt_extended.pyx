@@ -4898,8 +4898,6 @@ cdef dict _verified_metadata(object metadata):
         raise ValueError(
             f"metadata must take at most {_METADATA_SIZE} bytes as JSON, not {len(text)}"
         )
-    if b"\\u0000" in text:
-        raise ValueError("metadata must not hold a null character")
     return json.loads(text)
 
 
@@ -4978,8 +4976,8 @@ cdef object _seconds(object lifetime):
     return (now + lifetime - now).total_seconds()
 
 
-async def _reject(_AppState state, _VerifiedToken verified, error):
-    """Raise an error about the token of the current request, as its verification does."""
+async def _report_failure(_AppState state, _VerifiedToken verified, error):
+    """Treat an error about the token of the current request as one of its verification."""
     cdef _Failure failure = _new_failure(error, verified.settings, None, None)
     failure.rejected = verified
     request = _current_request()
@@ -4987,7 +4985,6 @@ async def _reject(_AppState state, _VerifiedToken verified, error):
     verified.is_rejected = True
     setattr(request, _VERIFIED, _last_good(verified))
     await _report_rejection(state.app, error, request, verified.location, None)
-    raise error
 
 
 # --- Renewal in a response ----------------------------------------------------
@@ -5041,13 +5038,12 @@ async def _renew(_AppState state, _Settings settings, _VerifiedToken verified, r
     creation.keeps_claims = True
     await _ask_callbacks(creation)
     creation.claims = _renewed(claims, settings)
-    # The view, or another request meanwhile, may have revoked the token or the session: what is
-    # written must be the last word.
-    session_id = claims["sid"]
+    # The view, or another request meanwhile, may have revoked the token or the session: the store
+    # has the last word.
+    session_id = _session_id_of(claims)
+    token_id = None if claims["jti"] is None else _token_id(claims["jti"])
     try:
-        await _settled(_verify_unrevoked(state, settings, claims))
-        if claims["jti"] is not None:
-            await _verify_in_store(state.store, None, _token_id(claims["jti"]))
+        await _verify_in_store(state.store, session_id, token_id)
     except RevokedTokenError:
         return
     exp = creation.claims.get("exp")
@@ -6518,19 +6514,27 @@ async def rotate_session(
     """
     cdef _VerifiedToken verified = _verified_token("rotate_session", True)
     cdef _AppState state = _current_state()
-    cdef _Settings settings = verified.settings
-    cdef _Pair pair
-    cdef dict claims = verified.claims
     store = _store_of(state, "rotate_session")
+    if identity is None:
+        identity = _subject_of(state, verified)
+    pair = _new_pair(
+        identity, fresh, expires_delta, refresh_expires_delta, user_claims, additional_claims
+    )
+    try:
+        return await _rotate(state, store, verified, pair)
+    except (JWTDecodeError, RevokedTokenError, WrongTokenError) as error:
+        await _report_failure(state, verified, error)
+        raise
+
+
+async def _rotate(_AppState state, store, _VerifiedToken verified, _Pair pair):
+    cdef _Settings settings = verified.settings
+    cdef dict claims = verified.claims
     if claims["type"] != "refresh":
         raise WrongTokenError("Only refresh tokens are allowed")
     session_id, generation = _session_id_of(claims), _generation_of(claims)
     if _SESSION_ID_RE.fullmatch(session_id) is None:
-        await _reject(state, verified, SessionEndedError(_SESSION_ENDED))
-    pair = _new_pair(
-        _subject_of(state, verified) if identity is None else identity, fresh, expires_delta,
-        refresh_expires_delta, user_claims, additional_claims,
-    )
+        raise SessionEndedError(_SESSION_ENDED)
     pair.access.identity = claims[settings.identity_claim_key]
     pair.access.keeps_identity = True
     await pair.ask()
@@ -6546,9 +6550,9 @@ async def rotate_session(
         state.watch.add_session(session, _linger(settings))
         if state.callbacks.refresh_reuse is not None:
             await _settled(state.callbacks.refresh_reuse(verified.header, claims))
-        await _reject(state, verified, TokenReusedError(_TOKEN_REUSED))
+        raise TokenReusedError(_TOKEN_REUSED)
     if outcome == "ended":
-        await _reject(state, verified, SessionEndedError(_SESSION_ENDED))
+        raise SessionEndedError(_SESSION_ENDED)
     raise _wrong_answer("rotate_session", outcome)
 
 
