@@ -188,6 +188,18 @@ async def test_answer_that_is_raised_is_judged_by_its_status(app: Quart, clock: 
     assert not await is_renewed(app, tokens.access_token, "/raised/404")
 
 
+async def test_answer_that_a_hook_turned_into_an_error_brings_none(app: Quart, clock: Any) -> None:
+    @app.after_request
+    async def refuse(response: Any) -> Any:
+        response.status_code = 403
+        return response
+
+    tokens = await log_in(app)
+    clock.shift(ACCESS - 60)
+    response = await get(app, tokens.access_token)
+    assert (response.status_code, cookies_in(response)) == (403, {})
+
+
 async def test_view_that_fails_renews_nothing(clock: Any) -> None:
     app = renewing_app(TESTING=False, PROPAGATE_EXCEPTIONS=False)
 

@@ -353,6 +353,37 @@ async def test_socket_that_skips_the_check_outlives_a_revocation() -> None:
         assert await said(client, "hello") == "alice"
 
 
+async def test_socket_that_skips_the_check_opens_and_stays_with_a_revoked_token() -> None:
+    app = socket_app(JWT_REVOCATION_MAX_STALENESS=0.2)
+    tokens = await log_in(app)
+    async with app.test_app():
+        async with app.app_context():
+            await qje.revoke_session(tokens.session_id)
+        async with opened(app, "/unchecked", token=tokens.access_token) as client:
+            await greeted(client)
+            await asyncio.sleep(0.5)
+            assert await said(client, "hello") == "alice"
+
+
+async def test_socket_that_opened_while_its_session_ended_closes() -> None:
+    """The revocation falls between the check of the handshake and the first poll after it."""
+    app = socket_app(JWT_REVOCATION_MAX_STALENESS=0.2)
+    tokens = await log_in(app)
+
+    @manager_of(app).user_lookup_loader
+    async def load(header: Any, claims: Any) -> Any:
+        await qje.revoke_session(tokens.session_id)
+        return claims["identity"]
+
+    async with app.test_app(), opened(app, "/closing", token=tokens.access_token) as client:
+        message = await client.next_message()
+        if message["type"] == "websocket.accept":
+            assert await closing(client) == HAS_ENDED
+        else:
+            assert message["type"] == "websocket.http.response.start"
+            assert message["status"] == 401
+
+
 async def test_store_that_is_away_for_a_moment_does_not_close_good_sockets() -> None:
     store = WatchedStore()
     app = socket_app(store, JWT_REVOCATION_MAX_STALENESS=60)
@@ -517,12 +548,23 @@ async def test_renewal_is_held_to_the_rules_of_its_socket() -> None:
 
 
 async def test_renewal_with_a_store_that_is_away_is_an_error_and_the_socket_goes_on() -> None:
-    app = socket_app()
+    app = socket_app(JWT_REVOCATION_MAX_STALENESS=60)
     token = hs_token(access_claims())
-    async with opened(app, "/open-ended", token=token) as client:
+    async with opened(app, "/closing", token=token) as client:
         await greeted(client)
         app.store.faults["check"] = OSError("down")
         assert await refusal(client, hs_token(access_claims(jti="two"))) == "TokenStoreError"
+
+
+async def test_socket_that_does_not_close_is_renewed_by_the_same_rules_or_not_at_all() -> None:
+    """The contract leaves open whether there is anything to renew."""
+    app = socket_app()
+    async with opened(app, "/open-ended", token=hs_token(access_claims())) as client:
+        await greeted(client)
+        answer = await said(client, f"renew {hs_token(access_claims(jti='two'))}")
+        assert answer == "two" or answer[0] == "RuntimeError"
+        bob = hs_token(access_claims(identity="bob"))
+        assert await refusal(client, bob) in ("RuntimeError", "WrongTokenError")
 
 
 async def test_socket_without_a_token_cannot_be_renewed() -> None:
@@ -643,7 +685,7 @@ async def test_test_client_sees_the_close() -> None:
     assert raised.value.args[0] == 4401
 
 
-@pytest.mark.parametrize("value", [None, 1, "yes", []], ids=repr)
+@pytest.mark.parametrize("value", [None, 5, "yes", []], ids=repr)
 def test_bad_option_is_told_at_the_start(value: Any) -> None:
     app = socket_app(JWT_WEBSOCKET_CLOSE_WITH_TOKEN=value)
     with pytest.raises(RuntimeError, match="JWT_WEBSOCKET_CLOSE_WITH_TOKEN"):
