@@ -4670,6 +4670,7 @@ cdef class _Socket:
     cdef _VerifiedToken verified
     # All rules that it was verified by, which a new token must satisfy, too.
     cdef list rules
+    cdef bint checks_revocation
 
 
 cdef str _SOCKET = "_jwt_extended_socket"
@@ -4800,6 +4801,7 @@ cdef class _Watch:
             self.run_polls()
         socket.verified = verified
         socket.rules.append(rules)
+        socket.checks_revocation = socket.checks_revocation or not rules.skip_revocation
 
     def drop_socket(self, socket):
         self.sockets.discard(socket)
@@ -4810,6 +4812,8 @@ cdef class _Watch:
         claims = socket.verified.claims
         if claims.get("exp", _INFINITY) <= _now() - socket.verified.settings.leeway:
             return "Token has expired"
+        if not socket.checks_revocation:
+            return None
         if claims["jti"] is not None and _token_id(claims["jti"]) in self.tokens:
             return "Token has been revoked"
         return _SESSION_ENDED if claims.get("sid") in self.sessions else None
@@ -4995,31 +4999,43 @@ async def _report_failure(_AppState state, _VerifiedToken verified, error):
 
 # --- Renewal in a response ----------------------------------------------------
 
+# The token to renew, as an attribute of the request.
+cdef str _EXPIRING = "_jwt_extended_expiring"
+
+
 cdef int _renew_after(_AppState state, object request, _VerifiedToken verified) except -1:
     """Have the access token of a request renewed in its response, if it expires soon."""
-    cdef _Settings settings = verified.settings
     claims = verified.claims
     if state.store is None:
         raise RuntimeError(_MISSING_STORE.format(name="JWT_IMPLICIT_REFRESH"))
     if claims["type"] != "access" or "sid" not in claims or "exp" not in claims or (
-        claims["exp"] > _moment_after(_now(), _lifetime(settings.implicit_refresh))
+        claims["exp"] >= _moment_after(_now(), _lifetime(verified.settings.implicit_refresh))
     ):
         return 0
+    setattr(request, _EXPIRING, verified)
+    # Quart calls the last one first, and ours must know what all the others have made of the
+    # response. A new list, as another request may be going through this one.
+    hooks = state.app.after_request_funcs[None]
+    if not hooks or hooks[0] is not _renew_expiring:
+        hooks = [hook for hook in hooks if hook is not _renew_expiring]
+        state.app.after_request_funcs[None] = [_renew_expiring, *hooks]
 
-    async def renew(response):
-        if (
-            response.status_code < 400
-            and getattr(request, _VERIFIED, None) is verified
-            and not _has_token_cookie(response, settings)
-        ):
-            try:
-                await _renew(state, settings, verified, response)
-            except TokenStoreError:
-                # It is logged, and the view has answered: the token stays as it is.
-                pass
-        return response
 
-    quart.after_this_request(renew)
+async def _renew_expiring(response):
+    request = _current_request()
+    cdef _VerifiedToken verified = getattr(request, _EXPIRING, None)
+    if (
+        verified is not None
+        and getattr(request, _VERIFIED, None) is verified
+        and response.status_code < 400
+        and not _has_token_cookie(response, verified.settings)
+    ):
+        try:
+            await _renew(_current_state(), verified.settings, verified, response)
+        except TokenStoreError:
+            # It is logged, and the view has answered: the token stays as it is.
+            pass
+    return response
 
 
 cdef bint _has_token_cookie(object response, _Settings settings) except -1:

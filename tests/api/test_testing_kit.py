@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 from quart import Blueprint, Quart, Response, abort, jsonify, redirect, request, websocket
@@ -17,22 +15,22 @@ from werkzeug.routing import BaseConverter, Rule, ValidationError
 
 import quart_jwt_extended as qje
 from quart_jwt_extended.testing import assert_protected, signed_in
-from support import SECRET, access_claims, bearer, hs_token, refresh_claims
+from support import SECRET, access_claims, bearer, hs_token
 
 BOB = hs_token(access_claims(identity="bob"))
 LOCATIONS = ["headers", "cookies", "query_string", "json"]
 WEBSOCKET_LOCATIONS = ["headers", "cookies", "query_string", "websocket_protocol"]
 
 
-def new_app(**options: Any) -> Quart:
+def new_app(store: Any = None, **options: Any) -> Quart:
     app = Quart("kit", static_folder=None)
     app.config.update(TESTING=True, JWT_SECRET_KEY=SECRET, **options)
-    qje.JWTManager(app)
+    qje.JWTManager(app, token_store=store)
     return app
 
 
-def app_to_sign_in_to(**options: Any) -> Quart:
-    app = new_app(**options)
+def app_to_sign_in_to(store: Any = None, **options: Any) -> Quart:
+    app = new_app(store, **options)
 
     @app.route("/me", methods=["GET", "POST", "PUT", "DELETE"])
     @qje.jwt_required
@@ -497,45 +495,32 @@ async def test_raw_connection_carries_the_token() -> None:
 # --- signed_in: sessions -------------------------------------------------------
 
 
-def with_store(app: Quart) -> Any:
-    """Let an app have a store whose sessions are two tokens made by hand."""
-    access = hs_token(access_claims(csrf="of access", sid="s"))
-    refresh = hs_token(refresh_claims(csrf="of refresh", sid="s", gen=0))
-    calls: list[Any] = []
-
-    async def create_session(identity: Any, **arguments: Any) -> Any:
-        calls.append((identity, arguments))
-        return SimpleNamespace(access_token=access, refresh_token=refresh, session_id="s")
-
-    app.extensions[next(name for name in app.extensions if "state" in name)].token_store = object()
-    return patch.object(qje, "create_session", create_session), calls
-
-
 @pytest.mark.parametrize("header", ["X-CSRF-TOKEN", "X-Refresh"])
 async def test_session_in_cookies_can_be_refreshed(header: str) -> None:
-    app = app_to_sign_in_to(JWT_TOKEN_LOCATION="cookies", JWT_REFRESH_CSRF_HEADER_NAME=header)
-    stub, calls = with_store(app)
-    with stub:
-        async with signed_in(app, "alice", fresh=True, scopes="read") as client:
-            assert await answer(await client.post("/refresh")) == {"identity": "alice"}
-            assert (await answer(await client.post("/me")))["where"] == "cookies"
-            names = {cookie.name for cookie in client.cookie_jar or ()}
-    assert calls == [
-        ("alice", {"fresh": True, "user_claims": None, "additional_claims": {"scope": "read"}})
-    ]
+    app = app_to_sign_in_to(
+        qje.MemoryTokenStore(),
+        JWT_TOKEN_LOCATION="cookies",
+        JWT_REFRESH_CSRF_HEADER_NAME=header,
+    )
+    async with signed_in(app, "alice", fresh=True, scopes="read") as client:
+        assert await answer(await client.post("/refresh")) == {"identity": "alice"}
+        assert (await answer(await client.post("/me")))["where"] == "cookies"
+        names = {cookie.name for cookie in client.cookie_jar or ()}
+        claims = await answer(await client.get("/claims"))
+    async with app.app_context():
+        (session,) = await qje.get_sessions("alice")
+    assert claims["sid"] == session.id
+    assert (claims["fresh"], claims["scope"]) == (True, "read")
     assert names == {
         "access_token_cookie", "csrf_access_token", "refresh_token_cookie", "csrf_refresh_token"
     }  # fmt: skip
 
 
 async def test_session_in_headers_keeps_no_cookies() -> None:
-    app = app_to_sign_in_to()
-    stub, calls = with_store(app)
-    with stub:
-        async with signed_in(app, "alice") as client:
-            assert await answer(await client.post("/me"))
-            assert not list(client.cookie_jar or ())
-    assert len(calls) == 1
+    app = app_to_sign_in_to(qje.MemoryTokenStore())
+    async with signed_in(app, "alice") as client:
+        assert (await answer(await client.get("/claims")))["sid"]
+        assert not list(client.cookie_jar or ())
 
 
 # --- signed_in: errors ---------------------------------------------------------
@@ -1053,11 +1038,9 @@ async def test_refresh_route_of_a_host_gets_the_csrf_value_of_its_cookie(matchin
     app.config.update(TESTING=True, JWT_SECRET_KEY=SECRET, JWT_TOKEN_LOCATION="cookies")
     if matching == "subdomain":
         app.config["SERVER_NAME"] = "example.com"
-    qje.JWTManager(app)
+    qje.JWTManager(app, token_store=qje.MemoryTokenStore())
     where = {"host": "api.example.com"} if matching == "host" else {"subdomain": "api"}
     add(app, "/refresh", qje.jwt_required(refresh=True), methods=["POST"], **where)
-    stub, _ = with_store(app)
-    with stub:
-        async with signed_in(app, "alice") as client:
-            response = await client.post("/refresh", headers={"Host": "api.example.com"})
+    async with signed_in(app, "alice") as client:
+        response = await client.post("/refresh", headers={"Host": "api.example.com"})
     assert response.status_code == 200
