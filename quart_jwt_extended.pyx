@@ -61,8 +61,8 @@ from libc.string cimport memchr, memcmp, memcpy
 # In C variables imports stay out of the public namespace, and a request need not look them up in
 # the module's dict.
 cdef object asyncio, base64, calendar, datetime, difflib, functools, hashlib, hmac, inspect
-cdef object itertools, json, linecache, logging, os, re, sys, time, types, urllib, uuid
-cdef object warnings, weakref, namedtuple, Context, ContextVar, Token, ModuleSpec, Protocol
+cdef object itertools, json, linecache, logging, os, random, re, sys, time, types
+cdef object urllib, uuid, warnings, weakref, namedtuple, Context, ContextVar, Token, ModuleSpec, Protocol
 cdef object blinker, click, jwt, InvalidSignature, UnsupportedAlgorithm, hashes, padding, ECDSA
 cdef object HMAC, Certificate, load_pem_x509_certificate, ECAlgorithm, HMACAlgorithm, OKPAlgorithm
 cdef object RSAAlgorithm, RSAPSSAlgorithm, get_default_algorithms, InvalidJTIError
@@ -84,6 +84,7 @@ import json
 import linecache
 import logging
 import os
+import random
 import re
 import sys
 import time
@@ -4354,7 +4355,7 @@ class RedisTokenStore:
 
 # Serialization failure, deadlock: the statement has changed nothing.
 _SQL_GIVEN_UP = ("40001", "40P01")
-_SQL_ATTEMPTS = 10
+_SQL_ATTEMPTS = 20
 
 
 class SQLTokenStore:
@@ -4571,15 +4572,19 @@ class SQLTokenStore:
 
         :return: its rows, or how many it changed if it has none.
         """
-        for attempts_left in reversed(range(_SQL_ATTEMPTS)):
+        attempt = 0
+        while True:
             try:
                 return await self._once(statement, values)
             except self._sa.exc.StatementError as error:
                 # Its text may end in a log; parameters are session ids and identities.
                 error.hide_parameters = True
+                attempt += 1
                 state = getattr(error.orig, "sqlstate", None)
-                if state not in _SQL_GIVEN_UP or not attempts_left:
+                if state not in _SQL_GIVEN_UP or attempt == _SQL_ATTEMPTS:
                     raise
+            # Two that are in each other's way must not meet again and again.
+            await asyncio.sleep(random.random() * attempt / 100)
 
     async def _once(self, statement, values):
         async with self._engine.connect() as connection:
@@ -4936,12 +4941,7 @@ cdef class _Pair:
         self.refresh_token = self.refresh.encode()
 
     cdef object lifetime(self):
-        """How long the session lasts beside the refresh token, in seconds; None for ever.
-
-        A second more, since the clock of a store may count whole milliseconds.
-        """
-        end = self.refresh.claims.get("exp")
-        return None if end is None else max(min(end, _LAST_MOMENT) - _now() + 1, 0.0)
+        return _lifetime_of(self.refresh.claims, self.refresh.settings)
 
     async def finish(self, session):
         """The tokens, none of which outlives the session as it is in the store."""
@@ -4971,6 +4971,15 @@ cdef _Pair _new_pair(
     )
     pair.state = pair.access.state
     return pair
+
+
+cdef object _lifetime_of(dict claims, _Settings settings):
+    """How long a session must last for its tokens to be accepted, in seconds; None for ever.
+
+    A second more, since the clock of a store may count whole milliseconds.
+    """
+    end = claims.get("exp")
+    return None if end is None else max(min(end, _LAST_MOMENT) + settings.leeway + 1 - _now(), 0.0)
 
 
 cdef double _linger(_Settings settings) noexcept:
@@ -5068,10 +5077,9 @@ async def _renew(_AppState state, _Settings settings, _VerifiedToken verified, r
         await _verify_in_store(state.store, session_id, token_id)
     except RevokedTokenError:
         return
-    exp = creation.claims.get("exp")
     session = await _stored(
-        state.store.extend_session, session_id,
-        lifetime=None if exp is None else exp - _now() + 1, linger=_linger(settings),
+        state.store.extend_session, session_id, lifetime=_lifetime_of(creation.claims, settings),
+        linger=_linger(settings),
     )
     if session is None:
         return

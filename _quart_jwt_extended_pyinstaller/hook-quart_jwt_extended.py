@@ -40,6 +40,7 @@ hiddenimports = [
     "quart.signals",
     "quart.testing",
     "quart.views",
+    "random",
     "re",
     "sys",
     "time",
