@@ -1,0 +1,85 @@
+"""Servers for the tests of token stores, one of each for the whole run, and the stores on them."""
+
+from __future__ import annotations
+
+# SHIM until the stores are in the module
+import importlib.util
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import quart_jwt_extended
+
+if not hasattr(quart_jwt_extended, "MemoryTokenStore"):
+    spec = importlib.util.spec_from_file_location("spec_stores", "/work/spec/stores.py")
+    shim = importlib.util.module_from_spec(spec)
+    sys.modules["spec_stores"] = shim
+    spec.loader.exec_module(shim)
+    for name in ("Session", "MemoryTokenStore", "RedisTokenStore", "SQLTokenStore"):
+        setattr(quart_jwt_extended, name, getattr(shim, name))
+# END OF SHIM
+
+from support.services import PostgresServer, RedisCluster, RedisServer, started  # noqa: E402
+
+pytest.register_assert_rewrite("support.token_store_suite")
+
+from support.token_store_kits import MemoryKit, postgres_kit, redis_kit, sqlite_kit  # noqa: E402
+from support.token_store_suite import Kit  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    with started(RedisServer) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[RedisCluster]:
+    with started(RedisCluster) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    with started(PostgresServer) as server:
+        yield server
+
+
+# By name: the fixture of the server that it needs, and the store on it.
+KITS: dict[str, tuple[str, Any]] = {
+    "redis": ("redis_server", redis_kit),
+    "redis-decoded": ("redis_server", lambda s: redis_kit(s, decode_responses=True)),
+    "redis-resp3": ("redis_server", lambda s: redis_kit(s, protocol=3)),
+    "redis-cluster": ("redis_cluster", redis_kit),
+    "redis-cluster-decoded": ("redis_cluster", lambda s: redis_kit(s, decode_responses=True)),
+    "asyncpg": ("postgres_server", lambda s: postgres_kit(s, "asyncpg")),
+    "asyncpg-serializable": (
+        "postgres_server",
+        lambda s: postgres_kit(s, "asyncpg", "serializable"),
+    ),
+    "psycopg": ("postgres_server", lambda s: postgres_kit(s, "psycopg")),
+    "psycopg-serializable": (
+        "postgres_server",
+        lambda s: postgres_kit(s, "psycopg", "serializable"),
+    ),
+}
+
+
+@pytest.fixture(
+    params=["memory", "sqlite", *(pytest.param(name, marks=pytest.mark.slow) for name in KITS)]
+)
+async def kit(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kit]:
+    """Each of the stores, empty."""
+    if request.param == "memory":
+        yield MemoryKit()
+        return
+    if request.param == "sqlite":
+        context = sqlite_kit(tmp_path)
+    else:
+        server, new_kit = KITS[request.param]
+        context = new_kit(request.getfixturevalue(server))
+    async with context as found:
+        yield found
