@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 import quart_jwt_extended
 
@@ -30,15 +31,24 @@ from support.token_store_kits import MemoryKit, postgres_kit, redis_kit, sqlite_
 from support.token_store_suite import Kit  # noqa: E402
 
 
+def unsynced(server: RedisServer) -> None:
+    """Nobody pulls the plug while tests run."""
+    with redis.Redis.from_url(server.url) as client:
+        client.config_set("appendfsync", "no")
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     with started(RedisServer) as server:
+        unsynced(server)
         yield server
 
 
 @pytest.fixture(scope="session")
 def redis_cluster() -> Iterator[RedisCluster]:
     with started(RedisCluster) as server:
+        for node in server.nodes:
+            unsynced(node)
         yield server
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import redis.asyncio
-from sqlalchemy import update
+from sqlalchemy import event, update
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from quart_jwt_extended import MemoryTokenStore, RedisTokenStore, SQLTokenStore
@@ -134,9 +134,11 @@ async def redis_kit(
 
 
 @asynccontextmanager
-async def sql_kit(url: str, **options: Any) -> AsyncIterator[SQLKit]:
-    """Empty tables."""
+async def sql_kit(url: str, begun: Any = None, **options: Any) -> AsyncIterator[SQLKit]:
+    """Empty tables; ``begun`` is called with each new connection."""
     engine = create_async_engine(url, **options)
+    if begun is not None:
+        event.listen(engine.sync_engine, "connect", begun)
     try:
         store = SQLTokenStore(engine)
         await store.create_tables()
@@ -148,15 +150,24 @@ async def sql_kit(url: str, **options: Any) -> AsyncIterator[SQLKit]:
         await engine.dispose()
 
 
-def sqlite_kit(folder: Path) -> Any:
-    return sql_kit(f"sqlite+aiosqlite:///{folder / 'sessions.db'}")
+@asynccontextmanager
+async def sqlite_kit(folder: Path) -> AsyncIterator[SQLKit]:
+    async with sql_kit(f"sqlite+aiosqlite:///{folder / 'sessions.db'}", begun=unsynced) as kit:
+        yield kit
+
+
+def unsynced(connection: Any, record: object) -> None:
+    """Nobody pulls the plug while tests run."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA synchronous = OFF")
+    cursor.execute("PRAGMA journal_mode = MEMORY")
 
 
 def postgres_kit(server: PostgresServer, driver: str, isolation: str = "read committed") -> Any:
-    setting = {"default_transaction_isolation": isolation}
+    setting = {"default_transaction_isolation": isolation, "synchronous_commit": "off"}
     arguments: dict[str, Any] = {"server_settings": setting}
     if driver == "psycopg":
-        escaped = isolation.replace(" ", "\\ ")
-        arguments = {"options": f"-c default_transaction_isolation={escaped}"}
+        escaped = {name: value.replace(" ", "\\ ") for name, value in setting.items()}
+        arguments = {"options": " ".join(f"-c {name}={value}" for name, value in escaped.items())}
     url = server.url.replace("postgresql:", f"postgresql+{driver}:")
     return sql_kit(url, connect_args=arguments, pool_size=10)
