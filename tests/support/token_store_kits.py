@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import math
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,47 @@ class MemoryKit(Kit):
         self.store._sessions[session_id]["generation"] = generation
 
 
+class Failure(Exception):
+    """The worker has died."""
+
+
+class Failing:
+    """A client of Redis or an engine of SQLAlchemy that fails from some step on."""
+
+    def __init__(self, inner: Any, left: list[float] | None = None) -> None:
+        self._inner = inner
+        # In a list, because what comes of this one shares it.
+        self.left = [math.inf] if left is None else left
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        if name == "execution_options":
+            return lambda **options: Failing(found(**options), self.left)
+        if name not in ("evalsha", "eval", "set", "connect"):
+            return found
+
+        def counted(*arguments: Any, **options: Any) -> Any:
+            if self.left[0] <= 0:
+                raise Failure
+            self.left[0] -= 1
+            return found(*arguments, **options)
+
+        return counted
+
+    @contextmanager
+    def after(self, steps: int) -> Iterator[None]:
+        self.left[0] = steps
+        yield
+        self.left[0] = math.inf
+
+
 class RedisKit(Kit):
     """By a client of its own, which does not decode; the store has another."""
 
-    def __init__(self, store: Any, client: Any) -> None:
+    def __init__(self, store: Any, client: Any, failing: Failing) -> None:
         self.store = store
         self.client = client
+        self.failing_after = failing.after  # type: ignore[method-assign]
 
     async def keys(self) -> list[bytes]:
         found: list[bytes] = [key async for key in self.client.scan_iter("*")]
@@ -87,8 +123,9 @@ class RedisKit(Kit):
 class SQLKit(Kit):
     purges = True
 
-    def __init__(self, store: Any, engine: AsyncEngine) -> None:
+    def __init__(self, store: Any, engine: AsyncEngine, failing: Failing) -> None:
         self.store = store
+        self.failing_after = failing.after  # type: ignore[method-assign]
         self.engine = engine
         self.tables = list(store.metadata.sorted_tables)
 
@@ -130,7 +167,8 @@ async def redis_kit(
             await ours.flushall(target_nodes="primaries")
         else:
             await ours.flushall()
-        yield RedisKit(RedisTokenStore(wrap(theirs)), ours)
+        failing = Failing(theirs)
+        yield RedisKit(RedisTokenStore(wrap(failing)), ours, failing)
 
 
 @asynccontextmanager
@@ -140,12 +178,13 @@ async def sql_kit(url: str, begun: Any = None, **options: Any) -> AsyncIterator[
     if begun is not None:
         event.listen(engine.sync_engine, "connect", begun)
     try:
-        store = SQLTokenStore(engine)
+        failing = Failing(engine)
+        store = SQLTokenStore(failing)
         await store.create_tables()
         async with engine.begin() as connection:
             for table in store.metadata.sorted_tables:
                 await connection.execute(table.delete())
-        yield SQLKit(store, engine)
+        yield SQLKit(store, engine, failing)
     finally:
         await engine.dispose()
 

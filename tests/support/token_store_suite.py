@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import itertools
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 # What the checks give where the value does not matter, in seconds.
@@ -44,6 +46,11 @@ class Kit(ABC):
 
     @abstractmethod
     async def set_generation(self, session_id: str, generation: int) -> None: ...
+
+    @contextmanager
+    def failing_after(self, steps: int) -> Iterator[None]:
+        """The worker dies after so many commands or statements; a store may have no such steps."""
+        yield
 
 
 Check = Callable[[Kit], Awaitable[None]]
@@ -125,6 +132,7 @@ async def a_new_session_has_what_was_given(kit: Kit) -> None:
     assert near(span(session.created_at, session.rotated_at), 0)
     for moment in session[3:7]:
         assert moment.utcoffset().total_seconds() == 0
+        assert moment.year > 2020
     assert await is_live(kit, session)
     assert await kit.store.get_sessions("ann") == [session]
     now = (await kit.store.revoked_since(0.0))[0]
@@ -538,6 +546,47 @@ async def purging_takes_only_what_is_over(kit: Kit) -> None:
     assert await is_live(kit, never)
     assert not await is_live(kit, short)
     assert await kit.store.check(None, "ever") == "token_revoked"
+
+
+@check
+async def a_crash_revokes_too_much_never_too_little(kit: Kit) -> None:
+    calls: list[Callable[[Any], Awaitable[Any]]] = [
+        lambda session: kit.store.revoke_session(session.id),
+        lambda session: kit.store.revoke_sessions(session.identity),
+        lambda session: rotate(kit, session, 0, grace=0),
+    ]
+    for number, (call, steps) in enumerate(itertools.product(calls, range(4))):
+        session = await create(kit, 0, f"user {number}")
+        await rotate(kit, session, 0)
+        returned = True
+        with kit.failing_after(steps):
+            try:
+                await call(session)
+            except Exception:
+                returned = False
+        live = await is_live(kit, session)
+        announced = ("session", session.id) in await entries(kit)
+        assert announced or live
+        assert not (returned and live)
+        # What was left undone can be done now.
+        await call(session)
+        assert not await is_live(kit, session)
+        assert ("session", session.id) in await entries(kit)
+
+
+@check
+async def a_crash_while_a_token_is_revoked_does_not_hide_it(kit: Kit) -> None:
+    for steps in range(3):
+        name = f"jti {steps}"
+        returned = True
+        with kit.failing_after(steps):
+            try:
+                await kit.store.revoke_token(name, lifetime=100)
+            except Exception:
+                returned = False
+        revoked = await kit.store.check(None, name) == "token_revoked"
+        assert ("token", name) in await entries(kit) or not revoked
+        assert revoked or not returned
 
 
 # -- Many at once
