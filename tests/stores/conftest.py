@@ -7,7 +7,6 @@ import importlib.util
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
@@ -27,7 +26,7 @@ from support.services import PostgresServer, RedisCluster, RedisServer, started 
 
 pytest.register_assert_rewrite("support.token_store_suite")
 
-from support.token_store_kits import MemoryKit, postgres_kit, redis_kit, sqlite_kit  # noqa: E402
+from support.token_store_kits import KITS, MemoryKit, sqlite_kit  # noqa: E402
 from support.token_store_suite import Kit  # noqa: E402
 
 
@@ -56,26 +55,6 @@ def redis_cluster() -> Iterator[RedisCluster]:
 def postgres_server() -> Iterator[PostgresServer]:
     with started(PostgresServer) as server:
         yield server
-
-
-# By name: the fixture of the server that it needs, and the store on it.
-KITS: dict[str, tuple[str, Any]] = {
-    "redis": ("redis_server", redis_kit),
-    "redis-decoded": ("redis_server", lambda s: redis_kit(s, decode_responses=True)),
-    "redis-resp3": ("redis_server", lambda s: redis_kit(s, protocol=3)),
-    "redis-cluster": ("redis_cluster", redis_kit),
-    "redis-cluster-decoded": ("redis_cluster", lambda s: redis_kit(s, decode_responses=True)),
-    "asyncpg": ("postgres_server", lambda s: postgres_kit(s, "asyncpg")),
-    "asyncpg-serializable": (
-        "postgres_server",
-        lambda s: postgres_kit(s, "asyncpg", "serializable"),
-    ),
-    "psycopg": ("postgres_server", lambda s: postgres_kit(s, "psycopg")),
-    "psycopg-serializable": (
-        "postgres_server",
-        lambda s: postgres_kit(s, "psycopg", "serializable"),
-    ),
-}
 
 
 @pytest.fixture(

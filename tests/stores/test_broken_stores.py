@@ -1,4 +1,4 @@
-"""The suite of token stores notices faults: each store is broken on purpose, in one place at a time.
+"""The suite of token stores notices faults: each store is broken on purpose, one place at a time.
 
 Each breakage names the checks that must fail. In Redis and SQL what is sent is changed on its way,
 so that the store itself is the one that ships.

@@ -21,8 +21,7 @@ import pytest
 from sqlalchemy import update
 
 from quart_jwt_extended import MemoryTokenStore, SQLTokenStore
-from stores.conftest import KITS
-from support.token_store_kits import MemoryKit, RedisKit, SQLKit, sqlite_kit
+from support.token_store_kits import KITS, MemoryKit, RedisKit, SQLKit, sqlite_kit
 from support.token_store_suite import new_id
 
 GRACE = 10
@@ -211,7 +210,7 @@ class Run:
             or (name == "revoke_sessions" and keep is None)
             or (name == "rotate_session" and answer[0] in ("reused", "ended"))
         ]
-        for begun, _, name, _, answer in self.history:
+        for begun, _, _, _, answer in self.history:
             if ends and begun >= min(ends):
                 assert answer in (("ended", None), None, "session_ended", [])
 

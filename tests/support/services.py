@@ -261,7 +261,7 @@ class _ClusterNode(RedisServer):
 
 
 class RedisCluster:
-    """Three Redis servers that share the keys, without replicas; any of them tells of the others."""
+    """Three Redis servers that share the keys, without replicas; any one tells of the others."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()

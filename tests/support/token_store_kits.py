@@ -117,7 +117,9 @@ class RedisKit(Kit):
     async def set_generation(self, session_id: str, generation: int) -> None:
         key = f"jwt:s:{session_id[:8]}"
         record = json.loads(await self.client.hget(key, session_id))
-        await self.client.hset(key, session_id, json.dumps(record | {"generation": str(generation)}))
+        await self.client.hset(
+            key, session_id, json.dumps(record | {"generation": str(generation)})
+        )
 
 
 class SQLKit(Kit):
@@ -210,3 +212,23 @@ def postgres_kit(server: PostgresServer, driver: str, isolation: str = "read com
         arguments = {"options": " ".join(f"-c {name}={value}" for name, value in escaped.items())}
     url = server.url.replace("postgresql:", f"postgresql+{driver}:")
     return sql_kit(url, connect_args=arguments, pool_size=10)
+
+
+# By name: the fixture of the server that it needs, and the store on it.
+KITS: dict[str, tuple[str, Any]] = {
+    "redis": ("redis_server", redis_kit),
+    "redis-decoded": ("redis_server", lambda s: redis_kit(s, decode_responses=True)),
+    "redis-resp3": ("redis_server", lambda s: redis_kit(s, protocol=3)),
+    "redis-cluster": ("redis_cluster", redis_kit),
+    "redis-cluster-decoded": ("redis_cluster", lambda s: redis_kit(s, decode_responses=True)),
+    "asyncpg": ("postgres_server", lambda s: postgres_kit(s, "asyncpg")),
+    "asyncpg-serializable": (
+        "postgres_server",
+        lambda s: postgres_kit(s, "asyncpg", "serializable"),
+    ),
+    "psycopg": ("postgres_server", lambda s: postgres_kit(s, "psycopg")),
+    "psycopg-serializable": (
+        "postgres_server",
+        lambda s: postgres_kit(s, "psycopg", "serializable"),
+    ),
+}

@@ -25,7 +25,11 @@ GRACE = 10
 # Between what the store's clock said and what it says a few statements later.
 TOLERANCE = 8
 
-METADATA = {"device": "Firefox", "tags": [], "more": {"é": None, "n": 1.5, "big": 2**60, "q": '"\\'}}
+METADATA = {
+    "device": "Firefox",
+    "tags": [],
+    "more": {"é": None, "n": 1.5, "big": 2**60, "q": '"\\'},
+}
 
 
 class Kit(ABC):
@@ -395,7 +399,9 @@ async def all_sessions_of_an_identity_are_revoked(kit: Kit) -> None:
 async def one_session_can_be_kept(kit: Kit) -> None:
     mine = [await create(kit, number) for number in range(4)]
     revoked = await kit.store.revoke_sessions("ann", keep=mine[2].id)
-    assert sorted(each.id for each in revoked) == sorted(each.id for each in mine if each != mine[2])
+    assert sorted(each.id for each in revoked) == sorted(
+        each.id for each in mine if each != mine[2]
+    )
     assert await kit.store.get_sessions("ann") == [mine[2]]
     assert ("session", mine[2].id) not in await entries(kit)
     before = await kit.dump()
