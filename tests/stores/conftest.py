@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-# SHIM until the stores are in the module
-import importlib.util
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import redis
 
-import quart_jwt_extended
-
-if not hasattr(quart_jwt_extended, "MemoryTokenStore"):
-    spec = importlib.util.spec_from_file_location("spec_stores", "/work/spec/stores.py")
-    shim = importlib.util.module_from_spec(spec)
-    sys.modules["spec_stores"] = shim
-    spec.loader.exec_module(shim)
-    for name in ("Session", "MemoryTokenStore", "RedisTokenStore", "SQLTokenStore"):
-        setattr(quart_jwt_extended, name, getattr(shim, name))
-# END OF SHIM
-
-from support.services import PostgresServer, RedisCluster, RedisServer, started  # noqa: E402
+from support.services import PostgresServer, RedisCluster, RedisServer, started
 
 pytest.register_assert_rewrite("support.token_store_suite")
 
-from support.token_store_kits import KITS, MemoryKit, sqlite_kit  # noqa: E402
-from support.token_store_suite import Kit  # noqa: E402
+from support.token_store_kits import KITS, MemoryKit, sqlite_kit
+from support.token_store_suite import Kit
 
 
 def unsynced(server: RedisServer) -> None:
