@@ -12,8 +12,8 @@ from support.services import PostgresServer, RedisCluster, RedisServer, started
 
 pytest.register_assert_rewrite("support.token_store_suite")
 
-from support.token_store_kits import KITS, MemoryKit, sqlite_kit
-from support.token_store_suite import Kit
+from support.token_store_kits import KITS, MemoryKit, sqlite_kit  # noqa: E402
+from support.token_store_suite import Kit  # noqa: E402
 
 
 def unsynced(server: RedisServer) -> None:

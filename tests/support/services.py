@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from signal import SIGCONT, SIGINT, SIGKILL, SIGSTOP, SIGTERM, Signals
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pytest
 
@@ -419,7 +419,21 @@ class NginxServer(Service):
             return False
 
 
-def need(kind: type[Service | RedisCluster]) -> None:
+class Startable(Protocol):
+    """A service, or several that belong together."""
+
+    @classmethod
+    def program(cls) -> Path: ...
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+R = TypeVar("R", bound=Startable)
+
+
+def need(kind: type[Startable]) -> None:
     """Skip or fail the test where the program is not installed."""
     try:
         kind.program()
@@ -429,14 +443,12 @@ def need(kind: type[Service | RedisCluster]) -> None:
         pytest.skip(str(missing))
 
 
-R = TypeVar("R", bound="Service | RedisCluster")
-
-
 @contextmanager
 def started(kind: type[R]) -> Iterator[R]:
     """A running server for a test; see :func:`need`."""
     need(kind)
-    with kind() as server:
+    server = kind()
+    with server:
         yield server
 
 
