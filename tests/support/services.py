@@ -21,10 +21,10 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from signal import SIGCONT, SIGINT, SIGKILL, SIGSTOP, SIGTERM, Signals
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pytest
 
@@ -247,6 +247,56 @@ class RedisServer(Service):
         return answer.startswith(b"+PONG\r\n") and wanted in answer
 
 
+class _ClusterNode(RedisServer):
+    """One of several; it serves its part of the keys once it knows the others."""
+
+    def _command(self) -> list[str]:
+        return [*super()._command(), "--cluster-enabled", "yes"]
+
+    def said(self, *commands: str) -> str:
+        """What it answers to these commands."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            connection.sendall("".join(f"{each}\r\n" for each in [*commands, "QUIT"]).encode())
+            return b"".join(iter(lambda: connection.recv(4096), b"")).decode()
+
+
+class RedisCluster:
+    """Three Redis servers that share the keys, without replicas; any one tells of the others."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self.nodes: list[RedisServer] = []
+
+    @property
+    def url(self) -> str:
+        return self.nodes[0].url
+
+    @classmethod
+    def program(cls) -> Path:
+        return RedisServer.program()
+
+    def __enter__(self) -> RedisCluster:
+        with self._stack:
+            nodes = [self._stack.enter_context(_ClusterNode()) for _ in range(3)]
+            for number, node in enumerate(nodes):
+                first, end = (16384 * each // 3 for each in (number, number + 1))
+                meet = [f"CLUSTER MEET 127.0.0.1 {other.port}" for other in nodes[:number]]
+                node.said(f"CLUSTER ADDSLOTSRANGE {first} {end - 1}", *meet)
+            deadline = time.monotonic() + START_LIMIT
+            for node in nodes:
+                while "cluster_state:ok" not in node.said("CLUSTER INFO"):
+                    if time.monotonic() > deadline:
+                        raise RuntimeError(f"no cluster in time\n{node.log.read_text()}")
+                    time.sleep(POLL)
+            self.nodes = [*nodes]
+            # From here on, leaving this one ends them.
+            self._stack = self._stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+
 class PostgresServer(Service):
     """A PostgreSQL with the superuser ``postgres``, no password and one database, ``postgres``."""
 
@@ -369,7 +419,21 @@ class NginxServer(Service):
             return False
 
 
-def need(kind: type[Service]) -> None:
+class Startable(Protocol):
+    """A service, or several that belong together."""
+
+    @classmethod
+    def program(cls) -> Path: ...
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+R = TypeVar("R", bound=Startable)
+
+
+def need(kind: type[Startable]) -> None:
     """Skip or fail the test where the program is not installed."""
     try:
         kind.program()
@@ -380,10 +444,11 @@ def need(kind: type[Service]) -> None:
 
 
 @contextmanager
-def started(kind: type[S]) -> Iterator[S]:
+def started(kind: type[R]) -> Iterator[R]:
     """A running server for a test; see :func:`need`."""
     need(kind)
-    with kind() as server:
+    server = kind()
+    with server:
         yield server
 
 

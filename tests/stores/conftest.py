@@ -1,0 +1,60 @@
+"""Servers for the tests of token stores, one of each for the whole run, and the stores on them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from support.services import PostgresServer, RedisCluster, RedisServer, started
+
+pytest.register_assert_rewrite("support.token_store_suite")
+
+from support.token_store_kits import KITS, MemoryKit, sqlite_kit  # noqa: E402
+from support.token_store_suite import Kit  # noqa: E402
+
+
+def unsynced(server: RedisServer) -> None:
+    """Nobody pulls the plug while tests run."""
+    with redis.Redis.from_url(server.url) as client:
+        client.config_set("appendfsync", "no")
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    with started(RedisServer) as server:
+        unsynced(server)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[RedisCluster]:
+    with started(RedisCluster) as server:
+        for node in server.nodes:
+            unsynced(node)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    with started(PostgresServer) as server:
+        yield server
+
+
+@pytest.fixture(
+    params=["memory", "sqlite", *(pytest.param(name, marks=pytest.mark.slow) for name in KITS)]
+)
+async def kit(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kit]:
+    """Each of the stores, empty."""
+    if request.param == "memory":
+        yield MemoryKit()
+        return
+    if request.param == "sqlite":
+        context = sqlite_kit(tmp_path)
+    else:
+        server, new_kit = KITS[request.param]
+        context = new_kit(request.getfixturevalue(server))
+    async with context as found:
+        yield found
