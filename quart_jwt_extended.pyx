@@ -61,8 +61,8 @@ from libc.string cimport memchr, memcmp, memcpy
 # In C variables imports stay out of the public namespace, and a request need not look them up in
 # the module's dict.
 cdef object asyncio, base64, calendar, datetime, difflib, functools, hashlib, hmac, inspect
-cdef object itertools, json, linecache, logging, os, random, re, sys, time, types
-cdef object urllib, uuid, warnings, weakref, namedtuple, Context, ContextVar, Token, ModuleSpec, Protocol
+cdef object itertools, json, linecache, logging, os, random, re, sys, time, types, urllib, uuid
+cdef object warnings, weakref, namedtuple, Context, ContextVar, Token, ModuleSpec, Protocol
 cdef object blinker, click, jwt, InvalidSignature, UnsupportedAlgorithm, hashes, padding, ECDSA
 cdef object HMAC, Certificate, load_pem_x509_certificate, ECAlgorithm, HMACAlgorithm, OKPAlgorithm
 cdef object RSAAlgorithm, RSAPSSAlgorithm, get_default_algorithms, InvalidJTIError
@@ -5117,10 +5117,10 @@ cdef dict _renewed(dict claims, _Settings settings):
 
 cdef str _new_uuid():
     """A random UUID (RFC 9562, section 5.4) as text, without the object that uuid.uuid4 makes."""
-    random = bytearray(os.urandom(16))
-    random[6] = random[6] & 0x0F | 0x40
-    random[8] = random[8] & 0x3F | 0x80
-    text = random.hex()
+    octets = bytearray(os.urandom(16))
+    octets[6] = octets[6] & 0x0F | 0x40
+    octets[8] = octets[8] & 0x3F | 0x80
+    text = octets.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 

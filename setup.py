@@ -53,9 +53,9 @@ TEST_BUILDS = {
         macros=[("CYTHON_TRACE", "1"), ("CYTHON_USE_SYS_MONITORING", "0")],
     ),
     # A report of AddressSanitizer or UndefinedBehaviorSanitizer ends the process. Python adds
-    # -fwrapv, under which a signed overflow would be none.
+    # -fwrapv, under which a signed overflow would be none. With the assertions of "debug", too.
     "sanitize": Build(
-        compile_args=["-O1", "-g", "-fno-omit-frame-pointer", "-fno-wrapv"]
+        compile_args=["-O1", "-g", "-fno-omit-frame-pointer", "-fno-wrapv", "-UNDEBUG"]
         + [SANITIZERS, "-fno-sanitize-recover"],
         link_args=[SANITIZERS],
     ),
