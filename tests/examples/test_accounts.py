@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import sqlite3
+import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from functools import partial
@@ -19,7 +21,16 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from support import LONG_AGO
-from support.example_process import CALL_LIMIT, SECRET, Service, Session, altered, decoded, running
+from support.example_process import (
+    CALL_LIMIT,
+    EXAMPLES,
+    SECRET,
+    Service,
+    Session,
+    altered,
+    decoded,
+    running,
+)
 from support.services import PostgresServer
 from support.services import postgres_server as postgres_server
 from support.services import redis_server as redis_server
@@ -138,7 +149,9 @@ def another(service: Service, user: Browser, device: str = "Firefox") -> Browser
 
 def test_login_gives_tokens_of_one_session_in_cookies_only(service: Service) -> None:
     user = join(service)
-    access, refresh = (decoded(user.cookies[f"{kind}_token_cookie"]) for kind in ("access", "refresh"))
+    access, refresh = (
+        decoded(user.cookies[f"{kind}_token_cookie"]) for kind in ("access", "refresh")
+    )
     assert access["sid"] == refresh["sid"]
     assert access["fresh"] - access["iat"] == pytest.approx(300, abs=1)
     assert set(user.cookies) == {
@@ -165,7 +178,9 @@ def test_request_without_two_strings_is_a_bad_request(
     assert answer == (400, {"msg": "Send JSON with these strings: username, password"})
 
 
-@pytest.mark.parametrize("body", [credentials(""), credentials("a" * 81), credentials("a", "short")])
+@pytest.mark.parametrize(
+    "body", [credentials(""), credentials("a" * 81), credentials("a", "short")]
+)
 def test_name_or_password_of_a_wrong_length_is_not_registered(service: Service, body: Any) -> None:
     assert service.call("POST", "/register", body=body).status == 400
 
@@ -207,7 +222,10 @@ def test_refresh_replaces_both_tokens(service: Service) -> None:
     after = user.cookies
     assert [name for name in before if before[name] == after[name]] == []
     claims = decoded(user.access)
-    assert (claims["sid"], claims["fresh"]) == (decoded(before["access_token_cookie"])["sid"], False)
+    assert (claims["sid"], claims["fresh"]) == (
+        decoded(before["access_token_cookie"])["sid"],
+        False,
+    )
     assert user.is_logged_in
 
 
@@ -406,7 +424,7 @@ async def test_websocket_ends_with_the_session(service: Service) -> None:
 
 async def test_websocket_ends_with_its_token_unless_it_is_renewed(service: Service) -> None:
     user, stranger = join(service), join(service)
-    token = altered(user.access, exp=int(time.time()) + 3)
+    token = altered(user.access, exp=int(time.time()) + 6)
     async with open_socket(service, token) as socket, open_socket(service, token) as kept:
         foreign = stranger.call("POST", "/ticket").body["token"]
         answer = await say(socket, f"renew {foreign}")
@@ -469,3 +487,49 @@ def test_database_away_is_answered_without_what_it_was_about(tmp_path: Path) -> 
         assert user.is_logged_in
         for secret in ("Traceback", user.name, "scrypt:", user.access):
             assert secret not in service.errors
+
+
+# --- By the test client ---------------------------------------------------------------------------
+
+
+def testing() -> Any:
+    return pytest.importorskip("quart_jwt_extended.testing")
+
+
+@pytest.fixture
+async def accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+    """The module of the example, with its app started and one user, as ``user``."""
+    monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
+    monkeypatch.setenv("DATABASE_URL", f"sqlite+aiosqlite:///{tmp_path}/accounts.db")
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    # The class of the user looks up its module there.
+    spec = importlib.util.spec_from_file_location("accounts", EXAMPLES / "accounts.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module: Any = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "accounts", module)
+    spec.loader.exec_module(module)
+    async with module.app.test_app():
+        module.user = module.User(id="1234", name="alice", password_hash="unused")
+        async with module.transaction.begin() as database:
+            database.add(module.user)
+        yield module
+
+
+async def test_only_registration_and_login_are_open(accounts: Any) -> None:
+    await testing().assert_protected(accounts.app, exempt=("static", "register", "login"))
+
+
+async def test_who_is_signed_in_by_the_testing_kit_has_a_session(accounts: Any) -> None:
+    signed_in = testing().signed_in
+    async with signed_in(accounts.app, accounts.user, fresh=True, locations="cookies") as client:
+        async with signed_in(accounts.app, accounts.user) as other:
+            assert (await (await client.get("/me")).get_json()) == {"username": "alice"}
+            response = await client.put("/password", json={"password": "another password"})
+            assert response.status_code == 200
+            assert (await response.get_json())["sessions_ended"] == 1
+            assert (await other.get("/me")).status_code == 401
+        async with client.websocket("/live") as socket:
+            await socket.send("hello")
+            assert await socket.receive_json() == {"username": "alice", "text": "hello"}
+        assert (await client.post("/logout")).status_code == 200
