@@ -11,7 +11,7 @@ or where DATABASE_URL says, such as ``postgresql+asyncpg://user:password@host/da
 Sessions are in the same database, or in the Redis that REDIS_URL names. It needs the
 packages sqlalchemy[asyncio] and aiosqlite, or asyncpg for PostgreSQL, and redis for Redis.
 
-A database keeps sessions that have ended: ``quart --app examples/accounts jwt purge``
+A database keeps sessions that have ended: ``quart --app examples/accounts:app jwt purge``
 deletes them, once a day for example.
 """
 

@@ -11,9 +11,9 @@ holds a secret of 32 random bytes or more. It needs the package redis for Redis,
 sqlalchemy[asyncio] and aiosqlite or asyncpg for a database.
 
 A Redis that loses entries lets their tokens in again: it must keep them over a restart
-(``appendonly yes``) and not drop them when memory is short (``maxmemory-policy
-noeviction``). A database keeps those of tokens that have expired until ``quart --app
-examples/revoking jwt purge`` deletes them.
+(``appendonly yes``) and not drop them when memory is short
+(``maxmemory-policy noeviction``). A database keeps those of tokens that have expired until
+``quart --app examples/revoking:app jwt purge`` deletes them.
 """
 
 from __future__ import annotations
