@@ -102,7 +102,7 @@ app.config["JWT_COOKIE_SAMESITE"] = "Strict"
 app.config["JWT_REFRESH_COOKIE_PATH"] = "/token"
 # A request in the last five of its fifteen minutes brings the next access token.
 app.config["JWT_IMPLICIT_REFRESH"] = timedelta(minutes=5)
-# Sessions end when nobody has used them for 30 days, and then in any case.
+# A session that is not refreshed ends after 30 days; any other after 90.
 app.config["JWT_SESSION_MAX_AGE"] = timedelta(days=90)
 # Behind HTTPS, as in production, JWT_COOKIE_SECURE = True belongs here.
 jwt = JWTManager(app, token_store=store)
@@ -118,7 +118,7 @@ class Base(DeclarativeBase):
 class User(Base):
     __tablename__ = "users"
 
-    # Random, and so never used again, for a user whom old tokens do not mean.
+    # Random, and so never used again: tokens of a deleted user are good for nobody else.
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     name: Mapped[str] = mapped_column(String(80), unique=True)
     password_hash: Mapped[str]
@@ -227,7 +227,7 @@ async def login() -> ResponseReturnValue:
 @app.post("/token/refresh")
 @jwt_required(refresh=True)
 async def refresh() -> Response:
-    """New tokens, for whom was away so long that the access token has expired."""
+    """New tokens for a user who was away until the access token expired."""
     response = jsonify(username=current_user.name)
     set_session_cookies(response, await rotate_session())
     return response
@@ -236,7 +236,7 @@ async def refresh() -> Response:
 @app.post("/token/confirm")
 @jwt_required(refresh=True)
 async def confirm() -> ResponseReturnValue:
-    """The password again, for an access token that is fresh again."""
+    """The password again, which makes the access token fresh again."""
     (password,) = await read_strings("password")
     if not await has_password(get_current_user(), password):
         return {"msg": "Wrong password"}, 401
@@ -247,7 +247,7 @@ async def confirm() -> ResponseReturnValue:
 
 @jwt.refresh_reuse_loader
 def warn(header: dict[str, Any], claims: dict[str, Any]) -> None:
-    """Somebody has a copy of a refresh token. Its session has ended, for thief and user."""
+    """Tell the log of a stolen refresh token. Its session has ended, for thief and user."""
     app.logger.warning("Refresh token reused: session %(sid)s of user %(sub)s", claims)
 
 
@@ -324,7 +324,7 @@ async def log_out_everywhere() -> Response:
 @app.post("/ticket")
 @jwt_required
 async def ticket() -> ResponseReturnValue:
-    """A token for the next message "renew <token>": no script can read those in cookies."""
+    """A token to send in "renew <token>", as scripts cannot read those in cookies."""
     claims = {"sid": get_session_id()}
     return {"token": create_access_token(get_current_user(), additional_claims=claims)}
 
