@@ -20,6 +20,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from quart_jwt_extended.testing import assert_protected, signed_in
 from support import LONG_AGO
 from support.example_process import (
     CALL_LIMIT,
@@ -492,10 +493,6 @@ def test_database_away_is_answered_without_what_it_was_about(tmp_path: Path) -> 
 # --- By the test client ---------------------------------------------------------------------------
 
 
-def testing() -> Any:
-    return pytest.importorskip("quart_jwt_extended.testing")
-
-
 @pytest.fixture
 async def accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
     """The module of the example, with its app started and one user, as ``user``."""
@@ -517,11 +514,10 @@ async def accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
 
 
 async def test_only_registration_and_login_are_open(accounts: Any) -> None:
-    await testing().assert_protected(accounts.app, exempt=("static", "register", "login"))
+    await assert_protected(accounts.app, exempt=("static", "register", "login"))
 
 
 async def test_who_is_signed_in_by_the_testing_kit_has_a_session(accounts: Any) -> None:
-    signed_in = testing().signed_in
     async with signed_in(accounts.app, accounts.user, fresh=True, locations="cookies") as client:
         async with signed_in(accounts.app, accounts.user) as other:
             assert (await (await client.get("/me")).get_json()) == {"username": "alice"}
