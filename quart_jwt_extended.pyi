@@ -1042,14 +1042,16 @@ async def rotate_session(
         key is wrong.
     """
 
-async def revoke_session(session_id: str | None = None) -> bool:
+async def revoke_session(session_id: str | None = None, *, identity: Any = None) -> bool:
     """End a session: none of its tokens is accepted from now on, the refresh token included.
 
-    :param session_id: the id of the session; None takes that of the current request. Check that an
-        id from a client is one of :func:`get_sessions` of its user.
-    :return: True if the session was live, False if it had ended or is unknown.
+    :param session_id: the id of the session; None takes that of the current request.
+    :param identity: end it only if it is a session of this identity, as for
+        :func:`revoke_sessions`: for an id that a client has sent. None ends it whosever it is.
+    :return: True if the session was live; False if it had ended, is unknown, or belongs to another
+        identity.
     :raises JWTDecodeError: the token of the current request is none of a session.
-    :raises TypeError: ``session_id`` is no string.
+    :raises TypeError: ``session_id`` is no string, or the identity is not JSON serialisable.
     :raises TokenStoreError: the token store is unavailable.
     :raises RuntimeError: the request was not verified, or there is no token store.
     """

@@ -6586,14 +6586,16 @@ async def _rotate(_AppState state, store, _VerifiedToken verified, _Pair pair):
     raise _wrong_answer("rotate_session", outcome)
 
 
-async def revoke_session(session_id=None):
+async def revoke_session(session_id=None, *, identity=None):
     """End a session: none of its tokens is accepted from now on, the refresh token included.
 
-    :param session_id: the id of the session; None takes that of the current request. Check that an
-        id from a client is one of :func:`get_sessions` of its user.
-    :return: True if the session was live, False if it had ended or is unknown.
+    :param session_id: the id of the session; None takes that of the current request.
+    :param identity: end it only if it is a session of this identity, as for
+        :func:`revoke_sessions`: for an id that a client has sent. None ends it whosever it is.
+    :return: True if the session was live; False if it had ended, is unknown, or belongs to another
+        identity.
     :raises JWTDecodeError: the token of the current request is none of a session.
-    :raises TypeError: ``session_id`` is no string.
+    :raises TypeError: ``session_id`` is no string, or the identity is not JSON serialisable.
     :raises TokenStoreError: the token store is unavailable.
     :raises RuntimeError: the request was not verified, or there is no token store.
     """
@@ -6603,7 +6605,10 @@ async def revoke_session(session_id=None):
         session_id = _session_id_of(_verified_token("revoke_session", True).claims)
     elif not isinstance(session_id, str):
         raise TypeError(f"session_id must be a string or None, not {_shown(session_id)}")
-    if _SESSION_ID_RE.fullmatch(session_id) is None:
+    if _SESSION_ID_RE.fullmatch(session_id) is None or (
+        identity is not None
+        and session_id not in [session.id for session in await get_sessions(identity)]
+    ):
         return False
     session = await _stored(store.revoke_session, session_id)
     if session is None:

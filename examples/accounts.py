@@ -159,7 +159,7 @@ async def has_password(user: User | None, password: str) -> bool:
 async def read_strings(*names: str) -> list[str]:
     """Strings from the JSON of the request, all of printable characters.
 
-    JSON may hold half characters, which no hash takes, and zeros, which PostgreSQL refuses.
+    JSON may hold half characters, which no hash takes, and null characters, which PostgreSQL does not.
     """
     body = await request.get_json(silent=True)
     values = [body.get(name) for name in names] if isinstance(body, dict) else []
@@ -173,7 +173,7 @@ async def read_strings(*names: str) -> list[str]:
 # An OSError itself only since Python 3.11.
 @app.errorhandler(asyncio.TimeoutError)
 @app.errorhandler(SQLAlchemyError)
-async def database_is_away(error: Exception) -> ResponseReturnValue:
+async def database_is_down(error: Exception) -> ResponseReturnValue:
     """Answer where a user cannot be loaded. For the store, the extension does the same."""
     app.logger.error("The database does not answer: %s", error)
     return {"msg": "Users cannot be looked up now, try again later"}, 503
@@ -292,10 +292,9 @@ async def devices() -> ResponseReturnValue:
 @app.delete("/sessions/<session_id>")
 @jwt_required
 async def log_out_device(session_id: str) -> ResponseReturnValue:
-    """Nobody can end the sessions of others: the id must be in the user's own list."""
-    if session_id not in {session.id for session in await get_sessions(current_user.id)}:
+    """Nobody can end the sessions of others: the id comes from the client."""
+    if not await revoke_session(session_id, identity=current_user.id):
         return {"msg": "You have no such session"}, 404
-    await revoke_session(session_id)
     return {"msg": "Logged out there"}
 
 

@@ -1365,3 +1365,14 @@ async def test_token_of_a_session_can_be_revoked_alone(app: Quart) -> None:
     assert await ask(app, "/protected", tokens.access_token) == REVOKED
     again = await rotated(app, tokens.refresh_token)
     assert (await ask(app, "/protected", again.access_token))[0] == 200
+
+
+async def test_session_of_another_identity_goes_on() -> None:
+    app = session_app()
+    async with app.app_context():
+        alice, bob = await qje.create_session("alice"), await qje.create_session("bob")
+        assert await qje.revoke_session(bob.session_id, identity="alice") is False
+        assert len(await qje.get_sessions("bob")) == 1
+        assert await qje.revoke_session(alice.session_id, identity="alice") is True
+        assert await qje.revoke_session(alice.session_id, identity="alice") is False
+        assert await qje.get_sessions("alice") == []
