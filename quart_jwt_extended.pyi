@@ -273,7 +273,7 @@ class Session(NamedTuple):
     metadata: dict[str, Any]
 
 class SessionTokens(NamedTuple):
-    """The tokens of a session, encoded, and its id, the claim ``sid`` of both."""
+    """The tokens of a session, encoded, and its id, the ``sid`` of both."""
 
     access_token: str
     refresh_token: str

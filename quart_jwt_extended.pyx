@@ -25,6 +25,7 @@ Table of contents, in file order. Search for ``# `` and a title to get to its ba
 - Response cookies: set and unset
 - Decorators and current_user
 - Whole apps and the command line: protect, ``quart jwt routes``
+- Testing kit: signed_in, assert_protected
 - Import paths of 0.1.0: config, default_callbacks, utils, tokens, ...
 
 ``_Rules.verify``, in "Verifying a request", is what a protected request runs through; it reads from
@@ -60,14 +61,14 @@ from libc.string cimport memchr, memcmp, memcpy
 # In C variables imports stay out of the public namespace, and a request need not look them up in
 # the module's dict.
 cdef object asyncio, base64, calendar, datetime, difflib, functools, hashlib, hmac, inspect
-cdef object itertools, json, linecache, logging, os, re, sys, time, types, warnings, weakref, namedtuple, Context
-cdef object ContextVar, Token, ModuleSpec, Protocol
+cdef object itertools, json, linecache, logging, os, re, sys, time, types, urllib, uuid
+cdef object warnings, weakref, namedtuple, Context, ContextVar, Token, ModuleSpec, Protocol
 cdef object blinker, click, jwt, InvalidSignature, UnsupportedAlgorithm, hashes, padding, ECDSA
 cdef object HMAC, Certificate, load_pem_x509_certificate, ECAlgorithm, HMACAlgorithm, OKPAlgorithm
 cdef object RSAAlgorithm, RSAPSSAlgorithm, get_default_algorithms, InvalidJTIError
 cdef object InvalidSubjectError, InsecureKeyLengthWarning, quart, Blueprint, Quart, Request
 cdef object Websocket, Config, DefaultJSONProvider, MethodView, Headers, HTTPException, dump_cookie
-cdef object LocalProxy
+cdef object LocalProxy, AnyConverter
 
 import asyncio
 import base64
@@ -87,6 +88,9 @@ import re
 import sys
 import time
 import types
+import urllib.parse
+import urllib.request
+import uuid
 import warnings
 import weakref
 from collections import namedtuple
@@ -100,6 +104,7 @@ import jwt
 import quart.globals
 import quart.json
 import quart.signals
+import quart.testing
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
@@ -119,6 +124,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import dump_cookie
 from werkzeug.local import LocalProxy
+from werkzeug.routing import AnyConverter
 
 cdef extern from "Python.h":
     ctypedef struct PyAsyncMethods:
@@ -3698,8 +3704,8 @@ cdef str _MISSING_STORE = (
     "{name} needs a token store: pass one to JWTManager, such as token_store=MemoryTokenStore()"
 )
 
-# Seconds that an entry of a store outlives its token and the leeway, since the clocks of workers and
-# store differ.
+# Seconds that an entry of a store outlives its token and the leeway, since the clocks of workers
+# and store differ.
 cdef double _CLOCK_MARGIN = 60.0
 
 # The last moment that a datetime can be, as POSIX time; tokens may claim to live longer.
@@ -3732,7 +3738,7 @@ Session.__doc__ = """One login, as :func:`get_sessions` lists it.
 SessionTokens = namedtuple(
     "SessionTokens", "access_token refresh_token session_id", module=__name__
 )
-SessionTokens.__doc__ = """The tokens of a session, encoded, and its id, the claim ``sid`` of both."""
+SessionTokens.__doc__ = """The tokens of a session, encoded, and its id, the ``sid`` of both."""
 
 
 class TokenStore(Protocol):
@@ -4664,6 +4670,7 @@ cdef class _Socket:
     cdef _VerifiedToken verified
     # All rules that it was verified by, which a new token must satisfy, too.
     cdef list rules
+    cdef bint checks_revocation
 
 
 cdef str _SOCKET = "_jwt_extended_socket"
@@ -4794,6 +4801,7 @@ cdef class _Watch:
             self.run_polls()
         socket.verified = verified
         socket.rules.append(rules)
+        socket.checks_revocation = socket.checks_revocation or not rules.skip_revocation
 
     def drop_socket(self, socket):
         self.sockets.discard(socket)
@@ -4804,6 +4812,8 @@ cdef class _Watch:
         claims = socket.verified.claims
         if claims.get("exp", _INFINITY) <= _now() - socket.verified.settings.leeway:
             return "Token has expired"
+        if not socket.checks_revocation:
+            return None
         if claims["jti"] is not None and _token_id(claims["jti"]) in self.tokens:
             return "Token has been revoked"
         return _SESSION_ENDED if claims.get("sid") in self.sessions else None
@@ -4989,31 +4999,43 @@ async def _report_failure(_AppState state, _VerifiedToken verified, error):
 
 # --- Renewal in a response ----------------------------------------------------
 
+# The token to renew, as an attribute of the request.
+cdef str _EXPIRING = "_jwt_extended_expiring"
+
+
 cdef int _renew_after(_AppState state, object request, _VerifiedToken verified) except -1:
     """Have the access token of a request renewed in its response, if it expires soon."""
-    cdef _Settings settings = verified.settings
     claims = verified.claims
     if state.store is None:
         raise RuntimeError(_MISSING_STORE.format(name="JWT_IMPLICIT_REFRESH"))
     if claims["type"] != "access" or "sid" not in claims or "exp" not in claims or (
-        claims["exp"] > _moment_after(_now(), _lifetime(settings.implicit_refresh))
+        claims["exp"] >= _moment_after(_now(), _lifetime(verified.settings.implicit_refresh))
     ):
         return 0
+    setattr(request, _EXPIRING, verified)
+    # Quart calls the last one first, and ours must know what all the others have made of the
+    # response. A new list, as another request may be going through this one.
+    hooks = state.app.after_request_funcs[None]
+    if not hooks or hooks[0] is not _renew_expiring:
+        hooks = [hook for hook in hooks if hook is not _renew_expiring]
+        state.app.after_request_funcs[None] = [_renew_expiring, *hooks]
 
-    async def renew(response):
-        if (
-            response.status_code < 400
-            and getattr(request, _VERIFIED, None) is verified
-            and not _has_token_cookie(response, settings)
-        ):
-            try:
-                await _renew(state, settings, verified, response)
-            except TokenStoreError:
-                # It is logged, and the view has answered: the token stays as it is.
-                pass
-        return response
 
-    quart.after_this_request(renew)
+async def _renew_expiring(response):
+    request = _current_request()
+    cdef _VerifiedToken verified = getattr(request, _EXPIRING, None)
+    if (
+        verified is not None
+        and getattr(request, _VERIFIED, None) is verified
+        and response.status_code < 400
+        and not _has_token_cookie(response, verified.settings)
+    ):
+        try:
+            await _renew(_current_state(), verified.settings, verified, response)
+        except TokenStoreError:
+            # It is logged, and the view has answered: the token stays as it is.
+            pass
+    return response
 
 
 cdef bint _has_token_cookie(object response, _Settings settings) except -1:
@@ -7540,6 +7562,619 @@ cdef str _protection(object app, str endpoint, str method):
     if route.rules is None:
         return "exempt" if route.is_exempt else "open"
     return repr(route.rules)
+
+
+# -----------------------------------------------------------------------------
+# Testing kit
+# -----------------------------------------------------------------------------
+
+# --- signed_in ----------------------------------------------------------------
+
+def signed_in(
+    app, identity, *, fresh=False, scopes=None, user_claims=None, additional_claims=None,
+    locations=None
+):
+    """Sign an identity in for a test: ``async with signed_in(app, "alice") as client:``.
+
+    The client is one of ``app.test_client()``. Its requests and WebSockets carry an access token
+    where the app looks for it, with the CSRF header if that is a cookie. What a request is given by
+    itself counts instead: an Authorization header, a cookie, a query parameter, a JSON key, a CSRF
+    header. No view, no password and no other login is involved.
+
+    With a token store the login is a session; a client with cookies then has the refresh cookie,
+    too. The token lasts as long as others of the app, and is not renewed by the client.
+
+    :param app: the Quart app, with a JWTManager.
+    :param identity: who signs in, as :func:`create_access_token` takes it.
+    :param fresh: whether the token counts as fresh; a timedelta says for how long it does.
+    :param scopes: what the claim JWT_SCOPE_CLAIM grants: one string, with spaces between the names,
+        or a sequence or a set of names.
+    :param user_claims: as for :func:`create_access_token`.
+    :param additional_claims: as for :func:`create_access_token`.
+    :param locations: one or several of the names that JWT_TOKEN_LOCATION takes, in its place. The
+        first one that a request can have is used: a form has no JSON, and a WebSocket no body.
+    :return: an asynchronous context manager, which gives the client.
+    :raises TypeError: an argument has a wrong type.
+    :raises ValueError: a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
+        ``additional_claims`` holds the scopes as well.
+    :raises RuntimeError: the app has no JWTManager, an option or a key is wrong, or no location
+        suits; also from a request that none suits.
+    """
+    _verify_app("signed_in", app)
+    if locations is not None:
+        accepts = ", ".join([f'"{name}"' for name in _LOCATIONS])
+        locations = _read_rule_names("locations", locations, accepts)
+        for name in locations:
+            if name not in _LOCATIONS:
+                raise ValueError(f"locations must be one or several of {accepts}")
+    if additional_claims is not None and not isinstance(additional_claims, dict):
+        raise TypeError(f"additional_claims must be a dict, not {_shown(additional_claims)}")
+    claims = {
+        "fresh": fresh, "user_claims": user_claims, "additional_claims": additional_claims
+    }
+    return _SignedIn(app, identity, _read_granted_scopes(scopes), claims, locations)
+
+
+cdef int _verify_app(str function, object app) except -1:
+    if not isinstance(app, Quart):
+        raise TypeError(f"{function} takes a Quart app, not {type(app).__name__}")
+    _state_of(app)
+
+
+cdef object _read_granted_scopes(object scopes):
+    """The value of the scope claim, None for a token without one."""
+    if scopes is None:
+        return None
+    is_none = isinstance(scopes, (list, tuple, set, frozenset)) and not scopes
+    names = () if is_none else _read_rule_names("scopes", scopes, "scope names")
+    if isinstance(scopes, str):
+        names = tuple(names[0].split(" "))
+    for name in names:
+        if _SCOPE_RE.fullmatch(name) is None:
+            raise ValueError(
+                "scopes must be one or several names of printable ASCII, without white space, "
+                '" and \\'
+            )
+    return " ".join(names)
+
+
+async def _new_login(app, identity, claims):
+    """The access token and the refresh token of a new login, the latter None without a store."""
+    cdef _AppState state = _state_of(app)
+    if state.store is None:
+        return await create_access_token_async(identity, **claims), None
+    tokens = await create_session(identity, **claims)
+    return tokens.access_token, tokens.refresh_token
+
+
+class _SignedIn:
+    """The context manager of signed_in(), and what adds the token to the client's connections.
+
+    A connection is where all of the client comes together, after ``open``, ``request`` and
+    ``websocket``, and once for each redirect; there is no other place that a subclass of the client
+    leaves alone.
+    """
+
+    def __init__(self, app, identity, scope, claims, locations):
+        self.app = app
+        self.identity = identity
+        self.scope = scope
+        self.claims = claims
+        self.locations = locations
+        self.token = None
+        self.client = None
+
+    async def __aenter__(self):
+        cdef _Settings settings = _state_of(self.app).settings()
+        claims = dict(self.claims)
+        if self.scope is not None:
+            given = claims["additional_claims"] or {}
+            if settings.scope_claim in given:
+                raise ValueError(
+                    f"additional_claims holds {settings.scope_claim!r}, which is what scopes sets"
+                )
+            claims["additional_claims"] = {**given, settings.scope_claim: self.scope}
+        client = self.client = self.app.test_client()
+        order = self._locations()
+        # A wrong set of locations shows at once, not in each request.
+        if not order:
+            raise _no_location("request of this client", self._wanted())
+        async with self.app.app_context():
+            self.token, refresh_token = await _new_login(self.app, self.identity, claims)
+        before = order[:order.index("cookies")] if "cookies" in order else order
+        if len(before) < len(order) and set(before) <= {"json", "websocket_protocol"}:
+            # Some requests cannot have what comes before cookies.
+            self._keep_cookies(settings, _ACCESS, self.token)
+            if refresh_token is not None:
+                self._keep_cookies(settings, _REFRESH, refresh_token)
+        client.http_connection_class = functools.partial(
+            self._connect, client.http_connection_class
+        )
+        client.websocket_connection_class = functools.partial(
+            self._connect, client.websocket_connection_class
+        )
+        return client
+
+    async def __aexit__(self, *error):
+        """Leave the client as it is: a test may look at its cookies."""
+
+    def _wanted(self):
+        cdef _Settings settings = _state_of(self.app).settings()
+        return settings.token_location if self.locations is None else self.locations
+
+    def _locations(self):
+        """Where this client can have a token, for one kind of request or another."""
+        return [
+            name for name in self._wanted()
+            if name != "cookies" or getattr(self.client, "cookie_jar", None) is not None
+        ]
+
+    def _keep_cookies(self, _Settings settings, int token_type, token):
+        """Put the cookies of a token into the client's jar, as if a response had set them."""
+        response = types.SimpleNamespace(headers=Headers())
+        csrf_value = None
+        if settings.csrf_configured and settings.csrf_in_cookies:
+            csrf_value = _unverified_csrf(token)
+        life = {"max_age": settings.cookie_max_age()}
+        _set_cookies(response, settings, token_type, token, csrf_value, None, life)
+        jar = self.client.cookie_jar
+        request = urllib.request.Request(f"http://{self.app.config['SERVER_NAME'] or 'localhost'}/")
+        for cookie in response.headers.getlist("Set-Cookie"):
+            jar.extract_cookies(_JarResponse(cookie), request)
+            name = cookie.partition("=")[0]
+            if name not in {kept.name for kept in jar}:
+                # The jar keeps no cookie of another domain, such as that of production. The client
+                # sends what is in the jar to any host.
+                cookie = re.sub(r"; Domain=[^;]*", "", cookie)
+                jar.extract_cookies(_JarResponse(cookie), request)
+
+    def _connect(self, connection_class, app, scope, **options):
+        """Make a connection of the client, whose request carries the token."""
+        cdef _Settings settings = _state_of(self.app).settings()
+        scope["headers"] = list(scope["headers"])
+        name = settings.cookie_names[_ACCESS]
+        cookie = _cookie_in_scope(scope, name)
+        if cookie is not None and cookie not in self._values_in_jar(name):
+            # Given to this request, as its first one of the name.
+            return connection_class(app, scope, **options)
+        if _has_query_token(scope, settings) or _has_header_token(scope, settings):
+            # The app might look into cookies first.
+            _remove_cookie(scope, name)
+        else:
+            app = self._with_token(app, scope)
+        self._add_csrf(scope)
+        return connection_class(app, scope, **options)
+
+    def _values_in_jar(self, name):
+        jar = getattr(self.client, "cookie_jar", None)
+        return set() if jar is None else {cookie.value for cookie in jar if cookie.name == name}
+
+    def _with_token(self, app, dict scope):
+        """Put the token into a request; the app, or what puts it into the body on the way there."""
+        cdef _Settings settings = _state_of(self.app).settings()
+        kind = "WebSocket"
+        possible = [name for name in self._locations() if name != "json"]
+        if scope["type"] == "http":
+            method = scope["method"].upper()
+            kind = f"{method} request"
+            possible = [name for name in self._locations() if name != "websocket_protocol"]
+            content_type = _field_of(scope, "content-type")
+            if content_type is not None:
+                media_type = content_type.partition(";")[0].strip().lower()
+                kind = f"{kind} with a body of the type {media_type}"
+                if media_type != "application/json":
+                    possible = [name for name in possible if name != "json"]
+            elif method in ("GET", "HEAD"):
+                # Browsers send no body with these.
+                possible.sort(key=lambda name: name == "json")
+        if not possible:
+            raise _no_location(kind, self._wanted())
+        location = possible[0]
+        if location == "headers":
+            if _field_of(scope, settings.header_lower) is None:
+                value = f"{settings.header_type} {self.token}".lstrip(" ")
+                scope["headers"].append((settings.header_lower.encode(), value.encode()))
+        elif location == "query_string":
+            parameter = {settings.query_string_name: settings.query_string_prefix + self.token}
+            query = [scope["query_string"], urllib.parse.urlencode(parameter).encode()]
+            scope["query_string"] = b"&".join([part for part in query if part])
+        elif location == "websocket_protocol":
+            offered = list(scope.get("subprotocols", ()))
+            if settings.websocket_protocol not in offered:
+                scope["subprotocols"] = [settings.websocket_protocol, self.token, *offered]
+        elif location == "json":
+            return _JSONTokenWriter(app, settings.json_keys[_ACCESS], self.token)
+        return app
+
+    def _add_csrf(self, dict scope):
+        """Send the CSRF value of the cookie that goes with a request, whoever set that last."""
+        cdef _Settings settings = _state_of(self.app).settings()
+        if (
+            scope["type"] != "http"
+            or not settings.csrf_configured
+            or scope["method"].upper() not in settings.csrf_request_methods
+        ):
+            return
+        wanted = [_ACCESS, _REFRESH]
+        if _wants_refresh_token(self.app, scope):
+            # Both go by the same header, unless the options say otherwise.
+            wanted.reverse()
+        for token_type in wanted:
+            name = settings.cookie_names[token_type]
+            token = _cookie_in_scope(scope, name)
+            if token is None or token not in self._values_in_jar(name):
+                continue
+            value = _unverified_csrf(token)
+            header = settings.csrf_headers_lower[token_type]
+            if value is not None and _field_of(scope, header) is None:
+                scope["headers"].append((header.encode(), value.encode()))
+
+
+class _JarResponse:
+    """One Set-Cookie field, as a cookie jar reads it."""
+
+    def __init__(self, cookie):
+        self.cookie = cookie
+
+    def info(self):
+        return self
+
+    def get_all(self, name, default=None):
+        return [self.cookie] if name.lower() == "set-cookie" else default or []
+
+
+class _JSONTokenWriter:
+    """An app that gets the token as a member of the JSON body; otherwise it is the app itself."""
+
+    def __init__(self, app, key, token):
+        self._app = app
+        self._key = key
+        self._token = token
+
+    def __getattr__(self, name):
+        return getattr(self._app, name)
+
+    async def __call__(self, scope, receive, send):
+        messages = []
+        body = b""
+        is_whole = False
+        while not is_whole:
+            message = await receive()
+            messages.append(message)
+            if message["type"] != "http.request":
+                break
+            body += message.get("body", b"")
+            is_whole = not message.get("more_body", False)
+        is_json = _field_of(scope, "content-type") is not None
+        # A body without a type is the test's own affair.
+        if is_whole and (is_json or not body):
+            written = self._written(body)
+            messages = [{"type": "http.request", "body": written, "more_body": False}]
+            headers = [field for field in scope["headers"] if field[0] != b"content-length"]
+            if not is_json:
+                headers.append((b"content-type", b"application/json"))
+            if len(headers) < len(scope["headers"]) + (not is_json):
+                headers.append((b"content-length", str(len(written)).encode()))
+            scope["headers"] = headers
+
+        async def receive_again():
+            return messages.pop(0) if messages else await receive()
+
+        await self._app(scope, receive_again, send)
+
+    def _written(self, body):
+        try:
+            document = json.loads(body) if body else {}
+        except ValueError:
+            # A test of what the app does with it.
+            return body
+        if not isinstance(document, dict):
+            raise RuntimeError(
+                "The token of signed_in() goes into the JSON body, which must be an object for it; "
+                "name other locations"
+            )
+        return json.dumps({self._key: self._token, **document}).encode()
+
+
+cdef object _no_location(str kind, object locations):
+    return RuntimeError(
+        f"No location suits a {kind}: signed_in() has {', '.join(locations)} to choose from; name "
+        "others in its argument locations"
+    )
+
+
+cdef object _unverified_csrf(object token):
+    try:
+        return jwt.decode(token, options={"verify_signature": False}).get("csrf")
+    except jwt.InvalidTokenError:
+        return None
+
+
+cdef object _field_of(dict scope, str name):
+    """The first header field of a name in lower case; None without one."""
+    for field, value in scope["headers"]:
+        if field.lower() == name.encode():
+            return value.decode("latin-1")
+    return None
+
+
+cdef object _cookie_in_scope(dict scope, str name):
+    for field, value in scope["headers"]:
+        if field.lower() == b"cookie":
+            for pair in value.decode("latin-1").split(";"):
+                key, _, text = pair.partition("=")
+                if key.strip() == name:
+                    return text.strip()
+    return None
+
+
+cdef int _remove_cookie(dict scope, str name) except -1:
+    # The client sends each cookie of its jar in a field of its own.
+    start = f"{name}=".encode()
+    scope["headers"] = [
+        (field, value) for field, value in scope["headers"]
+        if field.lower() != b"cookie" or not value.startswith(start)
+    ]
+
+
+cdef bint _has_header_token(dict scope, _Settings settings) except -1:
+    """Whether a header has a token: credentials of another scheme are none of ours."""
+    value = _field_of(scope, settings.header_lower)
+    return value is not None and value.lower().startswith(settings.bearer_prefix)
+
+
+cdef bint _has_query_token(dict scope, _Settings settings) except -1:
+    query = urllib.parse.parse_qs(scope["query_string"].decode(), keep_blank_values=True)
+    return settings.query_string_name in query
+
+
+cdef bint _wants_refresh_token(object app, dict scope) except -1:
+    cdef _Route route
+    rule = _rule_of(app, scope)
+    if rule is None:
+        return False
+    route = _Route(app, rule.endpoint, scope["method"])
+    return route.rules is not None and route.rules.token_type == _REFRESH
+
+
+cdef object _rule_of(object app, dict scope):
+    """The rule that a request gets to, by the app's own routing; None without one."""
+    headers = Headers([
+        (field.decode("latin-1").title(), value.decode("latin-1"))
+        for field, value in scope["headers"]
+    ])
+    # The scheme makes it a WebSocket to the routing; the classes of Quart's versions differ more.
+    request = app.request_class(
+        scope["method"], scope["scheme"], scope["path"], scope["query_string"], headers,
+        scope["root_path"], scope["http_version"], scope=scope,
+        send_push_promise=quart.testing.no_op_push,
+    )
+    try:
+        return app.create_url_adapter(request).match(return_rule=True)[0]
+    except HTTPException:
+        return None
+
+
+# --- assert_protected ---------------------------------------------------------
+
+async def assert_protected(app, exempt=()):
+    """Assert that every route and WebSocket of an app refuses requests without a token.
+
+    It makes a real request, without a token, for each rule and each method. A route is protected if
+    that is refused for want of a token, whatever the answer is: a redirect to a login page, too.
+    Views that turn out to be open do run, and what they do is done: let the app of the test have
+    nothing to lose. Left out are HEAD, which goes with GET, OPTIONS where Quart answers by itself
+    or JWT_EXEMPT_OPTIONS says so, and rules that only redirect.
+
+    URLs are made up from the converters. For one that cannot be made up, what the decorators of the
+    view and :func:`protect` say decides.
+
+    :param app: the Quart app, with a JWTManager.
+    :param exempt: endpoint names that are open on purpose, for example ``"static"`` or
+        ``("static", "login")``.
+    :raises AssertionError: routes are open; the message has the method, the path and the endpoint
+        of each, and what came instead of the refusal.
+    :raises TypeError: an argument has a wrong type.
+    :raises ValueError: there is no endpoint of a name in ``exempt``.
+    :raises RuntimeError: the app has no JWTManager, or an option is wrong.
+    """
+    cdef _Settings settings
+    _verify_app("assert_protected", app)
+    # A wrong option would look like open routes.
+    settings = _state_of(app).settings()
+    names = ()
+    if exempt not in ((), [], set(), frozenset()):
+        names = _read_rule_names("exempt", exempt, "endpoint names")
+    rules = [
+        rule for rule in app.url_map.iter_rules() if not rule.build_only and not rule.redirect_to
+    ]
+    unknown = sorted(set(names) - {rule.endpoint for rule in rules})
+    if unknown:
+        raise ValueError(
+            f"exempt must be endpoint names of the app, which has none named {', '.join(unknown)}"
+        )
+    found = []
+    for rule in rules:
+        if rule.endpoint in names:
+            continue
+        for method in _methods_to_ask(app, rule, settings.exempts_options):
+            answer = await _answer_without_token(app, rule, method)
+            if answer is not None:
+                found.append(f"{method} {rule.rule}, endpoint {rule.endpoint!r}: {answer}")
+    if found:
+        raise AssertionError(
+            "These routes answer without a token. Protect them, or name their endpoints in "
+            "`exempt`:\n" + "\n".join([f"  {line}" for line in found])
+        )
+
+
+cdef list _methods_to_ask(object app, object rule, bint exempts_options):
+    if rule.websocket:
+        return ["WEBSOCKET"]
+    left_out = {"HEAD"}
+    if exempts_options or _has_automatic_options(app, rule):
+        left_out.add("OPTIONS")
+    return sorted(rule.methods - left_out) or sorted(rule.methods - {"OPTIONS"})
+
+
+async def _answer_without_token(app, rule, method):
+    """What a rule answers to a request without a token; None if it refuses it."""
+    cdef _Route route
+    verb = "GET" if method == "WEBSOCKET" else method
+    scope = _scope_to(app, rule, verb)
+    if scope is None:
+        route = _Route(app, rule.endpoint, verb)
+        if route.rules is not None and not route.rules.optional:
+            return None
+        return "no URL could be made up for it, and nothing is seen to protect it"
+    return await _probe(app, scope)
+
+
+async def _probe(app, scope):
+    """Make a request without a token, up to the start of the answer; see _answer_without_token."""
+    errors = []
+    # The status of the answer, or what else ended the request.
+    came = []
+    is_over = asyncio.Event()
+    is_websocket = scope["type"] == "websocket"
+    first = {"type": "websocket.connect"}
+    if not is_websocket:
+        first = {"type": "http.request", "body": b"", "more_body": False}
+    messages = [first]
+
+    async def receive():
+        if messages:
+            return messages.pop()
+        # An answer may have no end, and whoever waits for the client would wait forever.
+        await is_over.wait()
+        return {"type": "websocket.disconnect" if is_websocket else "http.disconnect"}
+
+    async def send(message):
+        if message["type"] == "websocket.accept":
+            came.append("accepted")
+        elif message["type"] in ("http.response.start", "websocket.http.response.start"):
+            came.append(message["status"])
+        else:
+            return
+        is_over.set()
+
+    def note(sender, error, **values):
+        refusals = _REFUSALS.get()
+        if refusals is not None and isinstance(error, NoAuthorizationError):
+            refusals.append(error)
+
+    async def run():
+        _REFUSALS.set(errors)
+        await app(scope, receive, send)
+
+    # Not weakly: a closure that nothing else refers to would be gone at once.
+    with token_refused.connected_to(note, sender=app):
+        task = asyncio.ensure_future(run())
+        done, _ = await asyncio.wait([task], timeout=_PROBE_SECONDS)
+        if not done:
+            is_over.set()
+            await asyncio.wait([task], timeout=1)
+            task.cancel()
+            came.append(f"no answer within {_PROBE_SECONDS} seconds")
+    if done and task.exception() is not None:
+        came.append(f"raised {type(task.exception()).__name__}")
+    answer = came[0] if came else "no answer"
+    if errors:
+        # The view may have caught the refusal, and served a stranger.
+        is_served = answer == "accepted" or (isinstance(answer, int) and answer < 300)
+        if not is_served or any([_reached_quart(error) for error in errors]):
+            return None
+        return f"answered {answer}, after the view had caught the refusal"
+    return f"answered {answer}" if isinstance(answer, int) else answer
+
+
+# The refusals of the request that a task of _probe() makes.
+cdef object _REFUSALS = ContextVar("quart-jwt-extended.refusals", default=None)
+cdef int _PROBE_SECONDS = 10
+
+
+cdef bint _reached_quart(object error) except -1:
+    """Whether an error has left the view: a traceback grows up to where it is caught."""
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_globals.get("__name__") == "quart.app":
+            return True
+        traceback = traceback.tb_next
+    return False
+
+
+# --- URLs ---
+
+# What converters might take, the likely ones first; one of an application may want anything.
+cdef tuple _SAMPLES = (
+    1, 2, 1.5, -1, "a", "ab", "abc", "abcd", "a/b", "A", "AB", "en", "en-GB", "1", "12", "123",
+    "1234", "2020-01-01", "2020-01-01T00:00:00Z", "true", "alice", "a@example.com", "127.0.0.1",
+    "00000000-0000-4000-8000-000000000000", uuid.UUID("00000000-0000-4000-8000-000000000000"),
+    datetime.date(2020, 1, 1), datetime.datetime(2020, 1, 1), True, ("a", "b"), ["a", "b"], [1, 2],
+    *["a" * size for size in (5, 6, 7, 8, 10, 12, 16, 20, 24, 32, 36, 40, 64, 128)],
+    *["1" * size for size in (5, 6, 8, 10, 12, 16)], "0", 0, 10, 100, 1000, 10**6, 10**9,
+)
+
+
+cdef list _values_for(object converter):
+    """Values that a converter of a rule takes, as far as it alone decides."""
+    candidates = sorted(converter.items) if isinstance(converter, AnyConverter) else []
+    for name in ("min", "max"):
+        # Those of numbers.
+        bound = getattr(converter, name, None)
+        if type(bound) in (int, float):
+            candidates.append(bound)
+    found = []
+    for value in (*candidates, *_SAMPLES):
+        try:
+            text = converter.to_url(value)
+            converter.to_python(urllib.parse.unquote(text))
+        except Exception:
+            # What a converter of an application raises for a value that is none of its own.
+            continue
+        if re.fullmatch(converter.regex, urllib.parse.unquote(text)) is not None:
+            found.append(value)
+    return found
+
+
+cdef dict _scope_to(object app, object rule, str method):
+    """A request without a token that gets to a rule, None if none could be made up."""
+    # Werkzeug makes only the names of the variables public.
+    found = {name: _values_for(converter) for name, converter in rule._converters.items()}
+    if not all(found.values()):
+        return None
+    host = app.config["SERVER_NAME"] or "localhost"
+    scheme = ("ws" if rule.websocket else "http") + "s" * bool(app.config["PREFER_SECURE_URLS"])
+    for turn in range(max([len(values) for values in found.values()], default=1)):
+        values = {name: taken[turn % len(taken)] for name, taken in found.items()}
+        try:
+            address = rule.build({**(rule.defaults or {}), **values}, append_unknown=False)
+        except Exception:
+            # Whatever a converter of the application raises.
+            continue
+        if address is None:
+            continue
+        domain, path = address
+        if domain and app.url_map.host_matching:
+            host_of_rule = domain
+        else:
+            host_of_rule = f"{domain}.{host}" if domain else host
+        scope = quart.testing.make_test_scope(
+            "websocket" if rule.websocket else "http", urllib.parse.unquote(path), method,
+            Headers({"Host": host_of_rule, "User-Agent": "quart-jwt-extended"}), b"", scheme, "",
+            "1.1", None,
+        )
+        # Another rule may take the URL, or redirect it.
+        if _rule_of(app, scope) is rule:
+            return scope
+    return None
+
+
+_new_submodule("testing", "What tests of applications need.", {
+    "assert_protected": assert_protected, "signed_in": signed_in,
+})
+# They are names of that module only.
+del assert_protected, signed_in
 
 
 # -----------------------------------------------------------------------------

@@ -50,9 +50,12 @@ EXECUTE = ["-c", "import os, sys; os.execv(sys.argv[1], sys.argv[1:])"]
 
 
 def imports_of_the_module() -> set[str]:
-    """Each module that the source imports, by itself or as a name of its package."""
+    """Each module that the source imports, by itself or as a name of its package.
+
+    Not those of extras, which a class imports when it is used.
+    """
     source = (ROOT / "quart_jwt_extended.pyx").read_text("utf-8")
-    statement = r"^ *(?:import ([\w.]+)|from ([\w.]+) import (\([^)]*\)|.+))"
+    statement = r"^(?:import ([\w.]+)|from ([\w.]+) import (\([^)]*\)|.+))"
     found = set()
     for module, origin, names in re.findall(statement, source, re.MULTILINE):
         found.add(module or origin)

@@ -108,7 +108,7 @@ def manager_of(app: Quart) -> qje.JWTManager:
     return app.extensions["quart-jwt-extended"]
 
 
-def make_app(**options: Any) -> Quart:
+def make_app(*, token_store: Any = None, **options: Any) -> Quart:
     """An application with a manager and one route per decorator.
 
     ``options`` go into ``app.config`` before the manager is bound. The manager is
@@ -118,7 +118,7 @@ def make_app(**options: Any) -> Quart:
     app.config["TESTING"] = True
     app.config["JWT_SECRET_KEY"] = SECRET
     app.config.update(options)
-    qje.JWTManager(app)
+    qje.JWTManager(app, **({} if token_store is None else {"token_store": token_store}))
     app.calls = []  # type: ignore[attr-defined]
 
     def answer(name: str) -> dict[str, Any]:
