@@ -434,7 +434,10 @@ class WebSocketOriginError(CSRFError):
 
 
 class WrongTokenError(JWTExtendedException):
-    """A refresh token was sent where an access token is expected, or the reverse."""
+    """A refresh token was sent where an access token is expected, or the reverse.
+
+    Or :func:`renew_websocket` got a token of another identity or session.
+    """
 
 
 class RevokedTokenError(JWTExtendedException):
@@ -3729,8 +3732,8 @@ Session = namedtuple(
 )
 Session.__doc__ = """One login, as :func:`get_sessions` lists it.
 
-    ``id`` is the claim ``sid`` of its tokens; ``identity`` is theirs as text, by its JSON text if
-    it is no string; ``generation`` counts the rotations. The times are aware datetimes in UTC:
+    ``id`` is the claim ``sid`` of its tokens; ``identity`` is their identity, as JSON text unless it
+    is a string; ``generation`` counts the rotations. The times are aware datetimes in UTC:
     ``created_at``, ``rotated_at`` (the last rotation), ``expires_at`` (the end unless it is rotated
     before) and ``ends_at`` (the end in any case), the last two None for no end. ``metadata`` is
     what :func:`create_session` was given.
@@ -3848,15 +3851,15 @@ cdef tuple _STORE_METHODS = tuple([name for name in vars(TokenStore) if name[0] 
 
 
 cdef object _verified_store(object store):
-    if store is None:
-        return None
-    for name in _STORE_METHODS:
+    if isinstance(store, type):
+        raise TypeError(f"token_store must be an object, not the class {store.__name__} itself")
+    for name in () if store is None else _STORE_METHODS:
         method = getattr(store, name, None)
-        if isinstance(store, type) or not callable(method) or (
-            getattr(method, "__func__", None) is getattr(TokenStore, name)
-        ):
+        # A subclass of the protocol has methods that do nothing.
+        if not callable(method) or getattr(method, "__func__", None) is getattr(TokenStore, name):
             raise TypeError(
-                f"token_store must be a TokenStore or None; {_name_of(store)} has no method {name}"
+                "token_store must be a TokenStore or None, but "
+                f"{type(store).__name__} has no method {name}"
             )
     return store
 
@@ -4226,12 +4229,13 @@ def _entry_end(text):
 class RedisTokenStore:
     """Keeps sessions and revocations in Redis (6.2 or later) or Valkey, for many workers.
 
-    What has ended leaves by itself. A Redis that evicts keys, or loses them when it restarts, ends
-    the sessions in them. Each script touches one key, so a cluster can spread them.
+    Redis deletes what has ended. If it evicts keys, or loses them in a restart, the sessions in
+    them end. Each script touches one key, so a cluster can spread them.
 
-    :param client: a client of ``redis.asyncio``, for one server, by Sentinel or for a cluster, or
-        its twin of ``valkey.asyncio``. It stays the app's, which closes it. Its errors are raised
-        as they are.
+    :param client: a client of ``redis.asyncio`` for one server, by Sentinel or for a cluster, or
+        its twin of ``valkey.asyncio``. Set ``socket_timeout`` and ``socket_connect_timeout``, for
+        a Redis that hangs, and ``retry=Retry(NoBackoff(), 1)`` for one that restarts. The app
+        closes it.
     :param prefix: what the keys start with.
     """
 
@@ -4363,14 +4367,14 @@ class SQLTokenStore:
 
     Each change is one statement on a connection of its own that is committed at once, never part of
     a transaction of the app. ``metadata`` has its two tables, for Alembic; :meth:`create_tables`
-    makes them. What has ended stays until :meth:`purge` deletes it.
+    makes them. What has ended stays until :meth:`purge`, or the command ``quart jwt purge``,
+    deletes it.
 
-    :param engine: an ``AsyncEngine`` for asyncpg, psycopg or aiosqlite. It stays the app's, which
-        disposes of it. Its errors are raised as they are, without the values of parameters.
-    :param table: the name of the table of sessions; that of revoked tokens is it with
-        ``_revoked_tokens``.
-    :raises ValueError: the engine is for another database, or for SQLite with one connection for
-        all, as in memory, where each rollback of the app would take a revocation back.
+    :param engine: an ``AsyncEngine`` for asyncpg, psycopg or aiosqlite. The app disposes of it.
+    :param table: the name of the table of sessions. The one of revoked tokens has
+        ``_revoked_tokens`` at its end.
+    :raises ValueError: the engine is for another database, or for SQLite in memory, where all share
+        one connection, so that a rollback of the app would undo a revocation.
     """
 
     metadata = None
@@ -5757,7 +5761,8 @@ class JWTManager:
 
         A manager can be bound to several apps; each has its own options and keys. Binding another
         manager to the same app replaces this one, as in 0.1.0. The command ``quart jwt routes``
-        lists the routes of the app with how they are protected.
+        lists the routes of the app with how they are protected; ``quart jwt purge`` deletes from
+        the token store what has ended.
 
         :param app: the Quart app.
         :param add_context_processor: whether templates get ``current_user``.
@@ -5956,10 +5961,10 @@ class JWTManager:
     # --- Loaders: sessions ----------------------------------------------------
 
     def refresh_reuse_loader(self, callback):
-        """Register the callback that is told when a refresh token was used again after rotation.
+        """Register the callback that is called when a refresh token was used again after rotation.
 
         The session is revoked already (RFC 9700, section 4.14.2), and the request is answered with
-        401. Each session is told of once: warn its user, who may have been robbed of the token.
+        401. It is called once for each session: warn the user, whose token may have been stolen.
 
         :param callback: takes the header and the claims of the token (dicts); what it returns is
             ignored.
@@ -6520,19 +6525,20 @@ async def rotate_session(
     identity=None, *, fresh=False, expires_delta=None, refresh_expires_delta=None,
     user_claims=None, additional_claims=None
 ):
-    """Take the refresh token of the current request for a new pair of tokens, once.
+    """Exchange the refresh token of the current request for a new pair of tokens.
 
     This is refresh token rotation (RFC 9700, section 4.14.2), for a view under
-    ``jwt_required(refresh=True)``. Within JWT_REFRESH_GRACE seconds the token may be sent again, by
-    another tab or after an answer was lost. Later that is reuse: the session is revoked, and the
-    callback of the refresh_reuse_loader is told.
+    ``jwt_required(refresh=True)``. A refresh token can be used once. Within JWT_REFRESH_GRACE
+    seconds it may be sent again, by another tab or after an answer was lost. Later that is reuse:
+    the session is revoked, and the callback of the refresh_reuse_loader is called.
 
     :param identity: what the loaders are called with. None takes the loaded user where there is a
         user_identity_loader, and otherwise the identity in the token. The identity of the session
         stays what it is.
     :param fresh: as for :func:`create_session`, like the parameters that follow.
     :return: the :class:`SessionTokens`.
-    :raises JWTDecodeError: the refresh token is none of a session.
+    :raises JWTDecodeError: the refresh token does not belong to a session.
+    :raises NoAuthorizationError: the request was let in without a token.
     :raises WrongTokenError: the request was verified by an access token.
     :raises TokenReusedError: the token was used before, and the grace is over.
     :raises SessionEndedError: the session was revoked, has ended or is unknown.
@@ -6594,7 +6600,8 @@ async def revoke_session(session_id=None, *, identity=None):
         :func:`revoke_sessions`: for an id that a client has sent. None ends it whosever it is.
     :return: True if the session was live; False if it had ended, is unknown, or belongs to another
         identity.
-    :raises JWTDecodeError: the token of the current request is none of a session.
+    :raises JWTDecodeError: the token of the current request does not belong to a session.
+    :raises NoAuthorizationError: the request was let in without a token.
     :raises TypeError: ``session_id`` is no string, or the identity is not JSON serialisable.
     :raises TokenStoreError: the token store is unavailable.
     :raises RuntimeError: the request was not verified, or there is no token store.
@@ -6665,12 +6672,13 @@ def get_session_id():
 async def revoke_token(token=None):
     """Revoke one token by its ``jti`` (RFC 7009), until it would have expired.
 
-    :param token: None takes that of the current request. An encoded token is verified here; an
-        expired one is left as it is. Or a dict of claims, which must be what :func:`get_jwt`,
+    :param token: None takes that of the current request. An encoded token is verified here; with an
+        expired one there is nothing to do. Or a dict of claims, which must be what :func:`get_jwt`,
         :func:`decode_token` or :func:`verify_token` returned: claims of a token that was not
         verified would let anybody revoke the tokens of others.
     :raises jwt.InvalidTokenError: the encoded token is invalid, as for :func:`decode_token`.
     :raises JWTDecodeError: the token has no ``jti``.
+    :raises NoAuthorizationError: the request was let in without a token.
     :raises TypeError: ``token`` is none of these.
     :raises TokenStoreError: the token store is unavailable.
     :raises RuntimeError: the request was not verified, or there is no token store.
@@ -6712,6 +6720,7 @@ async def renew_websocket(encoded_token):
     :param encoded_token: compact JWS (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
     :return: a new dict of claims.
     :raises WrongTokenError: it belongs to another identity or to another session.
+    :raises NoAuthorizationError: the WebSocket was let in without a token.
     :raises jwt.InvalidTokenError: it is invalid; the exceptions are those of :func:`verify_token`.
     :raises JWTExtendedException: as :func:`verify_token`.
     :raises RuntimeError: this is no WebSocket that is closed with its token.
@@ -7277,7 +7286,7 @@ def jwt_required(
     :param refresh: look for, and require, a refresh token instead of an access token.
     :param locations: one or several of the names that JWT_TOKEN_LOCATION takes, in its place.
     :param verify_type: False accepts access and refresh tokens.
-    :param skip_revocation_check: do not ask whether the token has been revoked.
+    :param skip_revocation_check: do not check whether the token has been revoked.
     :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
     :param close_with_token: close the WebSocket when the token expires or is revoked, as with
         JWT_WEBSOCKET_CLOSE_WITH_TOKEN; :func:`renew_websocket` moves that end.
@@ -7547,7 +7556,7 @@ async def _purge(app):
         raise click.ClickException(_MISSING_STORE.format(name="quart jwt purge"))
     async with app.app_context():
         count = await _stored(state.store.purge)
-    click.echo(f"Deleted {count} rows that had ended")
+    click.echo(f"Deleted: {count}")
 
 
 cdef list _route_rows(object app):

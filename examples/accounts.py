@@ -159,7 +159,8 @@ async def has_password(user: User | None, password: str) -> bool:
 async def read_strings(*names: str) -> list[str]:
     """Strings from the JSON of the request, all of printable characters.
 
-    JSON may hold half characters, which no hash takes, and null characters, which PostgreSQL does not.
+    JSON may hold half characters, which no hash takes, and null characters, which PostgreSQL
+    does not.
     """
     body = await request.get_json(silent=True)
     values = [body.get(name) for name in names] if isinstance(body, dict) else []

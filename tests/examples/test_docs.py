@@ -34,7 +34,7 @@ import jwt
 import pytest
 import quart
 from click.testing import CliRunner
-from Cython.Compiler import ExprNodes
+from Cython.Compiler import ExprNodes, Nodes
 from Cython.Compiler.TreeFragment import parse_from_strings
 from quart import Quart
 from quart.cli import ScriptInfo
@@ -267,6 +267,96 @@ async def test_generations_of_the_page_revoke_all_tokens_of_a_user() -> None:
     assert (await client.get("/", headers=bearer(token))).status_code == 401
 
 
+async def test_session_of_the_page_goes_on_until_its_logout() -> None:
+    client = (
+        await namespace_after(
+            "sessions.md",
+            'app.post("/refresh")\n@jwt_required(refresh=True)\nasync def refresh():\n    tokens =',
+        )
+    )["app"].test_client()
+    login = await (await client.post("/login/alice")).get_json()
+    response = await client.post("/refresh", headers=bearer(login["refresh_token"]))
+    tokens = await response.get_json()
+    assert set(tokens) == set(login) == {"access_token", "refresh_token"}
+    retry = await client.post("/refresh", headers=bearer(login["refresh_token"]))
+    assert retry.status_code == 200
+    logout = await client.post("/logout", headers=bearer(tokens["access_token"]))
+    assert await logout.get_json() == {"msg": "Logged out"}
+    for refresh_token in (login["refresh_token"], tokens["refresh_token"]):
+        response = await client.post("/refresh", headers=bearer(refresh_token))
+        assert response.status_code == 401
+
+
+async def session_namespace(marker: str) -> tuple[Quart, list[qje.SessionTokens]]:
+    """The app of a block of the page on sessions, with two logins of alice and one of bob."""
+    app = (await namespace_after("sessions.md", marker))["app"]
+    qje.JWTManager(app, token_store=qje.MemoryTokenStore())
+    async with app.app_context():
+        device = {"device": "Firefox"}
+        names = ("alice", "alice", "bob")
+        logins = [await qje.create_session(n, fresh=True, metadata=device) for n in names]
+    return app, logins
+
+
+async def live_sessions(app: Quart) -> set[str]:
+    async with app.app_context():
+        return {s.id for name in ("alice", "bob") for s in await qje.get_sessions(name)}
+
+
+async def test_devices_of_the_page_are_those_of_the_user() -> None:
+    app, (here, there, other) = await session_namespace('app.get("/devices")')
+    client = app.test_client()
+    headers = bearer(here.access_token)
+    devices = await (await client.get("/devices", headers=headers)).get_json()
+    assert {d["id"]: d["is_this_one"] for d in devices} == {
+        here.session_id: True,
+        there.session_id: False,
+    }
+    response = await client.delete(f"/devices/{other.session_id}", headers=headers)
+    assert response.status_code == 404
+    response = await client.delete(f"/devices/{there.session_id}", headers=headers)
+    assert response.status_code == 200
+    assert await live_sessions(app) == {here.session_id, other.session_id}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "left"),
+    [("POST", "/logout-everywhere", (2,)), ("PUT", "/password", (0, 2))],
+)
+async def test_view_of_the_page_ends_the_sessions_of_its_user(
+    method: str, path: str, left: tuple[int, ...]
+) -> None:
+    app, logins = await session_namespace(path)
+    headers = bearer(logins[0].access_token)
+    response = await app.test_client().open(path, method=method, headers=headers)
+    assert response.status_code == 200
+    assert await live_sessions(app) == {logins[number].session_id for number in left}
+
+
+async def test_cookies_of_the_page_on_sessions_log_in_refresh_and_log_out() -> None:
+    app = (await namespace_after("sessions.md", "set_session_cookies"))["app"]
+    client = app.test_client()
+    seen = []
+    for path, name in (("/login/alice", ""), ("/refresh", "refresh"), ("/logout", "access")):
+        cookies = {cookie.name: cookie.value for cookie in client.cookie_jar}
+        headers = {"X-CSRF-TOKEN": cookies.get(f"csrf_{name}_token") or ""}
+        response = await client.post(path, headers=headers, scheme="https")
+        seen.append((response.status_code, len(response.headers.getlist("Set-Cookie"))))
+    assert seen == [(200, 4)] * 3
+    assert await live_sessions(app) == set()
+
+
+async def test_socket_of_the_page_goes_on_with_a_new_token() -> None:
+    app = (await namespace_after("websockets.md", "renew_websocket"))["app"]
+    async with app.app_context():
+        token = qje.create_access_token("alice")
+    async with app.test_client().websocket("/feed", headers=bearer(token)) as socket:
+        await socket.send_json({"type": "token", "token": token})
+        assert await socket.receive_json() == {"type": "renewed"}
+        await socket.send_json({"type": "text", "text": "hello"})
+        assert await socket.receive_json() == {"type": "echo", "text": "hello"}
+
+
 async def test_environment_of_the_page_sets_options(monkeypatch: pytest.MonkeyPatch) -> None:
     (console,) = [b.code for b in BLOCKS if b.page == "deployment.md" and "export" in b.code]
     for name, value in re.findall(r"^\$ export (\w+)=(.+)$", console, re.MULTILINE):
@@ -455,7 +545,8 @@ def test_every_public_name_is_in_the_reference_once() -> None:
     )
     named = [name for name in named if name != "quart_jwt_extended"]
     loaders = [f"JWTManager.{name}" for name in vars(qje.JWTManager) if name.endswith("_loader")]
-    assert sorted(named) == sorted([*qje.__all__, *loaders, "init_app", "check"])
+    others = ["init_app", "check", "testing.assert_protected", "testing.signed_in"]
+    assert sorted(named) == sorted([*qje.__all__, *loaders, *others])
 
 
 def test_constants_are_in_the_reference() -> None:
@@ -540,7 +631,7 @@ def test_every_loader_of_an_answer_is_in_the_table_of_errors() -> None:
     answers = {
         name
         for name in vars(qje.JWTManager)
-        if re.search("response", getattr(qje.JWTManager, name).__doc__ or "")
+        if "returns a response" in in_one_line(getattr(qje.JWTManager, name).__doc__ or "")
         and name.endswith("_loader")
     }
     assert documented == answers
@@ -562,6 +653,8 @@ NOT_MESSAGES = {
     # The help of the command, and its column of what a route asks for.
     "Commands of quart-jwt-extended.",
     "List the routes and how they are protected, open ones first.",
+    "Delete from the token store what has ended.",
+    "Deleted: <>",
     "access token",
     "refresh token",
     "access or refresh token",
@@ -570,6 +663,7 @@ NOT_MESSAGES = {
     ", in <>",
     ", scopes: <>",
     ", not checked for revocation",
+    ", closed with the token",
     # The header WWW-Authenticate.
     ', scope="<>"',
     # The source of the wrapper around a view.
@@ -586,6 +680,12 @@ NOT_MESSAGES = {
         "        return fn(*args, **kwargs)\n\n    return wrapper\n"
     ),
     "async def start(app, **kwargs):\n    note()",
+    # Fields of named tuples, and a statement of SQL. Scripts for Redis are known by their calls.
+    "access_token refresh_token session_id",
+    "id identity generation created_at rotated_at expires_at ends_at metadata",
+    "BEGIN IMMEDIATE",
+    # A pattern of the testing kit.
+    "; Domain=[^;]*",
     # Sought in texts of PyJWT, to leave them out.
     " at 0x",
     # The log, which has a page of its own.
@@ -596,6 +696,10 @@ NOT_MESSAGES = {
     "<> function <>",
     "<>, not <>",
 }
+
+
+def is_docstring(target: Any) -> bool:
+    return getattr(target, "attribute", None) == "__doc__"
 
 
 def messages_in_source() -> Iterator[tuple[int, str]]:
@@ -610,6 +714,8 @@ def messages_in_source() -> Iterator[tuple[int, str]]:
         node = pending.pop()
         function = getattr(node, "function", None)
         if getattr(function, "name", None) in DESCRIBING:
+            continue
+        if isinstance(node, Nodes.SingleAssignmentNode) and is_docstring(node.lhs):
             continue
         text = None
         if isinstance(node, ExprNodes.JoinedStrNode):
@@ -631,12 +737,16 @@ def messages_in_source() -> Iterator[tuple[int, str]]:
                 pending.append(child)
 
 
+# Where a value goes: in an f-string, in a text for the log, in a text for str.format().
+VALUE = r"<>|%s|\{name\}"
+
+
 def message_patterns() -> dict[str, re.Pattern[str]]:
     """What the page shows for each message: ``<name>`` where a value goes."""
     return {
-        message: re.compile("<[^>]+>".join(map(re.escape, message.strip().split("<>"))))
+        message: re.compile("<[^>]+>".join(map(re.escape, re.split(VALUE, message.strip()))))
         for message in dict.fromkeys(text for _, text in messages_in_source())
-        if message not in NOT_MESSAGES
+        if message not in NOT_MESSAGES and "redis.call(" not in message
     }
 
 

@@ -24,6 +24,16 @@ def test_table_of_threats_names_every_attack_test() -> None:
     assert f"\n| attacks | {len(attacks)}, in " in page
 
 
+def test_tests_about_sessions_that_the_page_names_exist() -> None:
+    rows = re.findall(r"`([\w/]+\.py)::(\w+)` \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(rows) > 20
+    suite = (TESTS / "support" / "token_store_suite.py").read_text(encoding="utf-8")
+    for file, name in rows:
+        # The tests of the stores are made from the checks of the suite.
+        code = (TESTS / file).read_text(encoding="utf-8")
+        assert f"def {name}(" in code + suite, f"{file}::{name}"
+
+
 def test_page_names_files_of_tests_that_exist() -> None:
     files = re.findall(r"pytest tests/([\w/]+\.py)`", PAGE.read_text(encoding="utf-8"))
     assert len(files) >= 6
