@@ -259,8 +259,8 @@ _Revocations: TypeAlias = tuple[float, list[tuple[Literal["session", "token"], s
 class Session(NamedTuple):
     """One login, as :func:`get_sessions` lists it.
 
-    ``id`` is the claim ``sid`` of its tokens; ``identity`` is their identity, as JSON text unless it
-    is a string; ``generation`` counts the rotations. The times are aware datetimes in UTC:
+    ``id`` is the claim ``sid`` of its tokens; ``identity`` is their identity, as JSON text unless
+    it is a string; ``generation`` counts the rotations. The times are aware datetimes in UTC:
     ``created_at``, ``rotated_at`` (the last rotation), ``expires_at`` (the end unless it is rotated
     before) and ``ends_at`` (the end in any case), the last two None for no end. ``metadata`` is
     what :func:`create_session` was given.
