@@ -291,6 +291,7 @@ class Visitors:
         self.over = False
         self.users: list[User] = []
         self.waiting: deque[User] = deque()
+        self.unsettled: deque[User] = deque()
         self.gone: deque[tuple[Token, Token]] = deque(maxlen=REMEMBERED)
         self.watchers: set[asyncio.Task[None]] = set()
         self._deck: list[str] = []
@@ -439,7 +440,13 @@ class Visitors:
 
     async def _visit(self) -> None:
         while not self.over:
-            user = self.waiting.popleft()
+            # Who waits for an answer asks again once the store is back, and sometimes before.
+            ask_again = not self.outages.is_away or self.rng.random() < 0.1
+            queues = [self.waiting, self.unsettled][:: -1 if ask_again else 1]
+            user = next((queue.popleft() for queue in queues if queue), None)
+            if user is None:
+                await asyncio.sleep(LOOK)
+                continue
             try:
                 for device in user.devices:
                     await self._settle(device)
@@ -451,11 +458,7 @@ class Visitors:
                 await asyncio.sleep(0.1)
             finally:
                 unsettled = any(device.pending for device in user.devices)
-                # Who waits for an answer asks again soon, and not all the time.
-                if unsettled and not self.outages.is_away:
-                    self.waiting.appendleft(user)
-                else:
-                    self.waiting.append(user)
+                (self.unsettled if unsettled else self.waiting).append(user)
 
     def _deal(self) -> str:
         """The next kind of turn, in the proportions of MIX and in a random order."""
@@ -779,7 +782,7 @@ def load(store: str, staleness: float, arguments: argparse.Namespace, rng: rando
     with STORES[store]() as service, tempfile.TemporaryDirectory(prefix="load-") as directory:
         prepare(service)
         log = Path(directory) / "log"
-        grace = min(300, 60 + arguments.seconds)
+        grace = min(300, 120 + arguments.seconds)
         with serving(store, service.url, staleness, grace, arguments.application, log) as port:
             visitors, took = asyncio.run(visit(port, service))
         return Run(store, staleness, took, arguments.sessions, visitors, log.read_text())
