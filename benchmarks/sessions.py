@@ -161,7 +161,8 @@ async def sql_store(url: str) -> AsyncIterator[qje.SQLTokenStore]:
     """A store on a database, with its tables."""
     from sqlalchemy.ext.asyncio import create_async_engine
 
-    engine = create_async_engine(url)
+    # As many as there are clients: more would be opened and closed all the time.
+    engine = create_async_engine(url, pool_size=max(CLIENTS))
     store = qje.SQLTokenStore(engine)
     await store.create_tables()
     yield store
