@@ -9,7 +9,8 @@
 # make debug        make test on a build without optimisation, with every assertion and check on
 # make fuzz         coverage-guided fuzzing for SECONDS=60; needs clang, see tests/fuzz/README.md
 # make load         Hypercorn and uvicorn under load, with a Redis that goes and comes: four phases of
-#                   SECONDS=60
+#                   SECONDS=60; then SESSIONS=10000 of them on two workers, with Redis and PostgreSQL
+#                   that go and come: four runs
 # make wheels       a source distribution and a wheel for every installed Python, each one tested
 # make docs         the documentation as HTML in docs/_build/html; a warning is an error
 # make bench        measure this library beside others: tables and a chart in benchmarks/results
@@ -25,6 +26,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 COVERAGE_GOAL = 98
 SECONDS = 60
+SESSIONS = 10000
 
 # Holds what selects the tests of "make test", for pytest.
 FAST = @tests/fast.txt
@@ -102,6 +104,7 @@ fuzz:
 load:
 	$(ENVIRONMENT) $(VENV) --extra test
 	$(BIN)/python tests/load/run.py --seconds $(SECONDS)
+	$(BIN)/python tests/load/sessions.py --seconds $(SECONDS) --sessions $(SESSIONS)
 
 wheels:
 	.ci/wheels $(PYTEST_ARGS)

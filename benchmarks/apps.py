@@ -76,14 +76,16 @@ def make_keys() -> list[Keys]:
     ]
 
 
-def make_app(**options: Any) -> Quart:
+def make_app(*, token_store: Any = None, **options: Any) -> Quart:
     """An application with an open and a protected route that do the same."""
     app = Quart("benchmark")
     app.config["JWT_SECRET_KEY"] = SECRET
     # Longer than any run.
     app.config["JWT_ACCESS_TOKEN_EXPIRES"] = 24 * 3600
     app.config.update(options)
-    qje.JWTManager(app)
+    # 0.1.0 has no stores.
+    stores = {} if token_store is None else {"token_store": token_store}
+    qje.JWTManager(app, **stores)
 
     @app.route("/open", methods=METHODS)
     async def open_view() -> str:

@@ -44,8 +44,19 @@ PEERS = {"Flask-JWT-Extended": "4.7.4", "joserfc": JOSERFC}
 if sys.version_info >= (3, 12):
     PEERS["ryjwt"] = "0.2.2"
 
+# What the token stores of group G stand on; pytest is for the starting of services that the tests
+# have.
+STORES = {
+    "redis": "8.1.0",
+    "SQLAlchemy": "2.1.9",
+    "greenlet": "3.5.6",
+    "asyncpg": "0.32.0",
+    "aiosqlite": "0.22.1",
+    "pytest": "9.2.0",
+}
+
 PINNED = {
-    OURS: SHARED | PEERS,
+    OURS: SHARED | PEERS | STORES,
     # It imports six, which is all that its own requirements would add.
     PREDECESSOR: SHARED | {"quart-jwt-extended": "0.1.0", "six": "1.17.0"},
 }

@@ -24,6 +24,7 @@ class Results:
     samples: Samples = field(default_factory=Samples)
     servers: list[dict[str, Any]] = field(default_factory=list)
     memory: dict[str, float] = field(default_factory=dict)
+    rotations: list[dict[str, Any]] = field(default_factory=list)
     left_out: dict[Key, str] = field(default_factory=dict)
 
     def overhead(self, shape: str, subject: str, group: str = "C") -> float:
@@ -81,6 +82,13 @@ def _beyond_bare_verification(results: Results) -> float:
 def _cache_hit(results: Results) -> float:
     subject = f"{OURS}, decode_token, signature cache hit"
     return max(results.samples.median(("A", algorithm, subject)) for algorithm in ASYMMETRIC)
+
+
+def _store_at_staleness(results: Results) -> float:
+    return results.samples.over(
+        ("G", "verify_token", f"{OURS}, store, staleness N"),
+        ("G", "verify_token", f"{OURS}, no store"),
+    )
 
 
 def _throughput(results: Results) -> float:
@@ -166,5 +174,12 @@ GOALS = (
         1,
         0,
         lambda results: results.memory["rss_growth_mib"],
+    ),
+    Goal(
+        "a token store at staleness N, for each token that is verified",
+        "us",
+        1,
+        0.3,
+        _store_at_staleness,
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from environments import PREDECESSOR
+from environments import OURS, PREDECESSOR
 from goals import GOALS, Results
 
 TITLES = {
@@ -15,10 +15,17 @@ TITLES = {
     "D": "D. A server on the loopback interface, one worker",
     "E": "E. Refusing a token (HS256)",
     "F": "F. Growth",
+    "G": "G. A token store",
 }
 
 # The subject that the others of a shape are compared with.
-REFERENCES = {"A": "jwt.decode", "B": PREDECESSOR, "E": "jwt.decode", "F": "jwt.decode"}
+REFERENCES = {
+    "A": "jwt.decode",
+    "B": PREDECESSOR,
+    "E": "jwt.decode",
+    "F": "jwt.decode",
+    "G": f"{OURS}, no store",
+}
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -68,7 +75,7 @@ def markdown(results: Results, about: dict[str, Any]) -> str:
     """The whole report."""
     sections = ["# Results", _about(about), "## Goals", _goals(results)]
     groups = sorted({group for group, _, _ in results.samples})
-    for group in [*"ABC", "D", *"EF"]:
+    for group in "ABCDEFG":
         if group in groups or (group == "D" and results.servers):
             sections += [f"## {TITLES[group]}", _section(group, results)]
     if results.memory:
@@ -113,6 +120,9 @@ def _section(group: str, results: Results) -> str:
         return _servers(results)
     if group == "F":
         return f"{_calls(group, results)}\n\n{_requests(group, results)}"
+    if group == "G":
+        tables = _requests(group, results), _calls(group, results), _rotations(results)
+        return "\n\n".join(tables)
     return _calls(group, results)
 
 
@@ -188,6 +198,14 @@ def _servers(results: Results) -> str:
     return table(("server", "route", *columns), rows)
 
 
+def _rotations(results: Results) -> str:
+    rows = (
+        (row["store"], str(row["clients"]), f"{row['rotations_per_second']:.0f}")
+        for row in results.rotations
+    )
+    return table(("store", "clients", "rotations/s"), rows)
+
+
 def _memory(results: Results) -> str:
     return table(
         ("figure", "measured"),
@@ -226,8 +244,9 @@ def as_json(results: Results, about: dict[str, Any]) -> dict[str, Any]:
             }
             for (group, shape, subject), values in results.samples.items()
         ],
-        "overheads": [row for group in "CF" for row in overhead_rows(group, results)],
+        "overheads": [row for group in "CFG" for row in overhead_rows(group, results)],
         "servers": results.servers,
         "memory": results.memory,
+        "rotations": results.rotations,
         "left_out": [[*key, reason] for key, reason in results.left_out.items()],
     }

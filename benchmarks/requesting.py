@@ -89,7 +89,7 @@ async def exchange(app: Any, sent: Request, path: str) -> int:
     return one.status
 
 
-def requests(app: Quart, sent: Request, path: str) -> Batch:
+def requests(app: Quart, sent: Request, path: str, clock: Callable[[], int] = clock) -> Batch:
     """A batch of requests one after another; each must be answered with 200."""
 
     async def some(calls: int) -> None:

@@ -2,8 +2,8 @@
 
     run.py [--quick] [--only GROUPS]
 
-Groups: A verifying, B creating, C whole requests, D servers, E refusing, F growth; README.md beside
-this file describes them. ``--quick`` measures A to C.
+Groups: A verifying, B creating, C whole requests, D servers, E refusing, F growth, G token stores;
+README.md beside this file describes them. ``--quick`` measures A to C.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from serving import measure_servers
 QUICK = "ABC"
 
 # Enough for the overhead of a request, a small difference of two large figures, to settle.
-ROUNDS = {"A": 30, "B": 12, "C": 70, "E": 20, "F": 20}
+ROUNDS = {"A": 30, "B": 12, "C": 70, "E": 20, "F": 20, "G": 70}
 
 
 def main() -> None:
@@ -69,13 +71,18 @@ def _measure(groups: str, pythons: dict[str, Path]) -> Results:
             results.servers = measure_servers(pythons, cpu)
             continue
         with (
+            running_stores(pythons[OURS], group),
             Worker(pythons[OURS], cpu, group) as ours,
             Worker(pythons[PREDECESSOR], cpu, group) as predecessor,
         ):
             results.samples |= measure([ours, predecessor], ROUNDS[group])
             results.left_out |= ours.left_out | predecessor.left_out
+            if group == "G":
+                results.rotations = _figures(pythons[OURS], "sessions.py", str(cpu))
         if group == "F":
-            results.memory = _measure_memory(pythons[OURS], cpu)
+            results.memory |= _measure_memory(pythons[OURS], cpu)
+        if group == "G":
+            results.memory |= _figures(pythons[OURS], "memory.py", str(cpu), "revocations")
     return results
 
 
@@ -84,10 +91,34 @@ def _measure_memory(python: Path, cpu: int) -> dict[str, float]:
     keys = [["keys", algorithm] for algorithm in ("HS256", "RS256", "ES256", "EdDSA")]
     figures: dict[str, float] = {}
     for arguments in (*keys, ["signatures"], ["requests"]):
-        script = command(python, "memory.py", str(cpu), *arguments)
-        done = subprocess.run(script, stdout=subprocess.PIPE, text=True, check=True)
-        figures |= json.loads(done.stdout)
+        figures |= _figures(python, "memory.py", str(cpu), *arguments)
     return figures
+
+
+def _figures(python: Path, script: str, *arguments: str) -> Any:
+    """What a script of this directory prints as JSON."""
+    done = subprocess.run(
+        command(python, script, *arguments), stdout=subprocess.PIPE, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+@contextmanager
+def running_stores(python: Path, group: str) -> Iterator[None]:
+    """Redis and PostgreSQL for group G, which learns of them from the environment."""
+    if group != "G":
+        yield
+        return
+    with subprocess.Popen(
+        command(python, "stores.py"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        os.environ["BENCHMARK_STORES"] = process.stdout.readline()
+        try:
+            yield
+        finally:
+            process.stdin.close()
 
 
 def _about() -> dict[str, Any]:

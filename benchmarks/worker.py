@@ -18,6 +18,7 @@ from case import Cases
 from creating import add_creating
 from growth import add_growth
 from requesting import add_requesting
+from sessions import add_sessions
 from verifying import add_refusing, add_verifying
 
 ADD = {
@@ -26,6 +27,7 @@ ADD = {
     "C": add_requesting,
     "E": add_refusing,
     "F": add_growth,
+    "G": add_sessions,
 }
 
 

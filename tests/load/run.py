@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -130,12 +130,13 @@ class Phase:
 
 
 @contextmanager
-def serving(server: str, application: Path, log: Path, **variables: str) -> Iterator[int]:
-    """Run a server on a free port, wait until it answers, and end it in any case."""
-    port = free_port()
+def running(
+    server: str, command: list[str], port: int, log: Path, **variables: str
+) -> Iterator[None]:
+    """Run a server, wait until it answers, and end it in any case."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, str(HERE / "server.py"), server, str(port), str(application)],
+            command,
             env={**os.environ, "PYTHONWARNINGS": "default", **variables},
             cwd=HERE,
             stdin=subprocess.DEVNULL,
@@ -152,16 +153,31 @@ def serving(server: str, application: Path, log: Path, **variables: str) -> Iter
                 break
             except ConnectionRefusedError:
                 time.sleep(0.05)
-        yield port
+        yield
         if process.poll() is not None:
             raise RuntimeError(f"{server} ended by itself:\n{log.read_text()}")
     finally:
+        # It has workers, which it ends; if it cannot, they are ended here.
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        workers = children.read_text().split() if children.is_file() else []
         process.terminate()
         try:
             process.wait(STOP_LIMIT)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(STOP_LIMIT)
+            for worker in workers:
+                with suppress(ProcessLookupError):
+                    os.kill(int(worker), signal.SIGKILL)
+
+
+@contextmanager
+def serving(server: str, application: Path, log: Path, **variables: str) -> Iterator[int]:
+    """Run a server of one worker on a free port."""
+    port = free_port()
+    command = [sys.executable, str(HERE / "server.py"), server, str(port), str(application)]
+    with running(server, command, port, log, **variables):
+        yield port
 
 
 def plan_of(

@@ -1,6 +1,6 @@
-"""One real server with one worker, until it is told to end.
+"""A real server with one worker, or Hypercorn with more, until it is told to end.
 
-server.py SERVER PORT APPLICATION
+server.py SERVER PORT APPLICATION [WORKERS]
 """
 
 from __future__ import annotations
@@ -35,8 +35,7 @@ def serve_with_uvicorn(app: Any, port: int) -> None:
     )
 
 
-def serve_with_hypercorn(app: Any, port: int) -> None:
-    from hypercorn.asyncio import serve
+def configured_hypercorn(port: int) -> Any:
     from hypercorn.config import Config
 
     config = Config()
@@ -47,12 +46,30 @@ def serve_with_hypercorn(app: Any, port: int) -> None:
     config.keep_alive_timeout = KEEP_ALIVE
     # It closes a connection after 1000 requests, uvicorn never does.
     config.keep_alive_max_requests = sys.maxsize
-    asyncio.run(serve(app, config))
+    return config
+
+
+def serve_with_hypercorn(app: Any, port: int) -> None:
+    from hypercorn.asyncio import serve
+
+    asyncio.run(serve(app, configured_hypercorn(port)))
+
+
+def run_hypercorn(application: str, port: int, workers: int) -> None:
+    """As its command does: processes that take what comes to one socket."""
+    from hypercorn.run import run
+
+    config = configured_hypercorn(port)
+    config.application_path = f"asgi:{application}:create_app()"
+    config.workers = workers
+    sys.exit(run(config))
 
 
 SERVERS = {"hypercorn": serve_with_hypercorn, "uvicorn": serve_with_uvicorn}
 
 
 if __name__ == "__main__":
-    server, port, application = sys.argv[1:]
+    server, port, application, *workers = sys.argv[1:]
+    if workers:
+        run_hypercorn(application, int(port), int(workers[0]))
     SERVERS[server](runpy.run_path(application)["create_app"](), int(port))
