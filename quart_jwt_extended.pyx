@@ -61,8 +61,8 @@ from libc.string cimport memchr, memcmp, memcpy
 # In C variables imports stay out of the public namespace, and a request need not look them up in
 # the module's dict.
 cdef object asyncio, base64, calendar, datetime, difflib, functools, hashlib, hmac, inspect
-cdef object itertools, json, linecache, logging, os, random, re, sys, time, types, urllib, uuid
-cdef object warnings, weakref, namedtuple, Context, ContextVar, Token, ModuleSpec, Protocol
+cdef object itertools, json, linecache, logging, operator, os, random, re, sys, time, types, urllib
+cdef object uuid, warnings, weakref, namedtuple, Context, ContextVar, Token, ModuleSpec, Protocol
 cdef object blinker, click, jwt, InvalidSignature, UnsupportedAlgorithm, hashes, padding, ECDSA
 cdef object HMAC, Certificate, load_pem_x509_certificate, ECAlgorithm, HMACAlgorithm, OKPAlgorithm
 cdef object RSAAlgorithm, RSAPSSAlgorithm, get_default_algorithms, InvalidJTIError
@@ -83,6 +83,7 @@ import itertools
 import json
 import linecache
 import logging
+import operator
 import os
 import random
 import re
@@ -3712,8 +3713,8 @@ cdef str _MISSING_STORE = (
 # and store differ.
 cdef double _CLOCK_MARGIN = 60.0
 
-# The last moment that a datetime can be, as POSIX time; tokens may claim to live longer.
-cdef long long _LAST_MOMENT = 253402300799
+# The last day that a datetime can be, as POSIX time; tokens may claim to live longer.
+cdef long long _LAST_MOMENT = 253402214400
 
 # Bytes of the metadata of a session.
 cdef Py_ssize_t _METADATA_SIZE = 4096
@@ -3908,6 +3909,35 @@ def _session(session_id, record):
         _moment(record.get("ends_at")),
         json.loads(record["metadata"]),
     )
+
+
+_first_of = operator.itemgetter(0)
+
+
+async def _read_pages(read, moment):
+    """What revoked_since() answers, read in pages, so that no database is held up by a long list.
+
+    :param read: given a time in milliseconds and a number, returns the time and at most that many
+        of the revocations since then, the oldest first: when, kind, id, and until when it matters.
+    """
+    since, limit = int(moment * 1000), _POLL_PAGE
+    found = {}
+    first_now = None
+    while True:
+        now, rows = await read(since, limit)
+        first_now = now if first_now is None else first_now
+        for _, kind, id_, end in rows:
+            if end is None or now < end:
+                # It may have been revoked twice: the longer entry counts.
+                known = found.get((kind, id_), 0.0)
+                end = None if end is None or known is None else max(end / 1000, known)
+                found[kind, id_] = end
+        if len(rows) < limit:
+            return first_now / 1000, [(*key, end) for key, end in found.items()]
+        # The next page begins with what is as old as the last of this one.
+        if rows[-1][0] == since:
+            limit *= 2
+        since = rows[-1][0]
 
 
 def _newest_first(sessions):
@@ -4200,9 +4230,11 @@ for i = 1, #ARGV, 3 do
 end
 """)
 
-# Milliseconds.
+# From when, in milliseconds, and how many at most.
 _SINCE = _script("""
-return {now, redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf')}
+return {now, redis.call(
+    'ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2]
+)}
 """)
 
 
@@ -4302,20 +4334,26 @@ class RedisTokenStore:
                 pipeline.exists(self._prefix + "t:" + token_id)
             if session_id is not None:
                 pipeline.eval(_READ[1], 1, self._key(session_id), session_id)
-            answers = await pipeline.execute()
+            # Not raised by the pipeline, which would write the id into the text of the error.
+            answers = await pipeline.execute(raise_on_error=False)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
         if token_id is not None and answers[0]:
             return "token_revoked"
         return "session_ended" if session_id is not None and answers[-1] is None else "live"
 
     async def revoked_since(self, moment):
-        now, members = await self._run(_SINCE, self._prefix + "revoked", int(moment * 1000))
-        entries = []
-        for member in members:
-            kind, rest = _plain(member).split(":", 1)
-            i, end = rest.rsplit(":", 1)
-            if not end or now < int(end):
-                entries.append((kind, i, int(end) / 1000 if end else None))
-        return now / 1000, entries
+        async def read(since, limit):
+            now, found = await self._run(_SINCE, self._prefix + "revoked", since, limit)
+            rows = []
+            for member, revoked_at in zip(found[::2], found[1::2]):
+                kind, rest = _plain(member).split(":", 1)
+                i, end = rest.rsplit(":", 1)
+                rows.append((int(revoked_at), kind, i, int(end) if end else None))
+            return now, rows
+
+        return await _read_pages(read, moment)
 
     async def purge(self):
         return 0
@@ -4360,6 +4398,8 @@ class RedisTokenStore:
 # Serialization failure, deadlock: the statement has changed nothing.
 _SQL_GIVEN_UP = ("40001", "40P01")
 _SQL_ATTEMPTS = 20
+# Seconds after which the time that a statement has noted counts as old.
+_SQL_IN_TIME = 10.0
 
 
 class SQLTokenStore:
@@ -4474,6 +4514,9 @@ class SQLTokenStore:
         self._revoke_reused = self._revoke.where(columns.generation > given)
         keep = sa.func.coalesce(sa.bindparam("keep", type_=text), "")
         self._revoke_all = revoke.where(columns.identity == identity, columns.id != keep)
+        self._note_again = sa.update(table).where(
+            columns.id.in_(sa.bindparam("ids", expanding=True))
+        ).values(revoked_at=now)
         self._list = sa.select(table).where(columns.identity == identity, live).order_by(
             columns.created_at.desc()
         )
@@ -4489,13 +4532,19 @@ class SQLTokenStore:
             sa.exists().where(columns.id == id_, live),
         )
         since = sa.bindparam("since", type_=number)
+        found = sa.union_all(*(
+            sa.select(
+                each.c.revoked_at, sa.literal(kind, text).label("kind"), each.c.id,
+                each.c.kept_until,
+            ).where(each.c.revoked_at >= since)
+            for kind, each in (("session", table), ("token", tokens))
+        )).subquery()
+        # With the time in a row of its own, which is there when nothing was revoked, too.
         self._since = sa.union_all(
-            sa.select(sa.literal("now", text), sa.cast(sa.null(), text), now),
-            *(
-                sa.select(sa.literal(kind, text), each.c.id, each.c.kept_until).where(
-                    each.c.revoked_at >= since, is_ahead(each.c.kept_until)
-                )
-                for kind, each in (("session", table), ("token", tokens))
+            sa.select(now, sa.literal("now", text), sa.cast(sa.null(), text), now),
+            sa.select(
+                sa.select(found).order_by(found.c.revoked_at)
+                .limit(sa.bindparam("limit", type_=number)).subquery()
             ),
         )
         self._purges = [sa.delete(each).where(each.c.kept_until <= now) for each in (table, tokens)]
@@ -4526,7 +4575,7 @@ class SQLTokenStore:
         if is_last and grace > 0 and rows[0].age <= _milliseconds(grace):
             return "retried", self._first(rows)
         # Of several that found this out at once, the one that revokes the session tells of it.
-        revoked = self._first(await self._execute(self._revoke_reused, **values))
+        revoked = self._first(await self._execute_revoking(self._revoke_reused, **values))
         return ("ended", None) if revoked is None else ("reused", revoked)
 
     async def extend_session(self, session_id, *, lifetime, linger):
@@ -4536,10 +4585,10 @@ class SQLTokenStore:
         ))
 
     async def revoke_session(self, session_id):
-        return self._first(await self._execute(self._revoke, session_id=session_id))
+        return self._first(await self._execute_revoking(self._revoke, session_id=session_id))
 
     async def revoke_sessions(self, identity, *, keep=None):
-        rows = await self._execute(self._revoke_all, of_identity=identity, keep=keep)
+        rows = await self._execute_revoking(self._revoke_all, of_identity=identity, keep=keep)
         return [_session(row.id, row._mapping) for row in rows]
 
     async def get_sessions(self, identity):
@@ -4547,7 +4596,7 @@ class SQLTokenStore:
         return [_session(row.id, row._mapping) for row in rows]
 
     async def revoke_token(self, token_id, *, lifetime):
-        await self._execute(
+        await self._execute_in_time(
             self._revoke_token, token_id=token_id, lifetime=_milliseconds(lifetime)
         )
 
@@ -4559,17 +4608,37 @@ class SQLTokenStore:
         return "live" if session_id is None or session_live else "session_ended"
 
     async def revoked_since(self, moment):
-        (_, _, now), *rows = sorted(
-            await self._execute(self._since, since=int(moment * 1000)),
-            key=lambda row: row[0] != "now",
-        )
-        return now / 1000, [(*row[:2], None if row[2] is None else row[2] / 1000) for row in rows]
+        async def read(since, limit):
+            rows = await self._execute(self._since, since=since, limit=limit)
+            (now,) = [row[0] for row in rows if row[1] == "now"]
+            return now, sorted([tuple(row) for row in rows if row[1] != "now"], key=_first_of)
+
+        return await _read_pages(read, moment)
 
     async def purge(self):
         return sum([await self._execute(statement) for statement in self._purges])
 
     def _first(self, rows):
         return _session(rows[0].id, rows[0]._mapping) if rows else None
+
+    async def _execute_revoking(self, statement, **values):
+        """Run a statement that revokes sessions, and note those again if it took long."""
+        began = _monotonic()
+        rows = await self._execute(statement, **values)
+        if rows and _monotonic() - began > _SQL_IN_TIME:
+            await self._execute_in_time(self._note_again, ids=[row.id for row in rows])
+        return rows
+
+    async def _execute_in_time(self, statement, **values):
+        """Run a statement, which must be repeatable, until the time that it notes is a recent one.
+
+        It may have waited for a lock, or its commit for another server, after it had read the time.
+        Workers that poll look back no further than _POLL_OVERLAP.
+        """
+        began = -_INFINITY
+        while _monotonic() - began > _SQL_IN_TIME:
+            began = _monotonic()
+            await self._execute(statement, **values)
 
     async def _execute(self, statement, **values):
         """Run one statement, and anew if the database gave it up in favour of another.
@@ -4597,6 +4666,10 @@ class SQLTokenStore:
             # The time is read when no other writer can come in between: what is written is seen by
             # those who ask for what came after an earlier time.
             if statement.is_dml:
+                raw = await connection.get_raw_connection()
+                if raw.driver_connection.in_transaction:
+                    # By an event of the application's engine, as SQLAlchemy's pages propose it.
+                    await connection.exec_driver_sql("COMMIT")
                 await connection.exec_driver_sql("BEGIN IMMEDIATE")
             values = {**values, "now": int(time.time() * 1000)}
             answer = self._answer(await connection.execute(statement, values))
@@ -4610,8 +4683,19 @@ class SQLTokenStore:
 
 # --- What identifies a session and a token ------------------------------------
 
-# What _new_session_id makes; a session with another id is in no store.
-cdef object _SESSION_ID_RE = re.compile(r"[A-Za-z0-9_-]{30}")
+cdef bint _is_session_id(object text) except -1:
+    """Whether it is one that _new_session_id makes; a session with another id is in no store."""
+    cdef const char* at
+    cdef Py_ssize_t index
+    if not isinstance(text, str) or not PyUnicode_IS_ASCII(text) or (
+        PyUnicode_GET_LENGTH(text) != 30
+    ):
+        return False
+    at = _ascii_bytes(text)
+    for index in range(30):
+        if _B64URL_BITS[0][<unsigned char>at[index]] == _NOT_B64URL:
+            return False
+    return True
 
 
 cdef str _new_session_id(str identity):
@@ -4627,11 +4711,19 @@ cdef str _new_session_id(str identity):
 cdef str _identity_text(object identity, _AppState state):
     """An identity as it comes back from a token, as the text that a store keeps."""
     if not isinstance(identity, str):
-        identity = json.loads(_dump_object({"identity": identity}, state))["identity"]
+        given, identity = identity, json.loads(_dump_object({"identity": identity}, state))
+        identity = identity["identity"]
+        if isinstance(identity, dict) and not isinstance(given, dict):
+            # A user, a dataclass for example, which no token has as it is.
+            raise TypeError(f"identity must be as in the tokens, not {_shown(given)}")
     # No database keeps text with a null character or a lone surrogate.
     if isinstance(identity, str) and "\0" not in identity and not _SURROGATE_RE.search(identity):
         return _plain_text(identity)
-    return json.dumps(identity, separators=(",", ":"), sort_keys=True)
+    return _sorted_json(identity)
+
+
+cdef str _sorted_json(object value):
+    return json.dumps(value, separators=(",", ":"), sort_keys=True)
 
 
 cdef object _SURROGATE_RE = re.compile("[\ud800-\udfff]")
@@ -4655,9 +4747,18 @@ cdef long long _generation_of(dict claims) except -1:
 
 cdef str _token_id(str jti):
     """A ``jti`` as stores keep it: whatever a token holds, they get short, plain text."""
-    if PyUnicode_GET_LENGTH(jti) <= 64 and PyUnicode_IS_ASCII(jti) and jti.isprintable():
+    if PyUnicode_GET_LENGTH(jti) <= 64 and PyUnicode_IS_ASCII(jti) and _is_printable(jti):
         return jti
     return hashlib.sha256(jti.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+cdef bint _is_printable(str text) noexcept:
+    cdef const char* at = _ascii_bytes(text)
+    cdef Py_ssize_t index
+    for index in range(PyUnicode_GET_LENGTH(text)):
+        if not 0x20 <= at[index] < 0x7F:
+            return False
+    return True
 
 
 # --- Revocation without a round trip ------------------------------------------
@@ -4665,6 +4766,12 @@ cdef str _token_id(str jti):
 # Seconds by which a poll looks back behind the one before: commits become visible out of order, and
 # after a failover another machine has the clock.
 cdef double _POLL_OVERLAP = 30.0
+
+# Seconds that a poll may take; the first one may bring a million revocations.
+cdef int _POLL_TIMEOUT = 60
+
+# Revocations that are read, and taken over, in one go: a few milliseconds.
+_POLL_PAGE = 5000
 
 cdef object _monotonic = time.monotonic
 
@@ -4675,11 +4782,42 @@ cdef int _CLOSE_CODE = 4401
 cdef class _Socket:
     """A WebSocket that ends with its token."""
 
+    # A weak reference: what has ended is forgotten with its connection.
     cdef object websocket
     cdef _VerifiedToken verified
     # All rules that it was verified by, which a new token must satisfy, too.
     cdef list rules
     cdef bint checks_revocation
+    # The task that verified it last, in most cases the one that runs the view. A weak reference,
+    # as the context of a task has the connection in it.
+    cdef object task
+    cdef bint is_closed
+
+    async def close(self, reason):
+        """Close it, and end the view: a client need not heed the close, and may go on to send."""
+        self.is_closed = True
+        websocket = self.websocket()
+        if websocket is None:
+            return
+        try:
+            await websocket.close(_CLOSE_CODE, reason)
+        except Exception as error:
+            # The view, or the client, may have closed it meanwhile.
+            _logger.info("A WebSocket could not be closed: %s", type(error).__name__)
+        task = self.task()
+        if task is not None:
+            task.cancel()
+
+    def guarded(self, method):
+        """What takes the place of a method that sends or receives, for a view in another task."""
+
+        async def call(*args):
+            result = await method(*args)
+            if self.is_closed:
+                raise asyncio.CancelledError
+            return result
+
+        return call
 
 
 cdef str _SOCKET = "_jwt_extended_socket"
@@ -4693,37 +4831,46 @@ cdef class _Watch:
     """
 
     cdef _AppState state
-    # The ids that are revoked, and when each can be dropped, by the minute (POSIX).
-    cdef set tokens, sessions
+    # The ids that are revoked, with the minute (POSIX) in which each can be dropped; None: never.
+    cdef dict tokens, sessions
+    # By kind and by that minute: lists of ids.
     cdef dict ending
+    # The minute up to which they are dropped.
+    cdef long long minute
     # When the store was polled: by its own clock, and by that of the process before the poll.
     cdef double moment, polled_at
     cdef bint is_serving, is_failing
     cdef set sockets
-    # The running poll, and what closes WebSockets.
+    # The running poll, and other tasks that nobody waits for.
     cdef object task
-    cdef set closing
+    cdef set tasks
 
     def __cinit__(self, _AppState state):
         self.state = state
-        self.tokens = set()
-        self.sessions = set()
-        self.ending = {}
+        self.tokens = {}
+        self.sessions = {}
+        self.ending = {"token": {}, "session": {}}
         self.polled_at = -_INFINITY
         self.sockets = set()
-        self.closing = set()
+        self.tasks = set()
 
     cdef bint is_current(self, double max_staleness) except -1:
         return max_staleness > 0 and <double>_monotonic() - self.polled_at <= max_staleness
 
     cdef int add(self, str kind, object id_, object end) except -1:
         """Remember a revocation until the longest token that it could concern has expired."""
-        cdef set ids = self.tokens if kind == "token" else self.sessions
-        if id_ in ids:
+        cdef dict ids = self.tokens if kind == "token" else self.sessions
+        minute = None
+        # NaN, too, is no end.
+        if end is not None and end < _LAST_MOMENT:
+            minute = <long long>(<double>end / 60) + 1
+        known = ids.get(id_, _ABSENT)
+        if known is None or (known is not _ABSENT and minute is not None and known >= minute):
             return 0
-        ids.add(id_)
-        if end is not None:
-            self.ending.setdefault(<long long>(<double>end / 60) + 1, []).append((ids, id_))
+        ids[id_] = minute
+        if minute is not None:
+            self.ending[kind].setdefault(minute, []).append(id_)
+        self.drop_ended()
 
     cdef int add_session(self, object session, double linger) except -1:
         end = _end_of(session)
@@ -4731,9 +4878,17 @@ cdef class _Watch:
 
     cdef int drop_ended(self) except -1:
         cdef long long minute = <long long>(_now() / 60)
-        for end in [end for end in self.ending if end < minute]:
-            for ids, id_ in self.ending.pop(end):
-                (<set>ids).discard(id_)
+        cdef dict ids
+        if minute == self.minute:
+            return 0
+        self.minute = minute
+        for kind, ids in (("token", self.tokens), ("session", self.sessions)):
+            ending = self.ending[kind]
+            for end in [end for end in ending if end < minute]:
+                for id_ in ending.pop(end):
+                    # It may have been revoked again, for longer.
+                    if ids.get(id_) == end:
+                        del ids[id_]
 
     async def start(self):
         """Begin to poll, before the app serves."""
@@ -4743,29 +4898,43 @@ cdef class _Watch:
 
     async def stop(self):
         self.is_serving = False
-        if self.task is not None:
-            self.task.cancel()
-            await asyncio.wait([self.task])
+        task, self.task = self.task, None
+        if task is not None and task.get_loop() is asyncio.get_running_loop():
+            task.cancel()
+            await asyncio.wait([task])
 
     def run_polls(self):
-        if self.task is None or self.task.done():
+        if (
+            self.task is None
+            or self.task.done()
+            # A test may have abandoned the loop before.
+            or self.task.get_loop() is not asyncio.get_running_loop()
+        ):
             # In an empty context: that of a request would be kept for as long.
             self.task = Context().run(asyncio.get_running_loop().create_task, self.poll())
 
     async def poll(self):
         cdef double pause
-        while self.is_serving or self.sockets:
-            pause = 1.0
-            try:
-                staleness = self.state.settings().max_staleness
-                if 0 < staleness < 2:
-                    pause = staleness / 2
-            except RuntimeError:
-                # A wrong option, of which the next request tells.
-                pass
-            await asyncio.sleep(pause)
-            await self.refresh()
-            self.close_sockets()
+        fetching = None
+        try:
+            while self.is_serving or self.sockets:
+                pause = 1.0
+                try:
+                    staleness = self.state.settings().max_staleness
+                    if 0 < staleness < 2:
+                        pause = staleness / 2
+                except RuntimeError:
+                    # A wrong option, of which the next request tells.
+                    pass
+                await asyncio.sleep(pause)
+                if fetching is None or fetching.done():
+                    fetching = asyncio.ensure_future(self.refresh())
+                # Tokens of WebSockets expire while a store hangs, too.
+                await asyncio.wait([fetching], timeout=1)
+                self.close_sockets()
+        finally:
+            if fetching is not None:
+                fetching.cancel()
 
     async def refresh(self):
         """Take over what was revoked since the last time; the log tells of the first failure."""
@@ -4774,7 +4943,7 @@ cdef class _Watch:
                 self.sockets or self.state.settings().max_staleness
             ):
                 return
-            await self.fetch()
+            await asyncio.wait_for(self.fetch(), _POLL_TIMEOUT)
             self.is_failing = False
         except Exception as error:
             if not self.is_failing:
@@ -4789,8 +4958,13 @@ cdef class _Watch:
         if moment < since:
             # The clock of the store was put back, and what is revoked by it now lies before.
             moment, entries = await _settled(revoked_since(0.0))
-        for kind, id_, end in entries:
+        for count, (kind, id_, end) in enumerate(entries):
+            if kind not in ("session", "token") or not isinstance(id_, str):
+                raise _wrong_answer("revoked_since", (kind, id_))
             self.add(kind, id_, end)
+            if count % _POLL_PAGE == _POLL_PAGE - 1:
+                # Requests need not wait for all of a long list.
+                await asyncio.sleep(0)
         self.moment = moment
         self.polled_at = began
         self.drop_ended()
@@ -4801,21 +4975,23 @@ cdef class _Watch:
         cdef _Socket socket = getattr(websocket, _SOCKET, None)
         if socket is None:
             socket = _Socket.__new__(_Socket)
-            socket.websocket = websocket
+            socket.websocket = weakref.ref(websocket, lambda _: self.drop_socket(socket))
             socket.rules = []
             setattr(websocket, _SOCKET, socket)
+            websocket._receive = socket.guarded(websocket._receive)
+            websocket._send = socket.guarded(websocket._send)
             self.sockets.add(socket)
-            # The view runs in this task, too.
-            asyncio.current_task().add_done_callback(lambda task: self.drop_socket(socket))
-            self.run_polls()
         socket.verified = verified
         socket.rules.append(rules)
         socket.checks_revocation = socket.checks_revocation or not rules.skip_revocation
+        socket.task = weakref.ref(asyncio.current_task())
+        self.run_polls()
 
     def drop_socket(self, socket):
         self.sockets.discard(socket)
         if not self.sockets and not self.is_serving and self.task is not None:
             self.task.cancel()
+            self.task = None
 
     cdef object reason_to_close(self, _Socket socket):
         claims = socket.verified.claims
@@ -4825,7 +5001,10 @@ cdef class _Watch:
             return None
         if claims["jti"] is not None and _token_id(claims["jti"]) in self.tokens:
             return "Token has been revoked"
-        return _SESSION_ENDED if claims.get("sid") in self.sessions else None
+        session_id = claims.get("sid")
+        if isinstance(session_id, str) and session_id in self.sessions:
+            return _SESSION_ENDED
+        return None
 
     cdef int close_sockets(self) except -1:
         cdef _Socket socket
@@ -4833,17 +5012,14 @@ cdef class _Watch:
             reason = self.reason_to_close(socket)
             if reason is not None:
                 self.sockets.discard(socket)
-                task = asyncio.ensure_future(_close(socket.websocket, reason))
-                self.closing.add(task)
-                task.add_done_callback(self.closing.discard)
+                self.run(socket.close(reason))
 
-
-async def _close(websocket, reason):
-    try:
-        await websocket.close(_CLOSE_CODE, reason)
-    except Exception as error:
-        # The view, or the client, may have closed it meanwhile.
-        _logger.info("A WebSocket could not be closed: %s", type(error).__name__)
+    cdef object run(self, coroutine):
+        """Run it in a task; loops keep no more than a weak reference to theirs."""
+        task = asyncio.ensure_future(coroutine)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
 
 
 cdef object _end_of(object session):
@@ -4862,12 +5038,10 @@ cdef object _verify_unrevoked(_AppState state, _Settings settings, dict claims):
             raise RevokedTokenError("Token has been revoked")
     if "sid" in claims:
         session_id = _session_id_of(claims)
-        if session_id in watch.sessions:
+        if session_id in watch.sessions or not _is_session_id(session_id):
             raise SessionEndedError(_SESSION_ENDED)
     if watch.is_current(settings.max_staleness) or (token_id is None and session_id is None):
         return None
-    if session_id is not None and _SESSION_ID_RE.fullmatch(session_id) is None:
-        raise SessionEndedError(_SESSION_ENDED)
     return _verify_in_store(state.store, session_id, token_id)
 
 
@@ -4953,7 +5127,7 @@ cdef class _Pair:
         end = _end_of(session)
         if end is not None:
             for creation in (self.access, self.refresh):
-                creation.latest = <long long>floor(end)
+                creation.latest = _latest_before(end, creation.settings)
             if self.access.is_too_long():
                 self.access_token = self.access.encode()
             if self.refresh.is_too_long():
@@ -4974,7 +5148,18 @@ cdef _Pair _new_pair(
         _REFRESH, subject, None, refresh_expires_delta, None, None, additional_claims, None
     )
     pair.state = pair.access.state
+    for name, claim in (
+        ("JWT_IDENTITY_CLAIM", pair.access.settings.identity_claim_key),
+        ("JWT_USER_CLAIMS", pair.access.settings.user_claims_key),
+    ):
+        if claim in ("sid", "gen"):
+            raise RuntimeError(f'{name} must not be "{claim}", which is a claim of sessions')
     return pair
+
+
+cdef object _latest_before(double end, _Settings settings):
+    """The latest ``exp`` of a token that must not be accepted after a moment."""
+    return <long long>floor(end - settings.leeway)
 
 
 cdef object _lifetime_of(dict claims, _Settings settings):
@@ -4983,7 +5168,9 @@ cdef object _lifetime_of(dict claims, _Settings settings):
     A second more, since the clock of a store may count whole milliseconds.
     """
     end = claims.get("exp")
-    return None if end is None else max(min(end, _LAST_MOMENT) + settings.leeway + 1 - _now(), 0.0)
+    if end is None:
+        return None
+    return max(min(end + settings.leeway + 1, _LAST_MOMENT) - _now(), 0.0)
 
 
 cdef double _linger(_Settings settings) noexcept:
@@ -4996,7 +5183,7 @@ cdef object _seconds(object lifetime):
     if lifetime is None:
         return None
     now = datetime.datetime.now(datetime.timezone.utc)
-    return (now + lifetime - now).total_seconds()
+    return min((now + lifetime - now).total_seconds(), _LAST_MOMENT - now.timestamp())
 
 
 async def _report_failure(_AppState state, _VerifiedToken verified, error):
@@ -5021,7 +5208,9 @@ cdef int _renew_after(_AppState state, object request, _VerifiedToken verified) 
     claims = verified.claims
     if state.store is None:
         raise RuntimeError(_MISSING_STORE.format(name="JWT_IMPLICIT_REFRESH"))
-    if claims["type"] != "access" or "sid" not in claims or "exp" not in claims or (
+    if claims["type"] != "access" or not _is_session_id(claims.get("sid")) or (
+        "exp" not in claims
+    ) or (
         claims["exp"] >= _moment_after(_now(), _lifetime(verified.settings.implicit_refresh))
     ):
         return 0
@@ -5075,7 +5264,7 @@ async def _renew(_AppState state, _Settings settings, _VerifiedToken verified, r
     creation.claims = _renewed(claims, settings)
     # The view, or another request meanwhile, may have revoked the token or the session: the store
     # has the last word.
-    session_id = _session_id_of(claims)
+    session_id = claims["sid"]
     token_id = None if claims["jti"] is None else _token_id(claims["jti"])
     try:
         await _verify_in_store(state.store, session_id, token_id)
@@ -5088,7 +5277,7 @@ async def _renew(_AppState state, _Settings settings, _VerifiedToken verified, r
     if session is None:
         return
     end = _end_of(session)
-    creation.latest = None if end is None else <long long>floor(end)
+    creation.latest = None if end is None else _latest_before(end, settings)
     token = creation.encode()
     await _report_creation(creation)
     life = {"max_age": settings.cookie_max_age()}
@@ -5105,11 +5294,8 @@ cdef dict _renewed(dict claims, _Settings settings):
     if "nbf" in renewed:
         renewed["nbf"] = <long long>now
     renewed["jti"] = _new_uuid()
-    lifetime = settings.lifetimes[_ACCESS]
-    if lifetime is False:
-        del renewed["exp"]
-    else:
-        renewed["exp"] = _expiry(now, lifetime)
+    # As long as that of the login, which may have named another lifetime than the app does.
+    renewed["exp"] = <long long>now + claims["exp"] - floor(claims.get("iat", claims["exp"]))
     if not renewed[settings.user_claims_key]:
         del renewed[settings.user_claims_key]
     return renewed
@@ -5350,7 +5536,8 @@ cdef int _verify_additional_claims(
     _verify_dict(origin, claims)
     reserved = ("type", "fresh", "csrf", settings.identity_claim_key)
     if session_claims is not None:
-        reserved += ("sid", "gen")
+        # A jti, too, since there are two tokens.
+        reserved += ("sid", "gen", "jti")
     for name in reserved:
         if name in claims:
             raise ValueError(f'{origin} must not hold "{name}", which the extension sets')
@@ -6511,7 +6698,7 @@ async def create_session(
     session_id = _new_session_id(text)
     max_age = _seconds(settings.session_max_age)
     if max_age is not None:
-        pair.access.latest = pair.refresh.latest = <long long>floor(_now() + <double>max_age)
+        pair.access.latest = pair.refresh.latest = _latest_before(_now() + max_age, settings)
     # Before the session is kept, since it may fail.
     pair.encode(session_id, 0)
     session = await _stored(
@@ -6550,46 +6737,58 @@ async def rotate_session(
     """
     cdef _VerifiedToken verified = _verified_token("rotate_session", True)
     cdef _AppState state = _current_state()
-    store = _store_of(state, "rotate_session")
+    _store_of(state, "rotate_session")
     if identity is None:
         identity = _subject_of(state, verified)
     pair = _new_pair(
         identity, fresh, expires_delta, refresh_expires_delta, user_claims, additional_claims
     )
     try:
-        return await _rotate(state, store, verified, pair)
+        return await _rotate(state, verified, pair)
     except (JWTDecodeError, RevokedTokenError, WrongTokenError) as error:
         await _report_failure(state, verified, error)
         raise
 
 
-async def _rotate(_AppState state, store, _VerifiedToken verified, _Pair pair):
+async def _rotate(_AppState state, _VerifiedToken verified, _Pair pair):
     cdef _Settings settings = verified.settings
     cdef dict claims = verified.claims
     if claims["type"] != "refresh":
         raise WrongTokenError("Only refresh tokens are allowed")
     session_id, generation = _session_id_of(claims), _generation_of(claims)
-    if _SESSION_ID_RE.fullmatch(session_id) is None:
+    if not _is_session_id(session_id):
         raise SessionEndedError(_SESSION_ENDED)
     pair.access.identity = claims[settings.identity_claim_key]
     pair.access.keeps_identity = True
     await pair.ask()
     # Whether it is a rotation or a retry, the next generation is that of the tokens.
     pair.encode(session_id, generation + 1)
-    outcome, session = await _stored(
-        store.rotate_session, session_id, generation, lifetime=pair.lifetime(),
-        grace=settings.refresh_grace, linger=_linger(settings),
-    )
-    if outcome in ("rotated", "retried"):
-        return await pair.finish(session)
+    # The client may leave meanwhile, which cancels the request: a reuse must be told all the same.
+    outcome, session = await asyncio.shield(state.watch.run(_rotate_in_store(
+        state, verified, session_id, generation, pair.lifetime()
+    )))
     if outcome == "reused":
-        state.watch.add_session(session, _linger(settings))
-        if state.callbacks.refresh_reuse is not None:
-            await _settled(state.callbacks.refresh_reuse(verified.header, claims))
         raise TokenReusedError(_TOKEN_REUSED)
     if outcome == "ended":
         raise SessionEndedError(_SESSION_ENDED)
-    raise _wrong_answer("rotate_session", outcome)
+    return await pair.finish(session)
+
+
+async def _rotate_in_store(
+    _AppState state, _VerifiedToken verified, session_id, generation, lifetime
+):
+    cdef _Settings settings = verified.settings
+    outcome, session = await _stored(
+        state.store.rotate_session, session_id, generation, lifetime=lifetime,
+        grace=settings.refresh_grace, linger=_linger(settings),
+    )
+    if outcome not in ("rotated", "retried", "reused", "ended"):
+        raise _wrong_answer("rotate_session", outcome)
+    if outcome == "reused":
+        state.watch.add_session(session, _linger(settings))
+        if state.callbacks.refresh_reuse is not None:
+            await _settled(state.callbacks.refresh_reuse(verified.header, verified.claims))
+    return outcome, session
 
 
 async def revoke_session(session_id=None, *, identity=None):
@@ -6612,7 +6811,7 @@ async def revoke_session(session_id=None, *, identity=None):
         session_id = _session_id_of(_verified_token("revoke_session", True).claims)
     elif not isinstance(session_id, str):
         raise TypeError(f"session_id must be a string or None, not {_shown(session_id)}")
-    if _SESSION_ID_RE.fullmatch(session_id) is None or (
+    if not _is_session_id(session_id) or (
         identity is not None
         and session_id not in [session.id for session in await get_sessions(identity)]
     ):
@@ -6638,6 +6837,9 @@ async def revoke_sessions(identity, keep=None):
     store = _store_of(state, "revoke_sessions")
     if keep is not None and not isinstance(keep, str):
         raise TypeError(f"keep must be the id of a session or None, not {_shown(keep)}")
+    if not _is_session_id(keep):
+        # No session has it.
+        keep = None
     text = _identity_text(_unproxied(identity), state)
     revoked = await _stored(store.revoke_sessions, text, keep=keep)
     for session in revoked:
@@ -6728,7 +6930,8 @@ async def renew_websocket(encoded_token):
     cdef _VerifiedToken verified = _verified_token("renew_websocket", True)
     cdef _VerifiedToken renewed = None
     cdef _Rules rules
-    cdef _Socket socket = getattr(_current_request(), _SOCKET, None)
+    websocket = _current_request()
+    cdef _Socket socket = getattr(websocket, _SOCKET, None)
     if socket is None:
         raise RuntimeError(
             "renew_websocket() needs a WebSocket that is closed with its token: protect it with "
@@ -6738,11 +6941,12 @@ async def renew_websocket(encoded_token):
         renewed = await rules.verify(encoded_token)
     identity = verified.settings.identity_claim_key
     for name in (identity, "sid"):
-        if renewed.claims.get(name) != verified.claims.get(name):
+        # By their JSON text: to Python, True is 1.
+        if _sorted_json(renewed.claims.get(name)) != _sorted_json(verified.claims.get(name)):
             raise WrongTokenError("The token belongs to another identity or session")
     renewed.location = verified.location
     renewed.satisfied = verified.satisfied
-    setattr(socket.websocket, _VERIFIED, renewed)
+    setattr(websocket, _VERIFIED, renewed)
     socket.verified = renewed
     return dict(renewed.claims)
 
