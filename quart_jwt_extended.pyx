@@ -4553,6 +4553,7 @@ class SQLTokenStore:
         """Create the two tables and their indexes where they are not there yet."""
         async with self._engine.connect() as connection:
             await connection.run_sync(self.metadata.create_all)
+            await connection.commit()
 
     async def create_session(self, session_id, identity, *, lifetime, max_age, linger, metadata):
         return self._first(await self._execute(
@@ -4667,8 +4668,9 @@ class SQLTokenStore:
             # those who ask for what came after an earlier time.
             if statement.is_dml:
                 raw = await connection.get_raw_connection()
+                await connection.begin()
                 if raw.driver_connection.in_transaction:
-                    # By an event of the application's engine, as SQLAlchemy's pages propose it.
+                    # An event of the engine has begun one, as the pages of SQLAlchemy propose it.
                     await connection.exec_driver_sql("COMMIT")
                 await connection.exec_driver_sql("BEGIN IMMEDIATE")
             values = {**values, "now": int(time.time() * 1000)}
