@@ -4400,6 +4400,7 @@ _SQL_GIVEN_UP = ("40001", "40P01")
 _SQL_ATTEMPTS = 20
 # Seconds after which the time that a statement has noted counts as old.
 _SQL_IN_TIME = 10.0
+_elapsed = time.monotonic
 
 
 class SQLTokenStore:
@@ -4624,9 +4625,9 @@ class SQLTokenStore:
 
     async def _execute_revoking(self, statement, **values):
         """Run a statement that revokes sessions, and note those again if it took long."""
-        began = _monotonic()
+        began = _elapsed()
         rows = await self._execute(statement, **values)
-        if rows and _monotonic() - began > _SQL_IN_TIME:
+        if rows and _elapsed() - began > _SQL_IN_TIME:
             await self._execute_in_time(self._note_again, ids=[row.id for row in rows])
         return rows
 
@@ -4637,8 +4638,8 @@ class SQLTokenStore:
         Workers that poll look back no further than _POLL_OVERLAP.
         """
         began = -_INFINITY
-        while _monotonic() - began > _SQL_IN_TIME:
-            began = _monotonic()
+        while _elapsed() - began > _SQL_IN_TIME:
+            began = _elapsed()
             await self._execute(statement, **values)
 
     async def _execute(self, statement, **values):

@@ -181,3 +181,48 @@ async def test_killed_and_started_again(driver: str) -> None:
             assert not await is_live(kit, revoked)
             assert set(await entries(kit)) == {("session", revoked.id)}
             assert (await rotate(kit, session, 0))[0] == "rotated"
+
+
+async def test_engine_whose_events_begin_transactions_works(tmp_path: Path) -> None:
+    """The recipe on SQLAlchemy's pages for transactions of SQLite."""
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/store.db")
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def leave_transactions_alone(connection: Any, record: Any) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    store = SQLTokenStore(engine)
+    await store.create_tables()
+    session = await store.create_session(
+        "s" * 30, "ann", lifetime=100, max_age=None, linger=60, metadata={}
+    )
+    assert await store.revoke_session(session.id) == session
+    assert await store.get_sessions("ann") == []
+    await engine.dispose()
+
+
+async def test_revocation_that_took_long_is_noted_again(kit: SQLKit, monkeypatch: Any) -> None:
+    """Else a worker that polls by the time that the statement had read would never see it."""
+    session = await create(kit)
+    execute = SQLTokenStore._execute
+    clock = 0.0
+
+    async def slow(self: Any, statement: Any, **values: Any) -> Any:
+        nonlocal clock
+        clock += 11 if statement is self._revoke else 0
+        found = await execute(self, statement, **values)
+        if statement is self._revoke:
+            # As if it had waited for the lock of a row after it had read the time.
+            await kit.age(60)
+        return found
+
+    monkeypatch.setattr(SQLTokenStore, "_execute", slow)
+    monkeypatch.setattr("quart_jwt_extended._elapsed", lambda: clock)
+    before, _ = await kit.store.revoked_since(0.0)
+    await kit.store.revoke_session(session.id)
+    _, noted = await kit.store.revoked_since(before - 1)
+    assert [id_ for _, id_, _ in noted] == [session.id]
