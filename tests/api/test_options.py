@@ -524,10 +524,18 @@ def test_every_option_is_shown_to_take_effect() -> None:
     """The signature cache has no effect that a client can see.
 
     Partitioned cookies, which older releases of Werkzeug cannot make, are tested beside the other
-    rules of cookies.
+    rules of cookies. What needs a token store is tested with sessions, revocation and WebSockets.
     """
     missing = set(DEFAULTS) - {change.option for change in CHANGES}
-    assert missing == {"JWT_SIGNATURE_CACHE_SIZE", "JWT_COOKIE_PARTITIONED"}
+    assert missing == {
+        "JWT_SIGNATURE_CACHE_SIZE",
+        "JWT_COOKIE_PARTITIONED",
+        "JWT_REFRESH_GRACE",
+        "JWT_SESSION_MAX_AGE",
+        "JWT_IMPLICIT_REFRESH",
+        "JWT_REVOCATION_MAX_STALENESS",
+        "JWT_WEBSOCKET_CLOSE_WITH_TOKEN",
+    }
 
 
 @pytest.mark.parametrize(
@@ -778,6 +786,11 @@ def wrong_values() -> Iterator[tuple[str, Any]]:
         [],
     ):
         yield "JWT_DECODE_LEEWAY", value
+        yield "JWT_REVOCATION_MAX_STALENESS", value
+        yield "JWT_REFRESH_GRACE", value
+    yield "JWT_REFRESH_GRACE", 301
+    for name in ("JWT_SESSION_MAX_AGE", "JWT_IMPLICIT_REFRESH"):
+        yield from ((name, value) for value in (False, 0, -1, "5", datetime.timedelta(0)))
     for value in (None, 5, "other", ["access", "other"], [None], {"access": 1}):
         yield "JWT_BLACKLIST_TOKEN_CHECKS", value
     for name in ("JWT_MAX_TOKEN_SIZE", "JWT_SIGNATURE_CACHE_SIZE"):
