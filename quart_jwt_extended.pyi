@@ -490,6 +490,7 @@ class SQLTokenStore:
     :param engine: an ``AsyncEngine`` for asyncpg, psycopg or aiosqlite. The app disposes of it.
     :param table: the name of the table of sessions. The one of revoked tokens has
         ``_revoked_tokens`` at its end.
+    :raises TypeError: ``engine`` is no ``AsyncEngine``.
     :raises ValueError: the engine is for another database, or for SQLite in memory, where all share
         one connection, so that a rollback of the app would undo a revocation.
     """

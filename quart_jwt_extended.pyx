@@ -4414,6 +4414,7 @@ class SQLTokenStore:
     :param engine: an ``AsyncEngine`` for asyncpg, psycopg or aiosqlite. The app disposes of it.
     :param table: the name of the table of sessions. The one of revoked tokens has
         ``_revoked_tokens`` at its end.
+    :raises TypeError: ``engine`` is no ``AsyncEngine``.
     :raises ValueError: the engine is for another database, or for SQLite in memory, where all share
         one connection, so that a rollback of the app would undo a revocation.
     """
@@ -4424,12 +4425,20 @@ class SQLTokenStore:
         import sqlalchemy as sa
         from sqlalchemy.dialects import postgresql, sqlite
 
+        if not hasattr(engine, "sync_engine"):
+            raise TypeError(
+                "engine must be an AsyncEngine, such as create_async_engine(url) gives, not "
+                f"{_shown(engine)}"
+            )
         if engine.dialect.name not in ("postgresql", "sqlite"):
             raise ValueError(
                 f"SQLTokenStore works with PostgreSQL and SQLite, not with {engine.dialect.name}"
             )
         if isinstance(engine.pool, sa.StaticPool):
-            raise ValueError("SQLTokenStore needs connections of its own: use a database in a file")
+            raise ValueError(
+                "SQLTokenStore needs connections of its own: use a database in a file, or "
+                "MemoryTokenStore in tests"
+            )
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._sa = sa
@@ -5298,7 +5307,7 @@ cdef dict _renewed(dict claims, _Settings settings):
         renewed["nbf"] = <long long>now
     renewed["jti"] = _new_uuid()
     # As long as that of the login, which may have named another lifetime than the app does.
-    renewed["exp"] = <long long>now + claims["exp"] - floor(claims.get("iat", claims["exp"]))
+    renewed["exp"] = <long long>now + int(claims["exp"]) - int(claims.get("iat", claims["exp"]))
     if not renewed[settings.user_claims_key]:
         del renewed[settings.user_claims_key]
     return renewed

@@ -339,9 +339,9 @@ class GatedPipeline:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._pipeline, name)
 
-    async def execute(self) -> Any:
+    async def execute(self, **options: Any) -> Any:
         await gate()
-        return await self._pipeline.execute()
+        return await self._pipeline.execute(**options)
 
 
 class GatedEngine:

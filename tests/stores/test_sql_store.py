@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import event, exc, inspect
+from sqlalchemy import create_engine, event, exc, inspect
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from quart_jwt_extended import SQLTokenStore
@@ -104,7 +104,7 @@ def test_other_databases_are_refused() -> None:
 
 async def test_one_connection_for_all_is_refused() -> None:
     engine = create_async_engine("sqlite+aiosqlite://")
-    with pytest.raises(ValueError, match="use a database in a file"):
+    with pytest.raises(ValueError, match="use a database in a file, or MemoryTokenStore"):
         SQLTokenStore(engine)
     await engine.dispose()
 
@@ -226,3 +226,9 @@ async def test_revocation_that_took_long_is_noted_again(kit: SQLKit, monkeypatch
     await kit.store.revoke_session(session.id)
     _, noted = await kit.store.revoked_since(before - 1)
     assert [id_ for _, id_, _ in noted] == [session.id]
+
+
+@pytest.mark.parametrize("engine", ["sqlite+aiosqlite:///a.db", create_engine("sqlite:///a.db")])
+def test_what_is_no_async_engine_is_named(engine: Any) -> None:
+    with pytest.raises(TypeError, match="engine must be an AsyncEngine"):
+        SQLTokenStore(engine)
