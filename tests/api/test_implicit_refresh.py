@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -260,6 +261,23 @@ async def test_protected_app_renews_the_token(app: Quart, clock: Any) -> None:
     tokens = await log_in(app)
     clock.shift(ACCESS - 60)
     assert await is_renewed(app, tokens.access_token, "/open")
+
+
+@pytest.mark.parametrize("sid", [5, None, [1], {}, "\0", "x", "0" * 31], ids=repr)
+async def test_token_of_no_session_is_not_renewed_where_the_check_is_skipped(
+    app: Quart, sid: Any
+) -> None:
+    @app.get("/skip")
+    @qje.jwt_required(skip_revocation_check=True)
+    async def skip() -> str:
+        return "in"
+
+    app.store.forget()
+    token = hs_token(access_claims(sid=sid, exp=START + 60, csrf="x"))
+    response = await get(app, token, "/skip")
+    assert (response.status_code, await response.get_data(as_text=True)) == (200, "in")
+    assert cookies_in(response) == {}
+    assert app.store.calls == []
 
 
 async def test_refresh_token_is_not_renewed(app: Quart, clock: Any) -> None:
@@ -530,6 +548,19 @@ async def test_new_token_does_not_outlive_the_absolute_end(clock: Any) -> None:
     assert again is None or claims_of(again)["exp"] <= START + ACCESS + 300
     clock.shift(2)
     assert (await get(app, new)).status_code == 401
+
+
+async def test_new_token_lasts_as_long_as_that_of_the_login(app: Quart, clock: Any) -> None:
+    """Not as long as the option says: a login may have asked for a short one."""
+    token = (await log_in(app, fresh=True, expires_delta=60)).access_token
+    for _ in range(3):
+        clock.shift(30)
+        token = new_token_in(await get(app, token)) or ""
+        claims = claims_of(token)
+        assert claims["exp"] - claims["iat"] == 60
+        assert claims["iat"] == int(time.time())
+    clock.shift(61)
+    assert (await get(app, token)).status_code == 401
 
 
 async def test_exp_that_a_login_claimed_does_not_outlive_the_session(clock: Any) -> None:

@@ -8,6 +8,7 @@ grace, is revoked where g is older, and is left alone where g is higher.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime
 import json
 from typing import Any
@@ -32,6 +33,7 @@ from support import (
     status_of,
     unhandled,
 )
+from support.asgi import LIMIT, Exchange, Raw
 from support.sessions import (
     ENDED,
     REUSED,
@@ -49,6 +51,7 @@ from support.sessions import (
     session_app,
     sessions_of,
     state_of,
+    until,
 )
 
 MINUTE, DAY = 60, 24 * 60 * 60
@@ -309,14 +312,14 @@ async def test_metadata_stays_over_rotations(app: Quart) -> None:
     assert (await sessions_of(app))[0].metadata == {"device": "Firefox"}
 
 
-@pytest.mark.parametrize("name", ["sid", "gen"])
+@pytest.mark.parametrize("name", ["sid", "gen", "jti"])
 async def test_claims_of_the_session_cannot_be_given(app: Quart, name: str) -> None:
     with pytest.raises(ValueError, match=name):
         await log_in(app, additional_claims={name: "x"})
     assert await state_of(app.store) == ([[]], [])
 
 
-@pytest.mark.parametrize("name", ["sid", "gen"])
+@pytest.mark.parametrize("name", ["sid", "gen", "jti"])
 async def test_claims_of_the_session_cannot_be_given_at_a_rotation(name: str) -> None:
     app = session_app(TESTING=False, PROPAGATE_EXCEPTIONS=False)
     tokens = await log_in(app)
@@ -326,6 +329,18 @@ async def test_claims_of_the_session_cannot_be_given_at_a_rotation(name: str) ->
         assert (await rotate(app, tokens.refresh_token))[0] == 500
     assert [type(error) for error in raised] == [ValueError]
     assert await state_of(app.store) == before
+
+
+@pytest.mark.parametrize("name", ["sid", "gen"])
+@pytest.mark.parametrize("option", ["JWT_IDENTITY_CLAIM", "JWT_USER_CLAIMS"])
+async def test_option_that_gives_a_claim_of_sessions_to_another_begins_none(
+    option: str, name: str
+) -> None:
+    store = WatchedStore()
+    app = session_app(store, **{option: name})
+    with pytest.raises(RuntimeError, match=option):
+        await log_in(app, user_claims={"role": "admin"})
+    assert store.calls == []
 
 
 # --- Lifetimes -----------------------------------------------------------------------------------
@@ -432,6 +447,42 @@ async def test_exp_of_additional_claims_does_not_outlive_the_session(app: Quart)
         (session,) = await sessions_of(app)
         for token in tokens[:2]:
             assert moment(exp_of(token)) <= session.expires_at
+
+
+@pytest.mark.parametrize("staleness", [0, 5])
+async def test_no_token_is_accepted_after_the_absolute_end_with_leeway(staleness: int) -> None:
+    app = session_app(
+        JWT_SESSION_MAX_AGE=100, JWT_DECODE_LEEWAY=30, JWT_REVOCATION_MAX_STALENESS=staleness
+    )
+    with frozen() as clock:
+        async with app.test_app():
+            first = await log_in(app)
+            assert (await sessions_of(app))[0].ends_at == moment(START + 100)
+            clock.shift(60)
+            second = await rotated(app, first.refresh_token)
+            clock.shift(39)
+            for tokens in (first, second):
+                assert (await ask(app, "/protected", tokens.access_token))[0] == 200
+                assert (await ask(app, "/refresh", tokens.refresh_token))[0] == 200
+            clock.shift(2)
+            for tokens in (first, second):
+                assert (await ask(app, "/protected", tokens.access_token))[0] == 401
+                assert (await ask(app, "/refresh", tokens.refresh_token))[0] == 401
+                assert (await rotate(app, tokens.refresh_token))[0] == 401
+
+
+@pytest.mark.parametrize("leeway", [0, 30, 10**9])
+@pytest.mark.parametrize("days", [2_900_000, 2_912_000, 100_000_000])
+async def test_refresh_token_may_last_as_long_as_dates_and_longer(days: int, leeway: int) -> None:
+    lifetime = datetime.timedelta(days=days)
+    app = session_app(JWT_DECODE_LEEWAY=leeway)
+    app.rotation = {"refresh_expires_delta": lifetime}
+    for fraction in (0, 0.001, 0.25, 0.5, 0.75, 0.999):
+        with frozen(START + fraction):
+            tokens = await log_in(app, str(fraction), refresh_expires_delta=lifetime)
+            await rotated(app, tokens.refresh_token)
+            (session,) = await sessions_of(app, str(fraction))
+            assert session.expires_at.year > 9900
 
 
 async def test_rotation_moves_the_idle_end(app: Quart) -> None:
@@ -658,6 +709,47 @@ async def test_reuse_loader_that_fails_does_not_keep_the_session_alive() -> None
     assert (await rotate(app, tokens.refresh_token))[0] in (401, 500)
     assert await sessions_of(app) == []
     assert await rotate(app, again.refresh_token) == ENDED
+
+
+@pytest.mark.parametrize("where", ["store", "loader"])
+async def test_reuse_is_told_although_the_client_left(where: str) -> None:
+    """Otherwise a thief hangs up before the answer, and nobody hears of it."""
+    waiting, go_on = asyncio.Event(), asyncio.Event()
+
+    class SlowStore(WatchedStore):
+        async def rotate_session(self, *arguments: Any, **keywords: Any) -> Any:
+            answer = await super().rotate_session(*arguments, **keywords)
+            if where == "store" and answer[0] == "reused":
+                waiting.set()
+                await go_on.wait()
+            return answer
+
+    app = session_app(SlowStore(), JWT_REFRESH_GRACE=0)
+    told: list[Any] = []
+
+    @manager_of(app).refresh_reuse_loader
+    async def tell(header: Any, claims: Any) -> None:
+        if where == "loader":
+            waiting.set()
+            await go_on.wait()
+        told.append(claims["sid"])
+
+    first = await log_in(app)
+    second = await rotated(app, first.refresh_token)
+    field = (b"authorization", b"Bearer " + first.refresh_token.encode())
+    exchange = Exchange(Raw(headers=[field], method="POST"))
+    request = asyncio.create_task(exchange.run(app, "/rotate"))
+    await asyncio.wait_for(waiting.wait(), LIMIT)
+    exchange.hang_up()
+    await asyncio.wait([request], timeout=LIMIT)
+    assert request.done()
+    assert (exchange.status, told) == (None, [])
+    go_on.set()
+    await until(lambda: told)
+    assert told == [first.session_id]
+    assert await ask(app, "/protected", second.access_token) == ENDED
+    assert await rotate(app, first.refresh_token) == ENDED
+    assert len(told) == 1
 
 
 async def test_retry_is_not_told_as_reuse(app: Quart) -> None:
@@ -1106,6 +1198,25 @@ async def test_session_to_keep_that_is_not_there_keeps_nothing(app: Quart, keep:
         assert await qje.revoke_sessions("alice", keep=keep) == 1
         assert await qje.revoke_sessions("bob", keep=bob.session_id) == 0
     assert len(await sessions_of(app, "bob")) == 1
+
+
+async def test_user_in_the_place_of_an_identity_is_a_type_error(app: Quart) -> None:
+    """It would name no session, and a logout everywhere would do nothing."""
+
+    @dataclasses.dataclass
+    class User:
+        id: str
+
+    manager_of(app).user_identity_loader(lambda user: user.id)
+    tokens = await log_in(app, User("alice"))
+    async with app.app_context():
+        with pytest.raises(TypeError, match="identity"):
+            await qje.revoke_sessions(User("alice"))
+        with pytest.raises(TypeError, match="identity"):
+            await qje.get_sessions(User("alice"))
+    assert (await ask(app, "/protected", tokens.access_token))[0] == 200
+    async with app.app_context():
+        assert await qje.revoke_sessions("alice") == 1
 
 
 async def test_session_of_another_identity_cannot_be_kept_alive_by_its_prefix(app: Quart) -> None:

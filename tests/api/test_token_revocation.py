@@ -275,6 +275,43 @@ async def test_rotation_with_a_revoked_refresh_token_rotates_nothing(app: Quart)
     assert await state_of(app.store) == before
 
 
+async def test_revocations_that_have_ended_leave_the_memory_of_the_worker(app: Quart) -> None:
+    """A token that could not have been made shows that an entry has gone."""
+    names = [f"token {number}" for number in range(1000)]
+    with frozen() as clock:
+        async with app.app_context():
+            for name in names:
+                await qje.revoke_token(access_claims(jti=name, exp=START + 60))
+            with pytest.raises(qje.RevokedTokenError):
+                await qje.verify_token(hs_token(access_claims(jti=names[0])))
+            clock.shift(3600)
+            await qje.revoke_token(access_claims(jti="later"))
+            # The store knows nothing, so that all that is refused is so by the worker.
+            app.store.inner = qje.MemoryTokenStore()
+            for name in names:
+                await qje.verify_token(hs_token(access_claims(jti=name)))
+            with pytest.raises(qje.RevokedTokenError):
+                await qje.verify_token(hs_token(access_claims(jti="later")))
+
+
+async def test_session_to_keep_that_no_database_takes_keeps_nothing(app: Quart) -> None:
+    for _ in range(2):
+        await log_in(app)
+    for keep in ("\0", "\ud800", "x" * 31, "\0" * 30):
+        tokens = await log_in(app)
+        async with app.app_context():
+            assert await qje.revoke_sessions("alice", keep=keep) > 0
+            assert await qje.get_sessions("alice") == []
+        assert await ask(app, "/protected", tokens.access_token) == ENDED
+    given = [
+        value
+        for arguments, keywords in app.store.arguments
+        for value in (*arguments, *keywords.values())
+        if isinstance(value, str)
+    ]
+    assert all(text.isprintable() for text in given)
+
+
 # --- Where what is revoked is refused ------------------------------------------------------------
 
 SOCKETS = {"/socket": qje.jwt_required, "/optional-socket": qje.jwt_optional}
@@ -728,6 +765,103 @@ async def test_revocation_that_becomes_visible_late_is_seen(store: WatchedStore)
         assert all(moment < now for moment in moments)
         await polled(store)
         assert await ask(app, "/protected", tokens.access_token) == ENDED
+
+
+def telling(store: WatchedStore, *entries: Any) -> None:
+    """From now on polls are told these revocations, and no others."""
+
+    async def told() -> Any:
+        now, _ = await store.inner.revoked_since(0.0)
+        return now, list(entries)
+
+    store.faults["revoked_since"] = told
+
+
+@pytest.mark.parametrize("later", [START + 3600, None], ids=["longer", "for ever"])
+@pytest.mark.parametrize("kind", ["session", "token"])
+async def test_longer_end_that_is_told_later_counts(
+    store: WatchedStore, kind: str, later: float | None
+) -> None:
+    """The store itself knows of none, so that all that is refused is so by the worker."""
+    app = session_app(store, JWT_REVOCATION_MAX_STALENESS=QUICK)
+    with running_from() as clock:
+        tokens, short = await log_in(app), await log_in(app)
+        answer = ENDED if kind == "session" else REVOKED
+        longer_id = tokens.session_id if kind == "session" else "longer"
+        short_id = short.session_id if kind == "session" else "short"
+        claims = access_of(tokens.session_id, jti="longer")
+        of_short = access_of(short.session_id, jti="short")
+        telling(app.store, (kind, longer_id, START + 60), (kind, short_id, START + 60))
+        async with polling(app):
+            assert await ask(app, "/protected", claims) == answer
+            assert await ask(app, "/protected", of_short) == answer
+            telling(app.store, (kind, longer_id, later))
+            await polled(app.store)
+            telling(app.store)
+            clock.shift(600)
+            await polled(app.store)
+            assert await ask(app, "/protected", claims) == answer
+            assert (await ask(app, "/protected", of_short))[0] == 200
+
+
+@pytest.mark.parametrize("end", [float("inf"), float("nan"), 1e30], ids=repr)
+@pytest.mark.parametrize("kind", ["session", "token"])
+async def test_end_that_is_no_moment_is_no_end(store: WatchedStore, kind: str, end: float) -> None:
+    app = session_app(store, JWT_REVOCATION_MAX_STALENESS=QUICK)
+    with running_from() as clock:
+        tokens = await log_in(app)
+        claims = access_of(tokens.session_id, jti="one")
+        answer = ENDED if kind == "session" else REVOKED
+        telling(app.store, (kind, tokens.session_id if kind == "session" else "one", end))
+        async with polling(app):
+            for days in (0, 1, 1000):
+                clock.shift(days * DAY)
+                await polled(app.store)
+                assert await ask(app, "/protected", claims) == answer
+                telling(app.store)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [("jti", "one", None), ("Token", "one", None), ("token", b"one", None), (b"token", "one", 1.0)],
+    ids=repr,
+)
+async def test_revocation_in_other_words_is_logged_and_makes_the_worker_ask(
+    store: WatchedStore, entry: Any, caplog: Any
+) -> None:
+    app = session_app(store, JWT_REVOCATION_MAX_STALENESS=QUICK)
+    claims = access_claims(jti="one")
+    async with polling(app):
+        telling(store, entry)
+        await polled(store)
+        await asyncio.sleep(2 * QUICK)
+        store.forget()
+        assert (await ask(app, "/protected", claims))[0] == 200
+        assert store.calls.count("check") == 1
+        await store.inner.revoke_token("one", lifetime=None)
+        assert await ask(app, "/protected", claims) == REVOKED
+    # Once, and not for each poll.
+    (record,) = [
+        record
+        for record in caplog.records
+        if record.name == "quart_jwt_extended" and record.levelname == "ERROR"
+    ]
+    assert "revoked_since" in str(record.exc_info[1])
+
+
+@pytest.mark.parametrize("sid", ["x", "\0", "0" * 31, "0" * 29 + "\n", "\ud800"], ids=ascii)
+@pytest.mark.parametrize("staleness", [0, 5])
+async def test_session_id_that_nobody_made_is_that_of_an_ended_session(
+    store: WatchedStore, staleness: int, sid: str
+) -> None:
+    app = session_app(store, JWT_REVOCATION_MAX_STALENESS=staleness)
+    async with app.test_app():
+        for path in ("/protected", "/optional"):
+            assert await ask(app, path, access_of(sid)) == ENDED
+        assert await ask(app, "/refresh", refresh_of(sid, 0)) == ENDED
+        assert await rotate(app, refresh_of(sid, 0)) == ENDED
+        assert "check" not in store.calls
+    assert app.calls == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import time
@@ -14,7 +15,16 @@ from quart import Quart, websocket
 from quart.testing import connections
 
 import quart_jwt_extended as qje
-from support import OTHER_SECRET, access_claims, ask, bearer, claims_of, hs_token, manager_of
+from support import (
+    FAR_FUTURE,
+    OTHER_SECRET,
+    access_claims,
+    ask,
+    bearer,
+    claims_of,
+    hs_token,
+    manager_of,
+)
 from support.asgi import Socket, opened
 from support.sessions import (
     START,
@@ -257,6 +267,119 @@ async def test_busy_view_is_ended_as_well() -> None:
             await client.next("end")
 
 
+@pytest.mark.parametrize("way", ["wait_for", "task"])
+async def test_socket_verified_in_a_task_of_its_own_closes(way: str) -> None:
+    app = socket_app()
+
+    @app.websocket("/subtask")
+    async def subtask() -> None:
+        verification = qje.verify_jwt_in_request(close_with_token=True)
+        if way == "wait_for":
+            await asyncio.wait_for(verification, 5)
+        else:
+            await asyncio.create_task(verification)
+        await websocket.accept()
+        while True:
+            await websocket.receive()
+            await websocket.send_json("still here")
+
+    with running_from(LATER):
+        async with opened(app, "/subtask", token=soon()) as client:
+            await client.next("websocket.accept")
+            assert await said(client, "hello") == "still here"
+            assert await closing(client) == HAS_EXPIRED
+
+
+async def test_odd_session_does_not_keep_other_sockets_from_ending() -> None:
+    """Without a store the claim is the app's own."""
+    app = Quart("no store")
+    app.config["JWT_SECRET_KEY"] = OTHER_SECRET
+    qje.JWTManager(app)
+
+    @app.websocket("/closing")
+    @qje.jwt_required(close_with_token=True)
+    async def view() -> None:
+        await websocket.accept()
+        while True:
+            await websocket.receive()
+            await websocket.send_json(qje.get_jwt()["sid"])
+
+    async with contextlib.AsyncExitStack() as stack:
+        # It expires after the first look at the sockets.
+        stack.enter_context(running_from(LATER))
+        sids: list[Any] = [["x"], {"x": 1}, 5, "last"]
+        clients = []
+        for sid in sids:
+            exp = START + 2 if sid == "last" else FAR_FUTURE
+            token = hs_token(access_claims(sid=sid, exp=exp), secret=OTHER_SECRET)
+            clients.append(await stack.enter_async_context(opened(app, "/closing", token=token)))
+            await clients[-1].next("websocket.accept")
+        assert await closing(clients.pop()) == HAS_EXPIRED
+        for client, sid in zip(clients, sids, strict=False):
+            assert await said(client, "hello") == sid
+
+
+async def test_store_that_hangs_does_not_keep_the_socket_of_an_expired_token_open() -> None:
+    app = socket_app(JWT_REVOCATION_MAX_STALENESS=0.2)
+
+    async def hang() -> Any:
+        await asyncio.Event().wait()
+
+    app.store.faults["revoked_since"] = hang
+    with running_from(LATER):
+        async with opened(app, "/closing", token=soon()) as client:
+            await greeted(client)
+            assert await closing(client) == HAS_EXPIRED
+    assert "revoked_since" in app.store.calls
+
+
+async def test_socket_opened_in_the_turn_in_which_the_last_one_ended_closes() -> None:
+    """In an app that does not serve, nothing watches while there is no socket."""
+    watched: list[int] = []
+    number = 8
+
+    async def closes(turns: int, clock: Any) -> None:
+        app = socket_app()
+        gate = asyncio.Event()
+
+        @app.websocket("/first")
+        @qje.jwt_required(close_with_token=True)
+        async def first() -> None:
+            await websocket.accept()
+            await gate.wait()
+
+        @app.websocket("/second")
+        async def second() -> None:
+            await websocket.accept()
+            await gate.wait()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            # The first one is forgotten with its connection.
+            gc.collect()
+            # Not asking the store, which might wait.
+            await qje.verify_jwt_in_request(close_with_token=True, skip_revocation_check=True)
+            await websocket.send_json("watched")
+            while True:
+                await websocket.receive()
+
+        token = hs_token(access_claims(exp=START + 100))
+        async with (
+            opened(app, "/first", token=token) as one,
+            opened(app, "/second", token=token) as other,
+        ):
+            await one.next("websocket.accept")
+            await other.next("websocket.accept")
+            gate.set()
+            assert await other.hear() == "watched"
+            watched.append(turns)
+            if len(watched) == number:
+                clock.shift(200)
+            assert await closing(other) == HAS_EXPIRED
+
+    with running_from() as clock:
+        await asyncio.gather(*[closes(turns, clock) for turns in range(number)])
+
+
 # --- At revocation -------------------------------------------------------------------------------
 
 
@@ -341,6 +464,39 @@ async def test_all_sockets_of_an_identity_close() -> None:
             assert await said(client, "hello") == "alice"
         for context in contexts:
             await context.__aexit__(None, None, None)
+
+
+@pytest.mark.parametrize("way", ["own task", "receiver", "verified in a task"])
+async def test_client_that_ignores_the_close_is_not_heard_any_more(way: str) -> None:
+    app = socket_app(JWT_REVOCATION_MAX_STALENESS=0.2)
+    tokens = await log_in(app)
+    heard: list[Any] = []
+
+    async def receive() -> None:
+        while True:
+            heard.append(await websocket.receive())
+            await websocket.send_json(len(heard))
+
+    @app.websocket("/stubborn")
+    async def stubborn() -> None:
+        verification = qje.verify_jwt_in_request(close_with_token=True)
+        await (asyncio.create_task(verification) if way == "verified in a task" else verification)
+        await websocket.accept()
+        await (asyncio.create_task(receive()) if way == "receiver" else receive())
+
+    async with app.test_app(), opened(app, "/stubborn", token=tokens.access_token) as client:
+        client.ignores_close = True
+        await client.next("websocket.accept")
+        assert await said(client, "before") == 1
+        async with app.app_context():
+            await qje.revoke_session(tokens.session_id)
+        message = await client.next("websocket.close")
+        assert (message["code"], message["reason"]) == HAS_ENDED
+        for _ in range(3):
+            client.say("after")
+            await asyncio.sleep(0.01)
+        await client.next("end")
+    assert heard == ["before"]
 
 
 async def test_socket_that_skips_the_check_outlives_a_revocation() -> None:
@@ -490,6 +646,24 @@ async def test_token_that_would_open_nothing_or_another_one_does_not_renew(
             assert await refusal(client, token) == error
             # The end has not moved.
             assert await closing(client) == HAS_EXPIRED
+
+
+@pytest.mark.parametrize(
+    ("identity", "other"),
+    [(1, True), (0, False), (True, 1), ({"id": 0}, {"id": False}), ([1], [True])],
+    ids=repr,
+)
+async def test_identity_that_is_equal_to_python_alone_does_not_renew(
+    identity: Any, other: Any
+) -> None:
+    app = socket_app()
+    async with opened(app, "/closing", token=hs_token(access_claims(identity=identity))) as client:
+        await greeted(client, identity)
+        token = hs_token(access_claims(identity=other, jti="other"))
+        name, _ = await said(client, f"renew {token}")
+        assert name == "WrongTokenError"
+        token = hs_token(access_claims(identity=identity, jti="two"))
+        assert await said(client, f"renew {token}") == "two"
 
 
 async def test_token_of_another_session_does_not_renew() -> None:

@@ -140,6 +140,8 @@ class Socket:
         self.outbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.inbox.put_nowait({"type": "websocket.connect"})
+        # A client that stays after a close of the application, and may go on to send.
+        self.ignores_close = False
         self.task = asyncio.ensure_future(self.run(app, scope))
 
     async def run(self, app: Quart, scope: dict[str, Any]) -> None:
@@ -151,7 +153,7 @@ class Socket:
     async def send(self, message: dict[str, Any]) -> None:
         self.outbox.put_nowait(message)
         # A server tells of the end, whoever made it.
-        if message["type"] == "websocket.close" or (
+        if (message["type"] == "websocket.close" and not self.ignores_close) or (
             message["type"] == "websocket.http.response.body" and not message.get("more_body")
         ):
             self.leave()
