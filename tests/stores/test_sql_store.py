@@ -97,7 +97,7 @@ async def test_tables_are_made_once_and_are_for_alembic(kit: SQLKit) -> None:
 
 
 def test_other_databases_are_refused() -> None:
-    engine = SimpleNamespace(dialect=SimpleNamespace(name="mysql"))
+    engine = SimpleNamespace(sync_engine=None, dialect=SimpleNamespace(name="mysql"))
     with pytest.raises(ValueError, match="PostgreSQL and SQLite, not with mysql"):
         SQLTokenStore(engine)
 
