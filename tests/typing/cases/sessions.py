@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from quart import Quart, Response
+
 from quart_jwt_extended import (
     JWTManager,
     MemoryTokenStore,
