@@ -4720,6 +4720,9 @@ cdef str _new_session_id(str identity):
     return _base64url_encode(digest[:6] + os.urandom(16)).decode()
 
 
+cdef object _SURROGATE_RE = re.compile("[\ud800-\udfff]")
+
+
 cdef str _identity_text(object identity, _AppState state):
     """An identity as it comes back from a token, as the text that a store keeps."""
     if not isinstance(identity, str):
@@ -4736,9 +4739,6 @@ cdef str _identity_text(object identity, _AppState state):
 
 cdef str _sorted_json(object value):
     return json.dumps(value, separators=(",", ":"), sort_keys=True)
-
-
-cdef object _SURROGATE_RE = re.compile("[\ud800-\udfff]")
 
 
 cdef str _session_id_of(dict claims):
@@ -4824,7 +4824,9 @@ cdef class _Socket:
         """What takes the place of a method that sends or receives, for a view in another task."""
 
         async def call(*args):
-            result = await method(*args)
+            result = None
+            if not self.is_closed:
+                result = await method(*args)
             if self.is_closed:
                 raise asyncio.CancelledError
             return result
