@@ -6781,6 +6781,8 @@ async def _rotate(_AppState state, _VerifiedToken verified, _Pair pair):
     outcome, session = await asyncio.shield(state.watch.run(_rotate_in_store(
         state, verified, session_id, generation, pair.lifetime()
     )))
+    if outcome == "unavailable":
+        raise session
     if outcome == "reused":
         raise TokenReusedError(_TOKEN_REUSED)
     if outcome == "ended":
@@ -6792,10 +6794,14 @@ async def _rotate_in_store(
     _AppState state, _VerifiedToken verified, session_id, generation, lifetime
 ):
     cdef _Settings settings = verified.settings
-    outcome, session = await _stored(
-        state.store.rotate_session, session_id, generation, lifetime=lifetime,
-        grace=settings.refresh_grace, linger=_linger(settings),
-    )
+    try:
+        outcome, session = await _stored(
+            state.store.rotate_session, session_id, generation, lifetime=lifetime,
+            grace=settings.refresh_grace, linger=_linger(settings),
+        )
+    except TokenStoreError as error:
+        # It is logged; the loop would log it once more where nobody waits for this task any longer.
+        return "unavailable", error
     if outcome not in ("rotated", "retried", "reused", "ended"):
         raise _wrong_answer("rotate_session", outcome)
     if outcome == "reused":

@@ -664,7 +664,7 @@ class Run:
         if self.visitors.outages and 503 not in away:
             found.append("nobody noticed that the store was away")
         if self.log:
-            found.append(f"the server wrote: {self.log[-2000:]}")
+            found.append(f"the server wrote: {self.log[:3000]}")
         return found
 
     def as_json(self) -> dict[str, Any]:
