@@ -430,8 +430,11 @@ async def test_three_workers_in_memory(
     await explore_all(kit, combined(PROGRAMS, 3), 1, capsys, request.node.name)
 
 
+# One driver and one kind of Redis are enough: the statements are the same.
 @pytest.mark.slow
-@pytest.mark.parametrize("gated_kit", ["sqlite", *REAL], indirect=True)
+@pytest.mark.parametrize(
+    "gated_kit", ["sqlite", "redis", "asyncpg", "asyncpg-serializable"], indirect=True
+)
 async def test_three_workers(
     gated_kit: Any, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
 ) -> None:
