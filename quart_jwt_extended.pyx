@@ -3820,7 +3820,7 @@ class TokenStore(Protocol):
         """Revoke a token.
 
         :param token_id: its ``jti``, at most 64 printable characters of ASCII.
-        :param lifetime: how long that must be kept, None for ever.
+        :param lifetime: how long that must be kept, None for no end.
         """
 
     def check(self, session_id, token_id):
@@ -6176,7 +6176,7 @@ class JWTManager:
         )
 
     def implicit_refresh_loader(self, callback):
-        """Register the callback that can refuse to renew an access token in a response.
+        """Register the callback that decides whether an access token is renewed in a response.
 
         It is called when JWT_IMPLICIT_REFRESH is set, after the view and before the renewal.
 
@@ -6777,7 +6777,7 @@ async def _rotate(_AppState state, _VerifiedToken verified, _Pair pair):
     await pair.ask()
     # Whether it is a rotation or a retry, the next generation is that of the tokens.
     pair.encode(session_id, generation + 1)
-    # The client may leave meanwhile, which cancels the request: a reuse must be told all the same.
+    # The client may leave meanwhile, which cancels the request: reuse must be reported all the same.
     outcome, session = await asyncio.shield(state.watch.run(_rotate_in_store(
         state, verified, session_id, generation, pair.lifetime()
     )))
@@ -6816,7 +6816,7 @@ async def revoke_session(session_id=None, *, identity=None):
 
     :param session_id: the id of the session; None takes that of the current request.
     :param identity: end it only if it is a session of this identity, as for
-        :func:`revoke_sessions`: for an id that a client has sent. None ends it whosever it is.
+        :func:`revoke_sessions`: for an id that a client has sent. None ends that of anybody.
     :return: True if the session was live; False if it had ended, is unknown, or belongs to another
         identity.
     :raises JWTDecodeError: the token of the current request does not belong to a session.
@@ -8204,10 +8204,10 @@ cdef object _rule_of(object app, dict scope):
 # --- assert_protected ---------------------------------------------------------
 
 async def assert_protected(app, exempt=()):
-    """Assert that every route and WebSocket of an app refuses requests without a token.
+    """Assert that every route and WebSocket of an app rejects requests without a token.
 
     It makes a real request, without a token, for each rule and each method. A route is protected if
-    that is refused for want of a token, whatever the answer is: a redirect to a login page, too.
+    that is rejected for want of a token, whatever the answer is: a redirect to a login page, too.
     Views that turn out to be open do run, and what they do is done: let the app of the test have
     nothing to lose. Left out are HEAD, which goes with GET, OPTIONS where Quart answers by itself
     or JWT_EXEMPT_OPTIONS says so, and rules that only redirect.
@@ -8219,7 +8219,7 @@ async def assert_protected(app, exempt=()):
     :param exempt: endpoint names that are open on purpose, for example ``"static"`` or
         ``("static", "login")``.
     :raises AssertionError: routes are open; the message has the method, the path and the endpoint
-        of each, and what came instead of the refusal.
+        of each, and what came instead of a rejection.
     :raises TypeError: an argument has a wrong type.
     :raises ValueError: there is no endpoint of a name in ``exempt``.
     :raises RuntimeError: the app has no JWTManager, or an option is wrong.

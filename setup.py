@@ -55,7 +55,7 @@ TEST_BUILDS = {
     # A report of AddressSanitizer or UndefinedBehaviorSanitizer ends the process. Python adds
     # -fwrapv, under which a signed overflow would be none. With the assertions of "debug", too.
     "sanitize": Build(
-        compile_args=["-O1", "-g", "-fno-omit-frame-pointer", "-fno-wrapv", "-UNDEBUG"]
+        compile_args=["-O1", "-g1", "-fno-omit-frame-pointer", "-fno-wrapv", "-UNDEBUG"]
         + [SANITIZERS, "-fno-sanitize-recover"],
         link_args=[SANITIZERS],
     ),

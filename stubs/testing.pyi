@@ -49,10 +49,10 @@ def signed_in(
     """
 
 async def assert_protected(app: Quart, exempt: _Names = ()) -> None:
-    """Assert that every route and WebSocket of an app refuses requests without a token.
+    """Assert that every route and WebSocket of an app rejects requests without a token.
 
     It makes a real request, without a token, for each rule and each method. A route is protected if
-    that is refused for want of a token, whatever the answer is: a redirect to a login page, too.
+    that is rejected for want of a token, whatever the answer is: a redirect to a login page, too.
     Views that turn out to be open do run, and what they do is done: let the app of the test have
     nothing to lose. Left out are HEAD, which goes with GET, OPTIONS where Quart answers by itself
     or JWT_EXEMPT_OPTIONS says so, and rules that only redirect.
@@ -64,7 +64,7 @@ async def assert_protected(app: Quart, exempt: _Names = ()) -> None:
     :param exempt: endpoint names that are open on purpose, for example ``"static"`` or
         ``("static", "login")``.
     :raises AssertionError: routes are open; the message has the method, the path and the endpoint
-        of each, and what came instead of the refusal.
+        of each, and what came instead of a rejection.
     :raises TypeError: an argument has a wrong type.
     :raises ValueError: there is no endpoint of a name in ``exempt``.
     :raises RuntimeError: the app has no JWTManager, or an option is wrong.

@@ -555,6 +555,7 @@ async def test_polling_worker_asks_nothing_for_a_request() -> None:
 
 
 @pytest.mark.parametrize("what", ["session", "sessions", "token"])
+@pytest.mark.slow
 async def test_revocation_by_another_worker_is_seen_by_a_poll(
     store: WatchedStore, what: str
 ) -> None:
@@ -580,6 +581,7 @@ async def test_revocation_by_another_worker_is_seen_by_a_poll(
 
 
 @pytest.mark.parametrize("what", WHAT)
+@pytest.mark.slow
 async def test_revocation_by_the_worker_itself_is_seen_at_once(
     polling_app: Quart, what: str
 ) -> None:
@@ -627,6 +629,7 @@ async def test_poll_ends_with_the_app(polling_app: Quart) -> None:
     assert polling_app.store.calls == []
 
 
+@pytest.mark.slow
 async def test_poll_runs_again_when_the_app_serves_again(polling_app: Quart) -> None:
     tokens = await log_in(polling_app)
     for _ in range(2):
@@ -701,6 +704,7 @@ async def test_poll_that_hangs_makes_the_worker_ask(store: WatchedStore) -> None
         assert store.calls.count("check") == 1
 
 
+@pytest.mark.slow
 async def test_store_that_loses_its_data_revives_nothing_that_a_worker_knows(
     polling_app: Quart,
 ) -> None:
@@ -719,6 +723,7 @@ async def test_store_that_loses_its_data_revives_nothing_that_a_worker_knows(
         assert "check" not in app.store.calls
 
 
+@pytest.mark.slow
 async def test_entries_leave_the_set_once_no_token_can_be_concerned(polling_app: Quart) -> None:
     """A token that could not have been made shows that the entry has gone."""
     app = polling_app
@@ -748,6 +753,7 @@ async def test_entries_leave_the_set_once_no_token_can_be_concerned(polling_app:
             await until(in_again)
 
 
+@pytest.mark.slow
 async def test_revocation_that_becomes_visible_late_is_seen(store: WatchedStore) -> None:
     """Commits become visible out of order: polls overlap."""
     app = session_app(store, JWT_REVOCATION_MAX_STALENESS=5)
@@ -779,6 +785,7 @@ def telling(store: WatchedStore, *entries: Any) -> None:
 
 @pytest.mark.parametrize("later", [START + 3600, None], ids=["longer", "for ever"])
 @pytest.mark.parametrize("kind", ["session", "token"])
+@pytest.mark.slow
 async def test_longer_end_that_is_told_later_counts(
     store: WatchedStore, kind: str, later: float | None
 ) -> None:
@@ -826,6 +833,7 @@ async def test_end_that_is_no_moment_is_no_end(store: WatchedStore, kind: str, e
     [("jti", "one", None), ("Token", "one", None), ("token", b"one", None), (b"token", "one", 1.0)],
     ids=repr,
 )
+@pytest.mark.slow
 async def test_revocation_in_other_words_is_logged_and_makes_the_worker_ask(
     store: WatchedStore, entry: Any, caplog: Any
 ) -> None:

@@ -50,7 +50,13 @@ def pytest_in(directory: Path, *arguments: str) -> subprocess.CompletedProcess[s
 
 def test_suite_an_hour_after_its_collection_passes() -> None:
     fast = ["-m", "not slow and not packaging", "-n", "2", "--dist", "worksteal"]
-    done = pytest_in(ROOT, *fast, "--clock-offset", "3600", "tests")
+    # What has no token in it, or generated ones only, takes most of the time.
+    generated = ["json_reading.py", "json_writing.py", "codec.py"]
+    left_out = ["examples", "stores", "typing", "security/test_properties.py"]
+    left_out += [f"api/test_{name}" for name in generated]
+    left_out += ["locations/test_extraction.py", "locations/test_extraction_json.py"]
+    ignored = [f"--ignore=tests/{name}" for name in left_out]
+    done = pytest_in(ROOT, *fast, *ignored, "--clock-offset", "3600", "tests")
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -232,3 +234,13 @@ async def test_revocation_that_took_long_is_noted_again(kit: SQLKit, monkeypatch
 def test_what_is_no_async_engine_is_named(engine: Any) -> None:
     with pytest.raises(TypeError, match="engine must be an AsyncEngine"):
         SQLTokenStore(engine)
+
+
+def test_module_by_itself_imports_no_package_of_a_store() -> None:
+    program = """
+import sys
+import quart_jwt_extended
+quart_jwt_extended.RedisTokenStore(None)
+assert not {"redis", "valkey", "sqlalchemy"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
