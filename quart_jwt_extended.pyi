@@ -371,7 +371,7 @@ class TokenStore(Protocol):
         """Revoke a token.
 
         :param token_id: its ``jti``, at most 64 printable characters of ASCII.
-        :param lifetime: how long that must be kept, None for ever.
+        :param lifetime: how long that must be kept, None for no end.
         """
     def check(self, session_id: str | None, token_id: str | None) -> Awaitable[_Standing]:
         """Look up whether a token can be let in, in one round trip.
@@ -707,7 +707,7 @@ class JWTManager:
         """
 
     def implicit_refresh_loader(self, callback: _ClaimsCheck) -> _ClaimsCheck:
-        """Register the callback that can refuse to renew an access token in a response.
+        """Register the callback that decides whether an access token is renewed in a response.
 
         It is called when JWT_IMPLICIT_REFRESH is set, after the view and before the renewal.
 
@@ -1054,7 +1054,7 @@ async def revoke_session(session_id: str | None = None, *, identity: Any = None)
 
     :param session_id: the id of the session; None takes that of the current request.
     :param identity: end it only if it is a session of this identity, as for
-        :func:`revoke_sessions`: for an id that a client has sent. None ends it whosever it is.
+        :func:`revoke_sessions`: for an id that a client has sent. None ends that of anybody.
     :return: True if the session was live; False if it had ended, is unknown, or belongs to another
         identity.
     :raises JWTDecodeError: the token of the current request does not belong to a session.

@@ -4820,13 +4820,14 @@ cdef class _Socket:
         if task is not None:
             task.cancel()
 
-    def guarded(self, method):
+    def guarded(self, function):
         """What takes the place of a method that sends or receives, for a view in another task."""
 
         async def call(*args):
             result = None
             if not self.is_closed:
-                result = await method(*args)
+                # Not a bound method, through which the connection would refer to itself.
+                result = await function(self.websocket(), *args)
             if self.is_closed:
                 raise asyncio.CancelledError
             return result
@@ -4992,8 +4993,8 @@ cdef class _Watch:
             socket.websocket = weakref.ref(websocket, lambda _: self.drop_socket(socket))
             socket.rules = []
             setattr(websocket, _SOCKET, socket)
-            websocket._receive = socket.guarded(websocket._receive)
-            websocket._send = socket.guarded(websocket._send)
+            websocket.receive = socket.guarded(websocket.receive.__func__)
+            websocket.send = socket.guarded(websocket.send.__func__)
             self.sockets.add(socket)
         socket.verified = verified
         socket.rules.append(rules)
