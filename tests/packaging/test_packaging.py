@@ -22,6 +22,7 @@ SUBMODULES = {
     "default_callbacks",
     "exceptions",
     "jwt_manager",
+    "testing",
     "tokens",
     "utils",
     "view_decorators",
