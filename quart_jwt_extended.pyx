@@ -4820,14 +4820,18 @@ cdef class _Socket:
         if task is not None:
             task.cancel()
 
-    def guarded(self, function):
+    def guarded(self, method):
         """What takes the place of a method that sends or receives, for a view in another task."""
+        # The method itself would be a reference of the connection to itself.
+        function = getattr(method, "__func__", method)
+        is_bound = function is not method
+        method = None
 
-        async def call(*args):
+        async def call(*args, **kwargs):
             result = None
             if not self.is_closed:
-                # Not a bound method, through which the connection would refer to itself.
-                result = await function(self.websocket(), *args)
+                first = (self.websocket(),) if is_bound else ()
+                result = await function(*first, *args, **kwargs)
             if self.is_closed:
                 raise asyncio.CancelledError
             return result
@@ -4993,8 +4997,8 @@ cdef class _Watch:
             socket.websocket = weakref.ref(websocket, lambda _: self.drop_socket(socket))
             socket.rules = []
             setattr(websocket, _SOCKET, socket)
-            websocket.receive = socket.guarded(websocket.receive.__func__)
-            websocket.send = socket.guarded(websocket.send.__func__)
+            websocket.receive = socket.guarded(websocket.receive)
+            websocket.send = socket.guarded(websocket.send)
             self.sockets.add(socket)
         socket.verified = verified
         socket.rules.append(rules)
@@ -6778,7 +6782,7 @@ async def _rotate(_AppState state, _VerifiedToken verified, _Pair pair):
     await pair.ask()
     # Whether it is a rotation or a retry, the next generation is that of the tokens.
     pair.encode(session_id, generation + 1)
-    # The client may leave meanwhile, which cancels the request: reuse must be reported all the same.
+    # The client may leave meanwhile, which cancels the request: reuse must be reported still.
     outcome, session = await asyncio.shield(state.watch.run(_rotate_in_store(
         state, verified, session_id, generation, pair.lifetime()
     )))
@@ -6801,7 +6805,7 @@ async def _rotate_in_store(
             grace=settings.refresh_grace, linger=_linger(settings),
         )
     except TokenStoreError as error:
-        # It is logged; the loop would log it once more where nobody waits for this task any longer.
+        # It is logged; the loop would log it once more where nobody waits for this task any more.
         return "unavailable", error
     if outcome not in ("rotated", "retried", "reused", "ended"):
         raise _wrong_answer("rotate_session", outcome)

@@ -210,8 +210,6 @@ async def test_token_with_a_far_end_keeps_the_socket_open(exp: Any) -> None:
     """No timer takes such a number of seconds."""
     app = socket_app()
     token = hs_token(access_claims(exp=exp))
-    if (await ask(app, "/protected", token))[0] != 200:
-        pytest.skip("such a token opens nothing")
     async with opened(app, "/closing", token=token) as client:
         await greeted(client)
         await asyncio.sleep(0.1)
