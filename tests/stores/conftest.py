@@ -12,7 +12,7 @@ from support.services import PostgresServer, RedisCluster, RedisServer, started
 
 pytest.register_assert_rewrite("support.token_store_suite")
 
-from support.token_store_kits import KITS, MemoryKit, sqlite_kit  # noqa: E402
+from support.token_store_kits import KITS, MemoryKit, open_kit  # noqa: E402
 from support.token_store_suite import Kit  # noqa: E402
 
 
@@ -51,10 +51,5 @@ async def kit(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[K
     if request.param == "memory":
         yield MemoryKit()
         return
-    if request.param == "sqlite":
-        context = sqlite_kit(tmp_path)
-    else:
-        server, new_kit = KITS[request.param]
-        context = new_kit(request.getfixturevalue(server))
-    async with context as found:
+    async with open_kit(request.param, request, tmp_path) as found:
         yield found

@@ -21,7 +21,7 @@ import pytest
 from sqlalchemy import update
 
 from quart_jwt_extended import MemoryTokenStore, SQLTokenStore
-from support.token_store_kits import KITS, MemoryKit, RedisKit, SQLKit, sqlite_kit
+from support.token_store_kits import MemoryKit, RedisKit, SQLKit, open_kit
 from support.token_store_suite import new_id
 
 GRACE = 10
@@ -376,12 +376,7 @@ async def gated_kit(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIter
     if request.param == "memory":
         yield GatedMemoryKit()
         return
-    if request.param == "sqlite":
-        context = sqlite_kit(tmp_path)
-    else:
-        server, new_kit = KITS[request.param]
-        context = new_kit(request.getfixturevalue(server))
-    async with context as kit:
+    async with open_kit(request.param, request, tmp_path) as kit:
         yield gated(kit)
 
 

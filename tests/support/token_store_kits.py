@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis.asyncio
 from sqlalchemy import event, update
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -232,3 +233,11 @@ KITS: dict[str, tuple[str, Any]] = {
         lambda s: postgres_kit(s, "psycopg", "serializable"),
     ),
 }
+
+
+def open_kit(name: str, request: pytest.FixtureRequest, folder: Path) -> Any:
+    """The kit of SQLite or of one of KITS, as an asynchronous context manager."""
+    if name == "sqlite":
+        return sqlite_kit(folder)
+    server, new_kit = KITS[name]
+    return new_kit(request.getfixturevalue(server))
