@@ -20,12 +20,14 @@ from support.example_process import (
     CALL_LIMIT,
     EXAMPLES,
     SECRET,
+    SERVERS,
     STOP_LIMIT,
     Service,
     assert_start_fails,
     in_shell,
     log_in,
     running,
+    running_under,
     signed,
 )
 
@@ -44,27 +46,10 @@ create_app = runpy.run_path({str(EXAMPLE)!r}, run_name="example")["create_app"]
 app = create_app(os.environ["JWT_SECRET_KEY"])
 """
 
-SERVERS = {
-    "hypercorn": ["-m", "hypercorn", "served:app", "--bind", "127.0.0.1:{port}"],
-    "uvicorn": ["-m", "uvicorn", "served:app", "--host", "127.0.0.1", "--port", "{port}"],
-}
-
-# uvicorn ends itself by the signal that it got.
-ENDS_WITH = {"hypercorn": 0, "uvicorn": -signal.SIGTERM}
-
 
 @pytest.fixture(scope="module", params=SERVERS)
 def server(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    directory = tmp_path_factory.mktemp(request.param)
-    (directory / "served.py").write_text(MODULE)
-    with running(
-        SERVERS[request.param],
-        directory,
-        ends_with=ENDS_WITH[request.param],
-        JWT_SECRET_KEY=SECRET,
-        # What the libraries of the servers warn of is not about us.
-        PYTHONWARNINGS="default",
-    ) as server:
+    with running_under(request.param, MODULE, tmp_path_factory.mktemp(request.param)) as server:
         yield server
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from support import bearer
-from support.example_process import CALL_LIMIT, SECRET, STOP_LIMIT, Service, running
+from support.example_process import CALL_LIMIT, SERVERS, STOP_LIMIT, Service, running_under
 
 MODULE = """\
 import os
@@ -88,27 +87,10 @@ async def talk():
         ended.append(1)
 """
 
-SERVERS = {
-    "hypercorn": ["-m", "hypercorn", "served:app", "--bind", "127.0.0.1:{port}", "--workers=0"],
-    "uvicorn": ["-m", "uvicorn", "served:app", "--host", "127.0.0.1", "--port", "{port}"],
-}
-
-# uvicorn ends itself by the signal that it got.
-ENDS_WITH = {"hypercorn": 0, "uvicorn": -signal.SIGTERM}
-
 
 @pytest.fixture(scope="module", params=SERVERS)
 def server(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    directory = tmp_path_factory.mktemp(request.param)
-    (directory / "served.py").write_text(MODULE)
-    with running(
-        SERVERS[request.param],
-        directory,
-        ends_with=ENDS_WITH[request.param],
-        JWT_SECRET_KEY=SECRET,
-        # What the libraries of the servers warn of is not about us.
-        PYTHONWARNINGS="default",
-    ) as server:
+    with running_under(request.param, MODULE, tmp_path_factory.mktemp(request.param)) as server:
         yield server
         assert "Traceback" not in server.errors
 

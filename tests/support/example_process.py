@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.cookiejar
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -236,6 +237,33 @@ def running(
     finally:
         process.kill()
         process.wait(STOP_LIMIT)
+
+
+# The servers that Quart names, with their arguments and what they end with by SIGTERM: uvicorn ends
+# itself by the signal that it got.
+SERVERS = {
+    "hypercorn": (["hypercorn", "served:app", "--bind", "127.0.0.1:{port}"], 0),
+    "uvicorn": (
+        ["uvicorn", "served:app", "--host", "127.0.0.1", "--port", "{port}"],
+        -signal.SIGTERM,
+    ),
+}
+
+
+@contextmanager
+def running_under(server: str, module: str, directory: Path) -> Iterator[Service]:
+    """The ``app`` of a module, given as text, under one of SERVERS; see :func:`running`."""
+    (directory / "served.py").write_text(module)
+    arguments, ends_with = SERVERS[server]
+    with running(
+        ["-m", *arguments],
+        directory,
+        ends_with=ends_with,
+        JWT_SECRET_KEY=SECRET,
+        # What the libraries of the servers warn of is not about us.
+        PYTHONWARNINGS="default",
+    ) as service:
+        yield service
 
 
 def in_shell(lines: Sequence[str], directory: Path) -> tuple[list[str], list[str]]:
