@@ -228,7 +228,7 @@ async def login() -> ResponseReturnValue:
 @app.post("/token/refresh")
 @jwt_required(refresh=True)
 async def refresh() -> Response:
-    """New tokens for a user who was away until the access token expired."""
+    """New tokens for a user who was inactive until the access token expired."""
     response = jsonify(username=current_user.name)
     set_session_cookies(response, await rotate_session())
     return response

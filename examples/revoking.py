@@ -3,7 +3,7 @@
 Where the store is is one line: in memory, for a service of one process; in the Redis that
 REDIS_URL names; in the database that DATABASE_URL names, such as
 ``sqlite+aiosqlite:///revoked.db`` or ``postgresql+asyncpg://user:password@host/database``.
-While it is away, requests with a token are answered 503, so that no revoked one gets in.
+While it is down, requests with a token are answered 503, so that no revoked one gets in.
 To end all tokens of a login at once, see refresh_and_fresh.py.
 
 Run it with ``hypercorn examples/revoking:app``; the environment variable JWT_SECRET_KEY

@@ -373,7 +373,7 @@ async def test_other_cookies_of_the_app_do_not_hinder(app: Quart, clock: Any) ->
 
 @pytest.mark.parametrize("way", ["session", "sessions", "another worker", "token"])
 async def test_logout_while_the_view_runs_wins(app: Quart, clock: Any, way: str) -> None:
-    """Flask-JWT-Extended, issue 454."""
+    """It loses in the recipe of Flask-JWT-Extended, a hook that knows of no session."""
 
     @app.get("/slow")
     @qje.jwt_required
