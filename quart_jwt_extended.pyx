@@ -5227,11 +5227,10 @@ cdef int _renew_after(_AppState state, object request, _VerifiedToken verified) 
     claims = verified.claims
     if state.store is None:
         raise RuntimeError(_MISSING_STORE.format(name="JWT_IMPLICIT_REFRESH"))
-    if claims["type"] != "access" or not _is_session_id(claims.get("sid")) or (
-        "exp" not in claims
-    ) or (
-        claims["exp"] >= _moment_after(_now(), _lifetime(verified.settings.implicit_refresh))
-    ):
+    if claims["type"] != "access" or not _is_session_id(claims.get("sid")):
+        return 0
+    soon = _moment_after(_now(), verified.settings.implicit_refresh)
+    if "iat" not in claims or claims.get("exp", _INFINITY) >= soon:
         return 0
     setattr(request, _EXPIRING, verified)
     # Quart calls the last one first, and ours must know what all the others have made of the
@@ -5314,7 +5313,7 @@ cdef dict _renewed(dict claims, _Settings settings):
         renewed["nbf"] = <long long>now
     renewed["jti"] = _new_uuid()
     # As long as that of the login, which may have named another lifetime than the app does.
-    renewed["exp"] = <long long>now + int(claims["exp"]) - int(claims.get("iat", claims["exp"]))
+    renewed["exp"] = <long long>now + int(claims["exp"]) - int(claims["iat"])
     if not renewed[settings.user_claims_key]:
         del renewed[settings.user_claims_key]
     return renewed
