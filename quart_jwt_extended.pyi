@@ -276,7 +276,10 @@ class Session(NamedTuple):
     metadata: dict[str, Any]
 
 class SessionTokens(NamedTuple):
-    """The tokens of a session, encoded, and its id, the ``sid`` of both."""
+    """The tokens of a session, encoded, and its id, the ``sid`` of both.
+
+    Its repr shows the id alone, so that no token ends up in a log.
+    """
 
     access_token: str
     refresh_token: str

@@ -3743,7 +3743,11 @@ Session.__doc__ = """One login, as :func:`get_sessions` lists it.
 SessionTokens = namedtuple(
     "SessionTokens", "access_token refresh_token session_id", module=__name__
 )
-SessionTokens.__doc__ = """The tokens of a session, encoded, and its id, the ``sid`` of both."""
+SessionTokens.__doc__ = """The tokens of a session, encoded, and its id, the ``sid`` of both.
+
+    Its repr shows the id alone, so that no token ends up in a log.
+    """
+SessionTokens.__repr__ = lambda tokens: f"SessionTokens(session_id={tokens.session_id!r})"
 
 
 class TokenStore(Protocol):

@@ -12,6 +12,7 @@ import html
 import json
 import logging
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -603,6 +604,16 @@ def show(watch: Watch, *objects: Any) -> None:
     for found in objects:
         for text in (repr(found), str(found), f"{found}", ascii(found)):
             watch.show(f"an object of {type(found)}", text)
+
+
+def test_tokens_of_a_session_show_their_id_alone() -> None:
+    tokens = qje.SessionTokens("the access token", "the refresh token", "the id")
+    assert tokens == ("the access token", "the refresh token", "the id")
+    shown = "SessionTokens(session_id='the id')"
+    assert [repr(tokens), str(tokens), f"{tokens}", f"{[tokens]}"] == [shown] * 3 + [f"[{shown}]"]
+    for copy in (pickle.loads(pickle.dumps(tokens)), tokens._replace(session_id="another")):
+        assert type(copy) is qje.SessionTokens
+        assert copy.refresh_token == "the refresh token"
 
 
 async def test_objects_of_the_module_show_no_secret(watch: Watch) -> None:
