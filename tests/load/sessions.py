@@ -572,9 +572,10 @@ class Visitors:
         device = self.rng.choice(user.devices)
         if time.monotonic() < device.careful_until:
             return
-        while len(device.used) < 2:
+        while (used := len(device.used)) < 2:
             await self._rotate("rotate", device)
-            if device.pending is not None:
+            if len(device.used) == used:
+                # The store is down, or the answer counts as wrong already.
                 return
         worker = self.rng.choice(self.links.workers)
         async with self.links.to(worker) as link:
