@@ -31,6 +31,7 @@ hiddenimports = [
     "jwt.warnings",
     "linecache",
     "logging",
+    "operator",
     "os",
     "quart",
     "quart.config",
