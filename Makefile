@@ -46,8 +46,7 @@ test:
 	$(BIN)/pytest $(BESIDE) auto $(FAST) $(PYTEST_ARGS)
 
 # What measures memory and time has the machine to itself; the larger run is the last.
-test-all: export PROPERTY_EXAMPLES = 5
-test-all: export EXTRACTION_EXAMPLES = 5
+test-all: export EXAMPLES = 3
 test-all:
 	$(ENVIRONMENT) $(VENV) --extra test
 	$(BIN)/pytest tests/runtime $(PYTEST_ARGS)

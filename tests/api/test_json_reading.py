@@ -24,25 +24,19 @@ from typing import Any, NamedTuple
 
 import jwt
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 import quart_jwt_extended as qje
-from support import SECRET, ask, bearer, hs_token, make_app
+from support import SECRET, ask, bearer, generated, hs_token, make_app
 
 HEADER = b'{"typ":"JWT","alg":"HS256"}'
 CLAIMS = b'{"identity":"alice"}'
 # Room for the longest documents: what is refused here is refused for its JSON.
 OPTIONS = {"JWT_MAX_TOKEN_SIZE": 10_000_000}
 
-examples = settings(
-    derandomize=True,
-    deadline=None,
-    database=None,
-    max_examples=250,
-    # Half of the oddest documents are refused by both sides at once, which is the point of them.
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+# Half of the oddest documents are refused by both sides at once, which is the point of them.
+examples = generated.examples(250, HealthCheck.filter_too_much)
 
 
 # --- The reference ------------------------------------------------------------

@@ -24,21 +24,15 @@ from typing import Any
 
 import jwt
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from quart import Quart
 from quart.json.provider import DefaultJSONProvider
 
 import quart_jwt_extended as qje
-from support import SECRET, make_app
+from support import SECRET, generated, make_app
 
-examples = settings(
-    derandomize=True,
-    deadline=None,
-    database=None,
-    max_examples=250,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+examples = generated.examples(250)
 
 
 def roomy_app(**options: Any) -> Quart:

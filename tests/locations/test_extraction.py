@@ -1,8 +1,8 @@
 """Headers, cookies and query strings give the token that Quart's own properties give.
 
 The inputs are generated, and every comparison is made by :class:`support.raw_requests.Probe`.
-``EXTRACTION_EXAMPLES=10`` runs ten times as many. JSON bodies, and applications that change the
-request, have files of their own.
+``EXAMPLES=10`` runs ten times as many. JSON bodies, and applications that change the request, have
+files of their own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """JSON bodies give the token that ``request.get_json()`` gives, and stay readable for the view.
 
 Bodies are generated, and every comparison is made by :class:`support.raw_requests.Probe`, which
-also compares what the view can still read. ``EXTRACTION_EXAMPLES=10`` runs ten times as many.
+also compares what the view can still read. ``EXAMPLES=10`` runs ten times as many.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What must hold for any claims, any byte of a token, any bytes in a request, any configuration.
 
-The inputs are generated, the same ones in every run. ``PROPERTY_EXAMPLES=10`` tries ten times as
-many, and all that is tried a sample of otherwise: that is the full depth.
+The inputs are generated: see ``support/generated.py`` for how many.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import enum
 import fractions
 import functools
 import itertools
-import os
 import warnings
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -28,7 +26,7 @@ from quart import Quart
 import quart_jwt_extended as qje
 from quart_jwt_extended.config import config
 from quart_jwt_extended.exceptions import InvalidHeaderError
-from support import SECRET, access_claims, make_app
+from support import SECRET, access_claims, generated, make_app
 from support.asgi import Raw, json_request
 from support.raw_answers import let_exceptions_through, status_of, status_or_quarts_own_fault
 from support.raw_requests import (
@@ -43,19 +41,10 @@ from support.raw_requests import (
 )
 from support.signing_keys import private_key, private_pem, public_pem
 
-MULTIPLIER = int(os.environ.get("PROPERTY_EXAMPLES", "1"))
-IS_FULL = MULTIPLIER >= 10
-
 
 def examples(count: int) -> settings:
     """Settings of a property that is tried on so many inputs."""
-    return settings(
-        max_examples=count * MULTIPLIER,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
+    return generated.examples(count, HealthCheck.data_too_large)
 
 
 @pytest.fixture
@@ -188,7 +177,7 @@ EVERY_BYTE = [bytes([byte]) for byte in range(256)]
 # Those that mean something to somebody on the way, and a few of the others.
 SOME_BYTES = [byte for byte in EVERY_BYTE if byte < b"0" or not (byte.isalnum() or byte > b"\xa0")]
 SOME_BYTES += [b"0", b"9", b"A", b"Z", b"a", b"z", b"\xc3", b"\xff"]
-BYTES_IN_REQUESTS = EVERY_BYTE if IS_FULL else SOME_BYTES
+BYTES_IN_REQUESTS = EVERY_BYTE if generated.IS_FULL else SOME_BYTES
 # Where the parts of the token begin and end.
 SEAMS = [0, GOOD.index(b"."), GOOD.index(b".") + 1, GOOD.rindex(b"."), len(GOOD) - 1, len(GOOD)]
 
@@ -506,7 +495,7 @@ def odd_values() -> list[Any]:
 OPTIONS = sorted(name for name in make_app().config if name.startswith("JWT_"))
 ALGORITHM_OPTIONS = {"JWT_ALGORITHM", "JWT_DECODE_ALGORITHMS"}
 KEY_OPTIONS = {"JWT_SECRET_KEY", "JWT_PUBLIC_KEY", "JWT_PRIVATE_KEY"}
-METHODS = ["GET", "POST"] if IS_FULL else ["POST"]
+METHODS = ["GET", "POST"] if generated.IS_FULL else ["POST"]
 EVERYWHERE = ["headers", "cookies", "query_string", "json"]
 
 

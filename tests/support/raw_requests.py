@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, given, seed
 from hypothesis.strategies import SearchStrategy
 from quart import Request, request
 from werkzeug.exceptions import HTTPException
@@ -30,11 +29,9 @@ from quart_jwt_extended.exceptions import (
     NoAuthorizationError,
     WrongTokenError,
 )
-from support import hs_token, make_app
+from support import generated, hs_token, make_app
 from support.asgi import Exchange, Raw
 
-# Generated examples per test are multiplied by this; from 10 on, all bytes are tried, too.
-MULTIPLIER = int(os.environ.get("EXTRACTION_EXAMPLES", "1"))
 # Within so many rounds of them, at most, each outcome that a test names must have been seen.
 ROUNDS = 20
 
@@ -42,7 +39,7 @@ ALL_BYTES = [bytes([number]) for number in range(256)]
 # Those that mean something to somebody on the way, and a few of the others.
 SOME_BYTES = [byte for byte in ALL_BYTES if byte < b"0" or not (byte.isalnum() or byte > b"\xa0")]
 SOME_BYTES += [b"0", b"9", b"A", b"Z", b"a", b"z", b"\xc3", b"\xff"]
-BYTES = ALL_BYTES if MULTIPLIER >= 10 else SOME_BYTES
+BYTES = ALL_BYTES if generated.IS_FULL else SOME_BYTES
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -301,13 +298,7 @@ def explore(
     outcomes: Counter[str] = Counter()
     loop = asyncio.new_event_loop()
 
-    @settings(
-        max_examples=examples * MULTIPLIER,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
+    @generated.examples(examples, HealthCheck.data_too_large)
     @given(cases)
     def compare(raw: Raw) -> None:
         outcomes[loop.run_until_complete(probe.check(raw))] += 1
