@@ -51,11 +51,14 @@ TEST_BUILDS = {
         directives={"linetrace": True},
         # Python 3.13 would report to sys.monitoring, which coverage's plugins cannot read.
         macros=[("CYTHON_TRACE", "1"), ("CYTHON_USE_SYS_MONITORING", "0")],
+        # Minutes of compiling would save seconds of running.
+        compile_args=["-O0"],
     ),
     # A report of AddressSanitizer or UndefinedBehaviorSanitizer ends the process. Python adds
-    # -fwrapv, under which a signed overflow would be none. With the assertions of "debug", too.
+    # -fwrapv, under which a signed overflow would be none. With the assertions of "debug", too, and
+    # like it not optimised, which would take minutes of compiling.
     "sanitize": Build(
-        compile_args=["-O1", "-g1", "-fno-omit-frame-pointer", "-fno-wrapv", "-UNDEBUG"]
+        compile_args=["-O0", "-g1", "-fno-omit-frame-pointer", "-fno-wrapv", "-UNDEBUG"]
         + [SANITIZERS, "-fno-sanitize-recover"],
         link_args=[SANITIZERS],
     ),
