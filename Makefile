@@ -73,8 +73,9 @@ coverage:
 	.venv-coverage/bin/coverage erase
 	@# Without what compares the module with others on thousands of inputs, which adds no line.
 	.venv-coverage/bin/coverage run .venv-coverage/bin/pytest $(FAST) $(PYTEST_ARGS) \
-	    $(addprefix --ignore=tests/,examples packaging security typing api/test_json_reading.py \
-	    api/test_json_writing.py locations/test_extraction.py locations/test_extraction_json.py)
+	    $(addprefix --ignore=tests/,examples packaging typing api/test_json_reading.py \
+	    locations/test_extraction.py locations/test_extraction_json.py security/test_oracle.py \
+	    security/test_properties.py)
 	@# What "make test" leaves out, as it needs a server: one of each kind runs every line.
 	.venv-coverage/bin/coverage run --append .venv-coverage/bin/pytest -m slow \
 	    -k "(redis or asyncpg) and not cluster and not decoded and not resp3 and not serializable" \
