@@ -32,12 +32,12 @@ def signed_in(
     too. The token lasts as long as others of the app, and is not renewed by the client.
 
     :param app: the Quart app, with a JWTManager.
-    :param identity: who signs in, as :func:`create_access_token` takes it.
+    :param identity: who signs in, as :func:`.create_access_token` takes it.
     :param fresh: whether the token counts as fresh; a timedelta says for how long it does.
     :param scopes: what the claim JWT_SCOPE_CLAIM grants: one string, with spaces between the names,
         or a sequence or a set of names.
-    :param user_claims: as for :func:`create_access_token`.
-    :param additional_claims: as for :func:`create_access_token`.
+    :param user_claims: as for :func:`.create_access_token`.
+    :param additional_claims: as for :func:`.create_access_token`.
     :param locations: one or several of the names that JWT_TOKEN_LOCATION takes, in its place. The
         first one that a request can have is used: a form has no JSON, and a WebSocket no body.
     :return: an asynchronous context manager, which gives the client.
@@ -58,7 +58,7 @@ async def assert_protected(app: Quart, exempt: _Names = ()) -> None:
     or JWT_EXEMPT_OPTIONS says so, and rules that only redirect.
 
     URLs are made up from the converters. For one that cannot be made up, what the decorators of the
-    view and :func:`protect` say decides.
+    view and :func:`.protect` say decides.
 
     :param app: the Quart app, with a JWTManager.
     :param exempt: endpoint names that are open on purpose, for example ``"static"`` or
