@@ -84,8 +84,8 @@ coverage:
 	@# A build without line tracing has no row, and no row has no share to fall short.
 	.venv-coverage/bin/coverage report | grep -q '^quart_jwt_extended\.pyx '
 
-# What runs the module in other processes is left out. The rest runs by a
-# clock that is an hour ahead of the one at collection: no test depends on the time of day.
+# What runs the module in other processes is left out. The rest runs by a clock that is an hour ahead
+# of the one at collection: no test depends on the time of day.
 # A report ends its process. AddressSanitizer's go to files, as pytest would lose what it captured;
 # UndefinedBehaviorSanitizer's do not beside the other's library, hence --capture=sys. OpenSSL and
 # the interpreter keep memory to the end of the process on purpose, so leaks are not looked for.

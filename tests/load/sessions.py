@@ -206,7 +206,10 @@ class Links:
 
     @asynccontextmanager
     async def to(self, worker: str) -> AsyncIterator[Link]:
+        deadline = time.monotonic() + PATIENCE
         while not self.free[worker]:
+            if time.monotonic() > deadline:
+                raise Lost(f"no connection reaches worker {worker}")
             await self._open()
         link = self.free[worker].pop()
         try:
