@@ -32,7 +32,7 @@ VALUES = {"plain": "plain", "letter": "\u00e9", "float": 1.5, "escape": 'a "quot
 FUNCTIONS = ["decode_token", "create_access_token"]
 
 PROGRAM = f"""
-import asyncio, functools, json, sys
+import asyncio, functools, sys
 from quart import Quart
 import quart_jwt_extended as qje
 
