@@ -4,7 +4,7 @@
 # Imports
 # -----------------------------------------------------------------------------
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
@@ -64,6 +64,9 @@ _DecodeKey = TypeVar(
         [_Claims, _HeaderParameters], _VerifyingKey | None | Awaitable[_VerifyingKey | None]
     ],
 )
+_Document: TypeAlias = str | bytes | dict[str, Any]
+_Fetched: TypeAlias = _Document | tuple[_Document, Mapping[str, str]]
+_JWKSFetch = TypeVar("_JWKSFetch", bound=Callable[[str], _Fetched | Awaitable[_Fetched]])
 _ClaimsCheck = TypeVar("_ClaimsCheck", bound=Callable[[_Claims], bool | Awaitable[bool]])
 _TokenCheck = TypeVar(
     "_TokenCheck", bound=Callable[[_HeaderParameters, _Claims], bool | Awaitable[bool]]
@@ -98,6 +101,7 @@ __all__ = [
     "FreshTokenRequired",
     "InsufficientScopeError",
     "InvalidHeaderError",
+    "IssuerUnavailableError",
     "JWTDecodeError",
     "JWTExtendedException",
     "JWTManager",
@@ -112,6 +116,7 @@ __all__ = [
     "TokenReusedError",
     "TokenStore",
     "TokenStoreError",
+    "TrustedIssuer",
     "UserClaimsVerificationError",
     "UserLoadError",
     "WebSocketOriginError",
@@ -132,6 +137,7 @@ __all__ = [
     "get_jwt_claims",
     "get_jwt_header",
     "get_jwt_identity",
+    "get_jwt_issuer",
     "get_jwt_request_location",
     "get_raw_jwt",
     "get_raw_jwt_header",
@@ -235,6 +241,54 @@ class InsufficientScopeError(JWTExtendedException):
 
 class TokenStoreError(JWTExtendedException):
     """The token store is unavailable; ``__cause__`` is what it raised."""
+
+class IssuerUnavailableError(JWTExtendedException):
+    """A trusted issuer does not answer, and the key that a token names is not known.
+
+    ``__cause__`` is what the last attempt to fetch its keys failed with.
+    """
+
+# -----------------------------------------------------------------------------
+# Trusted issuers
+# -----------------------------------------------------------------------------
+
+# --- What users see of one ----------------------------------------------------
+
+class TrustedIssuer:
+    """A trusted issuer, as :attr:`JWTManager.issuers` holds it: for health checks.
+
+    :meth:`JWTManager.trust_issuer` makes it.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name of the issuer, as its tokens have it in ``iss`` (str)."""
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the keys were fetched within their lifetime (bool)."""
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """The ``kid`` of each key that verifies tokens now (sorted tuple of str)."""
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the last fetch failed (str), None if it succeeded or there was none.
+
+        It holds nothing of what the issuer has sent.
+        """
+
+    async def reload(self) -> None:
+        """Fetch the keys now, or wait for the fetch that is running.
+
+        Await it before the app serves, so that no request waits for the first fetch. It does not
+        heed the 30 seconds between two attempts: let no stranger cause it.
+
+        :raises IssuerUnavailableError: the issuer does not answer, or its answer is of no use.
+        :raises TypeError: the callback of the jwks_fetch_loader returned something else than it
+            must.
+        """
 
 # -----------------------------------------------------------------------------
 # Verifying a request
@@ -643,6 +697,18 @@ class JWTManager:
             The form of one argument, the claims, is deprecated.
         """
 
+    def jwks_fetch_loader(self, callback: _JWKSFetch) -> _JWKSFetch:
+        """Register the callback that fetches the documents of trusted issuers.
+
+        For httpx or aiohttp, or a proxy, in place of the standard library in a thread. It must not
+        follow redirects. It has 5 seconds for all documents of an issuer; what it raises is an
+        outage of that. A callback that is no coroutine function is called in a thread.
+
+        :param callback: takes a URL (str), returns the body of the answer, at most 262144 bytes, as
+            bytes, str or the dict in it; or a tuple of that and the headers of the answer (a
+            mapping), for its ``Cache-Control``.
+        """
+
     # --- Loaders: checks ------------------------------------------------------
 
     def token_in_blacklist_loader(self, callback: _ClaimsCheck) -> _ClaimsCheck:
@@ -806,6 +872,79 @@ class JWTManager:
             token (a dict), returns a response.
         """
 
+    # --- Trusted issuers ------------------------------------------------------
+
+    @property
+    def issuers(self) -> Mapping[str, TrustedIssuer]:
+        """The trusted issuers by name: a read-only mapping of str to :class:`TrustedIssuer`."""
+
+    def trust_issuer(
+        self,
+        issuer: str,
+        *,
+        audience: _Names,
+        algorithms: _Names,
+        jwks_uri: str | None = None,
+        token_type: str | None = None,
+        audience_claim: str = "aud",
+        identity_claim: str = "sub",
+        scope_claim: str | None = None,
+        leeway: float | timedelta | None = None,
+    ) -> TrustedIssuer:
+        """Accept the access tokens of an identity provider beside those of the app.
+
+        A token is assigned by its ``iss``. It must be signed by a key that the issuer publishes,
+        which its ``kid`` names, be meant for ``audience`` and have an ``exp``. Keys are fetched
+        when a token needs them, from the ``jwks_uri`` in the OpenID configuration of the issuer
+        (OpenID Connect Discovery; RFC 8414), and kept.
+
+        Its tokens are access tokens that are not fresh. Their claims ``type``, ``fresh``, ``csrf``,
+        ``sid`` and ``gen`` and their user claims are dropped, since only the app itself gives these
+        a meaning.
+
+        :param issuer: the ``iss`` of its tokens, to the letter.
+        :param audience: one or several names of which the token must hold one in ``aud``.
+        :param algorithms: one or several asymmetric algorithms, such as ``["RS256"]``. Neither the
+            token nor a JWK can add one.
+        :param jwks_uri: the URL of the JWK Set (RFC 7517); None discovers it.
+        :param token_type: the ``typ`` that the header must have; ``"at+jwt"`` requires the claims
+            of RFC 9068, section 2.2, too. None accepts any.
+        :param audience_claim: the claim that holds the audience, for providers that leave ``aud``
+            out of access tokens.
+        :param identity_claim: the claim that is the identity, a non-empty string in each token.
+        :param scope_claim: the claim that holds the scopes; None takes JWT_SCOPE_CLAIM.
+        :param leeway: seconds, or a timedelta, by which the clock of the issuer may differ; None
+            takes JWT_DECODE_LEEWAY.
+        :return: the :class:`TrustedIssuer`.
+        :raises TypeError: an argument has a wrong type, or ``audience`` or ``algorithms`` is
+            missing.
+        :raises ValueError: the issuer is trusted already; an algorithm is symmetric, ``none`` or
+            unknown; a URL is neither of https nor of http on this machine; or another argument has
+            a wrong value.
+        """
+
+    # --- Views ----------------------------------------------------------------
+
+    def serve_resource_metadata(
+        self, app: Quart, *, resource: str | None = None, scopes: _Names = ()
+    ) -> None:
+        """Serve the metadata of a protected resource (RFC 9728), as clients of MCP servers need it.
+
+        Adds the endpoint ``jwt_resource_metadata``, open also under :func:`protect`, at
+        ``/.well-known/oauth-protected-resource`` and the path of ``resource``. The challenge in
+        answers with 401 and 403 then names it as ``resource_metadata``. A client learns from it
+        which trusted issuers make tokens for the app.
+
+        :param app: the Quart app, to which this manager is bound.
+        :param resource: the URL of the app as its clients know it, of http or https and without a
+            query, such as ``"https://api.example.com/mcp"``. None takes scheme and host of each
+            request, which a client can choose: name it in production.
+        :param scopes: one or several scopes that clients may request, for ``scopes_supported``.
+        :raises TypeError: an argument has a wrong type.
+        :raises ValueError: ``resource`` is no such URL, or a scope is malformed.
+        :raises RuntimeError: no manager is bound to the app.
+        """
+
 # -----------------------------------------------------------------------------
 # Create and inspect
 # -----------------------------------------------------------------------------
@@ -931,6 +1070,7 @@ async def verify_token(
     verify_type: bool = True,
     skip_revocation_check: bool = False,
     scopes: _Names | None = None,
+    issuers: _Names | None = None,
 ) -> dict[str, Any]:
     """Verify a token that belongs to no request, by all that :func:`jwt_required` checks.
 
@@ -943,6 +1083,9 @@ async def verify_token(
     :param verify_type: False accepts access and refresh tokens.
     :param skip_revocation_check: do not check whether the token has been revoked.
     :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
+    :param issuers: one or several names of issuers whose tokens are accepted, trusted ones or that
+        of the app, JWT_ENCODE_ISSUER; ``()`` accepts those of the app alone. None accepts those of
+        the app and of all trusted issuers.
     :return: a new dict of claims, as from :func:`decode_token`.
     :raises TypeError: an argument has a wrong type.
     :raises ValueError: a scope is malformed, or ``fresh`` and ``refresh`` are both True.
@@ -1173,6 +1316,17 @@ def get_jwt_identity() -> Any:
     :raises RuntimeError: there is no app context.
     """
 
+def get_jwt_issuer() -> str | None:
+    """Return the trusted issuer of the token of the current request.
+
+    ``sub`` is unique within its issuer only (RFC 7519, section 4.1.2): users are told apart by
+    both.
+
+    :return: the name that :meth:`JWTManager.trust_issuer` was given, which is the claim ``iss``;
+        None for a token of the app itself, or if no token was verified.
+    :raises RuntimeError: there is no app context.
+    """
+
 def get_jwt_claims() -> dict[str, Any]:
     """Return the user claims of the token of the current request.
 
@@ -1286,6 +1440,7 @@ async def verify_jwt_in_request(
     skip_revocation_check: bool = False,
     scopes: _Names | None = None,
     close_with_token: bool = False,
+    issuers: _Names | None = None,
 ) -> None:
     """Verify the token of the current request or WebSocket; :func:`get_jwt` gives its claims.
 
@@ -1300,6 +1455,9 @@ async def verify_jwt_in_request(
     :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
     :param close_with_token: close the WebSocket when the token expires or is revoked, as with
         JWT_WEBSOCKET_CLOSE_WITH_TOKEN; :func:`renew_websocket` moves that end.
+    :param issuers: one or several names of issuers whose tokens are accepted, trusted ones or that
+        of the app, JWT_ENCODE_ISSUER; ``()`` accepts those of the app alone. None accepts those of
+        the app and of all trusted issuers.
     :raises TypeError: an argument has a wrong type.
     :raises ValueError: a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
         ``fresh`` and ``refresh`` are both True.
@@ -1345,6 +1503,7 @@ def jwt_required(
     skip_revocation_check: bool = False,
     scopes: _Names | None = None,
     close_with_token: bool = False,
+    issuers: _Names | None = None,
 ) -> Callable[_P, Coroutine[Any, Any, _R]]:
     """Protect a view or a WebSocket: a request needs a valid access token, or what is asked for.
 
@@ -1360,6 +1519,9 @@ def jwt_required(
     :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
     :param close_with_token: close the WebSocket when the token expires or is revoked, as with
         JWT_WEBSOCKET_CLOSE_WITH_TOKEN; :func:`renew_websocket` moves that end.
+    :param issuers: one or several names of issuers whose tokens are accepted, trusted ones or that
+        of the app, JWT_ENCODE_ISSUER; ``()`` accepts those of the app alone. None accepts those of
+        the app and of all trusted issuers.
     :return: a coroutine function with the name and the signature of the view; a decorator if there
         is no ``fn``.
     :raises TypeError: an argument has a wrong type.
@@ -1379,6 +1541,7 @@ def jwt_required(
     skip_revocation_check: bool = False,
     scopes: _Names | None = None,
     close_with_token: bool = False,
+    issuers: _Names | None = None,
 ) -> Callable[_P, Coroutine[Any, Any, _R]]: ...
 @overload
 def jwt_required(
@@ -1392,6 +1555,7 @@ def jwt_required(
     skip_revocation_check: bool = False,
     scopes: _Names | None = None,
     close_with_token: bool = False,
+    issuers: _Names | None = None,
 ) -> _ViewDecorator: ...
 @overload
 def jwt_optional(
@@ -1459,6 +1623,7 @@ def protect(
     skip_revocation_check: bool = False,
     scopes: _Names | None = None,
     close_with_token: bool = False,
+    issuers: _Names | None = None,
 ) -> None:
     """Guard every route and WebSocket of an app or a blueprint, those of nested blueprints too.
 

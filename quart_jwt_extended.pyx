@@ -12,6 +12,7 @@ Table of contents, in file order. Search for ``# `` and a title to get to its ba
 - JSON: the reader and the writer of claims
 - Compact JWS (RFC 7515): split, base64url, header; encode
 - Keys: prepared once, cached, sign and verify; which key a token gets
+- Trusted issuers: whose keys are fetched, and when; tokens that the app did not make
 - Claims and CSRF (RFC 7519, section 4.1): time, issuer, audience; the double-submit value
 - Token locations: where headers, cookies, query string, JSON body and WebSocket are read
 - Verifying a request: rules of a route, token type, revocation, freshness, scopes, claims, user
@@ -61,8 +62,9 @@ from libc.string cimport memchr, memcmp, memcpy
 # In C variables imports stay out of the public namespace, and a request need not look them up in
 # the module's dict.
 cdef object asyncio, base64, calendar, datetime, difflib, functools, hashlib, hmac, inspect
-cdef object itertools, json, linecache, logging, operator, os, random, re, sys, time, types, urllib
-cdef object uuid, warnings, weakref, namedtuple, Context, ContextVar, Token, ModuleSpec, Protocol
+cdef object http, ipaddress, itertools, json, linecache, logging, operator, os, random, re, socket
+cdef object ssl, sys, threading, time, types, urllib, uuid, warnings, weakref, namedtuple, Context
+cdef object ContextVar, Token, ModuleSpec, Protocol
 cdef object blinker, click, jwt, InvalidSignature, UnsupportedAlgorithm, hashes, padding, ECDSA
 cdef object HMAC, Certificate, load_pem_x509_certificate, ECAlgorithm, HMACAlgorithm, OKPAlgorithm
 cdef object RSAAlgorithm, RSAPSSAlgorithm, get_default_algorithms, InvalidJTIError
@@ -78,7 +80,9 @@ import difflib
 import functools
 import hashlib
 import hmac
+import http.client
 import inspect
+import ipaddress
 import itertools
 import json
 import linecache
@@ -87,7 +91,10 @@ import operator
 import os
 import random
 import re
+import socket
+import ssl
 import sys
+import threading
 import time
 import types
 import urllib.parse
@@ -178,6 +185,7 @@ __all__ = [
     "FreshTokenRequired",
     "InsufficientScopeError",
     "InvalidHeaderError",
+    "IssuerUnavailableError",
     "JWTDecodeError",
     "JWTExtendedException",
     "JWTManager",
@@ -192,6 +200,7 @@ __all__ = [
     "TokenReusedError",
     "TokenStore",
     "TokenStoreError",
+    "TrustedIssuer",
     "UserClaimsVerificationError",
     "UserLoadError",
     "WebSocketOriginError",
@@ -212,6 +221,7 @@ __all__ = [
     "get_jwt_claims",
     "get_jwt_header",
     "get_jwt_identity",
+    "get_jwt_issuer",
     "get_jwt_request_location",
     "get_raw_jwt",
     "get_raw_jwt_header",
@@ -381,6 +391,10 @@ cdef frozenset _RESERVED_CLAIMS = frozenset(
     ("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "type", "fresh", "csrf")
 )
 
+# Claims that only tokens of the app itself can have. With the name of JWT_USER_CLAIMS, these are
+# taken out of the tokens of trusted issuers.
+cdef frozenset _OWN_CLAIMS = frozenset(("type", "fresh", "csrf", "sid", "gen"))
+
 # Prepared keys an app keeps. A service with more distinct keys than this prepares some again, which
 # costs what PyJWT pays on every request.
 cdef Py_ssize_t _KEY_CACHE_SIZE = 1024
@@ -479,6 +493,13 @@ class InsufficientScopeError(JWTExtendedException):
 
 class TokenStoreError(JWTExtendedException):
     """The token store is unavailable; ``__cause__`` is what it raised."""
+
+
+class IssuerUnavailableError(JWTExtendedException):
+    """A trusted issuer does not answer, and the key that a token names is not known.
+
+    ``__cause__`` is what the last attempt to fetch its keys failed with.
+    """
 
 
 class _UnusableKeyError(jwt.InvalidTokenError, jwt.InvalidKeyError):
@@ -836,6 +857,11 @@ cdef class _Settings:
     cdef readonly Py_ssize_t max_token_size, signature_cache_size
     # Prepared keys of the configuration by algorithm, filled on first use.
     cdef dict verifying_keys
+    # The trusted issuer that this is derived for, None for the options of the app itself; the
+    # derived ones by the name of the issuer, filled on first use; the claim that holds the audience.
+    cdef _Issuer issuer
+    cdef dict by_issuer
+    cdef str audience_claim
     # What the snapshot was made from: the values of _WATCHED; those of them that can change in
     # place, each with a copy; the config with its version, when they were last compared.
     cdef list seen, copies
@@ -853,6 +879,8 @@ cdef class _Settings:
             shown.option = name
             raise shown from None
         self.verifying_keys = {}
+        self.by_issuer = {}
+        self.audience_claim = "aud"
         self.seen = [values[name] for name in _WATCHED]
         self.copies = [
             (value, value.copy()) for value in self.seen if isinstance(value, (list, set, dict))
@@ -1113,9 +1141,14 @@ cdef class _Callbacks:
     cdef public bint verifies_refresh_tokens
     # By the names of _ANSWERS; called with the error, and header and claims of the token.
     cdef dict answers
+    # Called with the URL of a document of an issuer.
+    cdef public object jwks_fetch
+    # The trusted issuers by their names; an app without one has an empty dict.
+    cdef dict issuers
 
     def __cinit__(self):
         self.answers = {}
+        self.issuers = {}
 
     cdef str revocation_loader(self):
         return "token_in_blocklist_loader" if self.is_blocklist else "token_in_blacklist_loader"
@@ -1157,6 +1190,8 @@ cdef class _AppState:
     # The token store, None without one, and what this worker knows of it.
     cdef object store
     cdef _Watch watch
+    # What serve_resource_metadata was told, None for where a request was sent; without it _ABSENT.
+    cdef object resource
 
     def __cinit__(self, app, _Callbacks callbacks):
         self.app = app
@@ -1164,6 +1199,7 @@ cdef class _AppState:
         self.keys = _KeyCache()
         self.headers = _HeaderMemo()
         self.routes = {}
+        self.resource = _ABSENT
 
     cdef _Route route(self, str endpoint, str method):
         """How a route is protected. A view may be replaced: by a test, for example."""
@@ -1904,6 +1940,8 @@ cdef class _ParsedToken:
     cdef bytes signing_input
     cdef bytes payload
     cdef bytes signature
+    # The claims before anything is verified, None if they were not looked at.
+    cdef dict unverified
     # What verifying it found out.
     cdef bint is_expired
     cdef dict claims
@@ -2458,6 +2496,596 @@ cdef int _verify_type(dict header, frozenset accepted) except -1:
 
 
 # -----------------------------------------------------------------------------
+# Trusted issuers
+# -----------------------------------------------------------------------------
+
+# A token is assigned by its ``iss``, which is read before its signature is verified: it chooses
+# which keys can verify the token, and none of the app's is among those of an issuer.
+
+# Seconds: what a fetch may take, discovery included; between two attempts; how long keys are fresh,
+# by default, at least and at most; and how long they serve while the issuer does not answer.
+cdef double _FETCH_TIMEOUT = 5.0
+cdef double _FETCH_PAUSE = 30.0
+cdef double _FRESH_FOR = 600.0
+cdef double _FRESH_AT_LEAST = 60.0
+cdef double _KEPT_FOR = 86400.0
+
+# Bytes of a document of an issuer.
+cdef Py_ssize_t _DOCUMENT_SIZE = 256 * 1024
+
+# The public members of the types of key (RFC 7518, section 6; RFC 8037, section 2).
+cdef dict _PUBLIC_MEMBERS = {
+    "RSA": ("kty", "n", "e"), "EC": ("kty", "crv", "x", "y"), "OKP": ("kty", "crv", "x")
+}
+
+# Claims of an access token by RFC 9068, section 2.2, beside those that are always required.
+cdef str _ACCESS_TOKEN_TYPE = "application/at+jwt"
+cdef tuple _ACCESS_TOKEN_CLAIMS = ("sub", "client_id", "iat", "jti")
+
+cdef object _MAX_AGE_RE = re.compile(r"(?:^|[\s,])max-age\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
+
+
+cdef inline double _ticks() except? -1:
+    """Seconds of a clock that nobody can set, looked up at each use, so that a test can move it."""
+    return time.monotonic()
+
+
+class _FetchSlip(TypeError):
+    """The callback of jwks_fetch_loader returned something else than it must."""
+
+
+class _FetchError(Exception):
+    """What is wrong with an answer of an issuer; the text holds nothing of the answer."""
+
+    status = 200
+
+
+# --- Fetching -----------------------------------------------------------------
+
+cdef bint _is_loopback(str host) except -1:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+cdef object _split_url(str url):
+    """The parts of a URL that keys may be fetched from, None for any other.
+
+    It is one of https, or of http on this machine, without credentials and fragment.
+    """
+    if re.fullmatch("[!-~]+", url) is None:
+        return None
+    try:
+        parts = urllib.parse.urlsplit(url)
+        parts.port
+    except ValueError:
+        return None
+    if not parts.hostname or "@" in parts.netloc or "#" in url or "\\" in url:
+        return None
+    if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname)):
+        return parts
+    return None
+
+
+class _Download:
+    """One document, fetched in a thread by the standard library.
+
+    No redirect is followed (RFC 8414, section 6.2): it would lead wherever the answer says.
+    """
+
+    def __init__(self, url):
+        self.url = url
+        self.socket = None
+        self.is_aborted = False
+
+    def run(self):
+        """Fetch it; return the body and the value of its Cache-Control header, which may be None."""
+        parts = _split_url(self.url)
+        is_secure = parts.scheme == "https"
+        kind = http.client.HTTPSConnection if is_secure else http.client.HTTPConnection
+        connection = kind(parts.hostname, parts.port)
+        address = (connection.host, connection.port)
+        connection.sock = socket.create_connection(address, _FETCH_TIMEOUT)
+        try:
+            # A second handle of the connection: the first one is gone while TLS begins.
+            self.socket = connection.sock.dup()
+            if self.is_aborted:
+                raise _FetchError("it took too long to connect")
+            if is_secure:
+                connection.sock = ssl.create_default_context().wrap_socket(
+                    connection.sock, server_hostname=connection.host
+                )
+            target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
+            headers = {"Accept": "application/json, application/jwk-set+json"}
+            connection.request("GET", target, headers={**headers, "Connection": "close"})
+            response = connection.getresponse()
+            if response.status != 200:
+                error = _FetchError(f"it answered with status {response.status}")
+                error.status = response.status
+                raise error
+            kind = response.headers.get_content_type()
+            if kind != "application/json" and not kind.endswith("+json"):
+                raise _FetchError("its answer is not of the type application/json")
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                raise _FetchError("its answer is compressed")
+            body = response.read(_DOCUMENT_SIZE + 1)
+            return body, response.headers.get("Cache-Control")
+        finally:
+            connection.close()
+            if self.socket is not None:
+                self.socket.close()
+
+    def abort(self):
+        """End a download that may be waiting for a byte: shut its socket down."""
+        self.is_aborted = True
+        if self.socket is not None:
+            try:
+                self.socket.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                # It is closed already.
+                return
+
+
+async def _in_thread(function, *args):
+    """What a function gives that is called in a thread of its own.
+
+    The threads of the event loop's executor may all be busy with views.
+    """
+    loop = asyncio.get_running_loop()
+    answer = loop.create_future()
+
+    def deliver(method, value):
+        if not answer.done():
+            method(value)
+
+    def run():
+        try:
+            outcome = (deliver, answer.set_result, function(*args))
+        except Exception as error:
+            outcome = (deliver, answer.set_exception, error)
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(*outcome)
+
+    threading.Thread(target=run, name="quart-jwt-extended", daemon=True).start()
+    return await answer
+
+
+cdef object _read_document(object body):
+    """The JSON object in the body of an answer, or the object itself, as a dict."""
+    if isinstance(body, dict):
+        return body
+    if len(body) > _DOCUMENT_SIZE:
+        raise _FetchError(f"its answer takes more than {_DOCUMENT_SIZE} bytes")
+    try:
+        text = body if isinstance(body, str) else bytes(body).decode()
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        raise _FetchError("its answer is not JSON") from None
+    if not isinstance(document, dict):
+        raise _FetchError("its answer is not a JSON object")
+    return document
+
+
+cdef double _lifetime_of_keys(object cache_control) except -1:
+    """How long keys are fresh, in seconds, by the Cache-Control header (RFC 9111, section 5.2.2)."""
+    found = _MAX_AGE_RE.search(cache_control) if isinstance(cache_control, str) else None
+    if found is None:
+        return _FRESH_FOR
+    return min(max(<double>int(found[1]), _FRESH_AT_LEAST), _KEPT_FOR)
+
+
+def _usable_keys(body, tuple algorithms):
+    """The keys of a JWK Set (RFC 7517, section 5), prepared, by ``kid`` and algorithm.
+
+    What is of no use here is left out: symmetric keys, other uses, other algorithms, unknown types,
+    weak or broken keys, keys without a name, and names that two keys share.
+    """
+    members = _read_document(body).get("keys")
+    if not isinstance(members, list):
+        raise _FetchError("its answer is not a JWK Set")
+    keys = {}
+    shared = set()
+    for member in members:
+        for name in algorithms:
+            key = _usable_key(member, name)
+            if key is not None:
+                if (member["kid"], name) in keys:
+                    shared.add((member["kid"], name))
+                keys[member["kid"], name] = key
+    for name in shared:
+        del keys[name]
+    if not keys:
+        raise _FetchError("its JWK Set holds no key that can be used")
+    return keys
+
+
+cdef _PreparedKey _usable_key(object member, str name):
+    """The key in a JWK prepared for an algorithm, None if it is not one for that."""
+    if not isinstance(member, dict) or not isinstance(member.get("kid"), str):
+        return None
+    kind = member.get("kty")
+    if not isinstance(kind, str) or kind not in _PUBLIC_MEMBERS:
+        return None
+    operations = member.get("key_ops", ["verify"])
+    if (
+        member.get("use", "sig") != "sig"
+        or member.get("alg", name) != name
+        or not isinstance(operations, list)
+        or "verify" not in operations
+    ):
+        return None
+    public = {part: member[part] for part in _PUBLIC_MEMBERS[kind] if part in member}
+    try:
+        key = _key_material(public, name, False)
+        if _ALGORITHMS[name].check_key_length(key):
+            return None
+        return _prepare_key(key, name, False, 0)
+    except (jwt.InvalidKeyError, TypeError, ValueError, AttributeError, UnsupportedAlgorithm):
+        # Whatever an issuer has written there is no reason to lose its other keys.
+        return None
+
+
+# --- The keys of an issuer ----------------------------------------------------
+
+@cython.final
+cdef class _Issuer:
+    """A trusted issuer: what its tokens must be like, and its keys.
+
+    A token whose key is known never waits: what this needs of the network, it does in a task.
+    """
+
+    cdef str name
+    cdef tuple audience, algorithms
+    cdef frozenset allowed_algorithms
+    # None: discovered.
+    cdef object jwks_uri
+    cdef object token_type, scope_claim, leeway
+    cdef str audience_claim, identity_claim
+    cdef _Callbacks callbacks
+    # Prepared keys by kid and algorithm, and by kid, algorithm and size of the signature cache. A
+    # good answer replaces the dict as a whole.
+    cdef dict keys
+    # By _ticks(): when keys are fetched ahead, when they are no longer fresh, when they serve no
+    # longer; the last attempt.
+    cdef double renewed_at, fresh_until, dead_at, attempted_at
+    # The jwks_uri of the configuration of the issuer, and when it was read.
+    cdef object discovered
+    cdef double discovered_at
+    # The running fetch, or the last one; what that failed with, None if it succeeded.
+    cdef object task, failure
+
+    def __cinit__(self):
+        self.keys = {}
+        self.renewed_at = self.fresh_until = self.dead_at = -_INFINITY
+        self.attempted_at = self.discovered_at = -_INFINITY
+
+    cdef _Settings derive(self, _Settings settings):
+        """The options of an app as they hold for tokens of this issuer."""
+        cdef _Settings derived
+        values = dict(zip(_WATCHED, settings.seen))
+        if values["JWT_CSRF_HEADER_NAME"]:
+            # It is deprecated, of which the options of the app have warned.
+            for name in ("JWT_ACCESS_CSRF_HEADER_NAME", "JWT_REFRESH_CSRF_HEADER_NAME"):
+                values[name] = values["JWT_CSRF_HEADER_NAME"]
+            values["JWT_CSRF_HEADER_NAME"] = None
+        required = ("exp",)
+        if self.token_type is not None and _media_type(self.token_type) == _ACCESS_TOKEN_TYPE:
+            required += _ACCESS_TOKEN_CLAIMS
+        values.update({
+            "JWT_DECODE_ISSUER": self.name,
+            "JWT_DECODE_AUDIENCE": self.audience,
+            "JWT_DECODE_TYP": self.token_type,
+            "JWT_IDENTITY_CLAIM": self.identity_claim,
+            "JWT_REQUIRED_CLAIMS": settings.required_claims + required,
+        })
+        if self.scope_claim is not None:
+            values["JWT_SCOPE_CLAIM"] = self.scope_claim
+        if self.leeway is not None:
+            values["JWT_DECODE_LEEWAY"] = self.leeway
+        derived = _Settings(values)
+        derived.issuer = self
+        derived.audience_claim = self.audience_claim
+        derived.allowed_algorithms = self.allowed_algorithms
+        return derived
+
+    # Looking a key up
+
+    cdef _PreparedKey find(self, object kid, str name, Py_ssize_t cache_size):
+        """A known key that serves still; one that gets old is fetched anew in the background."""
+        cdef double now = _ticks()
+        cdef dict keys = self.keys
+        if now >= self.dead_at:
+            return None
+        if now >= self.renewed_at and self.may_try():
+            self.start()
+        found = keys.get((kid, name))
+        if found is None or not cache_size:
+            return found
+        cached = keys.get((kid, name, cache_size))
+        if cached is None:
+            # Another thread may have been here first: all go on with one signature cache.
+            cached = keys.setdefault(
+                (kid, name, cache_size),
+                _prepare_key((<_PreparedKey>found).key, name, False, cache_size),
+            )
+        return cached
+
+    cdef object key_of(self, _Settings settings, _ParsedToken token):
+        """The key for a token, or an awaitable of it where that must be fetched.
+
+        :raises jwt.InvalidTokenError: the token names no key of the issuer.
+        :raises IssuerUnavailableError: whether it does cannot be told now.
+        """
+        self.verify_header(settings, token)
+        kid, name = token.header.parameters["kid"], token.header.algorithm
+        found = self.find(kid, name, settings.signature_cache_size)
+        if found is not None:
+            return found
+        if self.running_task() is None and not self.may_try():
+            raise self.unknown_key()
+        return self.fetched_key(kid, name, settings.signature_cache_size)
+
+    cdef _PreparedKey known_key_of(self, _Settings settings, _ParsedToken token):
+        """As key_of, for a caller that cannot wait: a key that is not there is fetched meanwhile."""
+        self.verify_header(settings, token)
+        kid, name = token.header.parameters["kid"], token.header.algorithm
+        found = self.find(kid, name, settings.signature_cache_size)
+        if found is not None:
+            return found
+        if self.running_task() is None:
+            if not self.may_try():
+                raise self.unknown_key()
+            self.start()
+        raise self.unavailable()
+
+    cdef int verify_header(self, _Settings settings, _ParsedToken token) except -1:
+        _verify_algorithm(token.header.algorithm, self.allowed_algorithms)
+        if settings.decode_types is not None:
+            name = token.header.parameters.get("typ")
+            if not isinstance(name, str) or _media_type(name) not in settings.decode_types:
+                raise jwt.InvalidTokenError('The "typ" header is not the token_type of the issuer')
+        if "kid" not in token.header.parameters:
+            raise jwt.InvalidTokenError("The token names no key: it has no key ID header parameter")
+
+    async def fetched_key(self, kid, name, cache_size):
+        task = self.running_task()
+        if task is None and self.may_try():
+            task = self.start()
+        if task is not None:
+            # A request that is cancelled must not cancel the fetch of the others.
+            await asyncio.shield(task)
+        found = self.find(kid, name, cache_size)
+        if found is None:
+            raise self.unknown_key()
+        return found
+
+    cdef object unknown_key(self):
+        if self.failure is not None or _ticks() >= self.dead_at:
+            return self.unavailable()
+        return jwt.InvalidTokenError("The key ID is not one of the keys of the issuer")
+
+    cdef object unavailable(self):
+        if isinstance(self.failure, _FetchSlip):
+            # It is no outage, and the application is to see it.
+            return TypeError(str(self.failure))
+        error = IssuerUnavailableError("Token issuer unavailable")
+        error.__cause__ = self.failure
+        return error
+
+    # Fetching
+
+    cdef bint may_try(self) except -1:
+        return _ticks() >= self.attempted_at + _FETCH_PAUSE
+
+    cdef object running_task(self):
+        """The running fetch that the current event loop can wait for."""
+        task = self.task
+        if task is None or task.done() or task.get_loop() is not _running_loop():
+            return None
+        return task
+
+    cdef object start(self):
+        """Fetch the keys in a task of its own; None where there is no event loop."""
+        loop = _running_loop()
+        if loop is None:
+            return None
+        self.attempted_at = _ticks()
+        # In an empty context: that of a request would be kept for as long.
+        self.task = Context().run(loop.create_task, self.fetch())
+        return self.task
+
+    async def fetch(self):
+        """Replace the keys by those that the issuer publishes now; failures are kept, not raised."""
+        try:
+            keys, lifetime = await asyncio.wait_for(self.load(), _FETCH_TIMEOUT)
+        except Exception as error:
+            # Whatever is wrong with an issuer, the keys that are known serve on.
+            self.discovered = None
+            if self.failure is None:
+                is_told = isinstance(error, _FetchError)
+                _logger.error(
+                    "The keys of %s could not be fetched: %s", self.name, _fetch_fault(error),
+                    exc_info=None if is_told else error,
+                )
+            self.failure = error
+            return
+        except BaseException:
+            # Its loop ends: that is no attempt of which the outcome is known.
+            self.attempted_at = -_INFINITY
+            raise
+        now = _ticks()
+        self.keys = keys
+        self.renewed_at = now + 0.8 * lifetime
+        self.fresh_until = now + lifetime
+        self.dead_at = now + _KEPT_FOR
+        if self.failure is not None:
+            _logger.warning("The keys of %s are fetched again", self.name)
+        self.failure = None
+
+    async def load(self):
+        uri = self.jwks_uri
+        if uri is None:
+            if self.discovered is None or _ticks() >= self.discovered_at + _KEPT_FOR:
+                self.discovered = await self.discover()
+                self.discovered_at = _ticks()
+            uri = self.discovered
+        body, cache_control = await self.get(uri)
+        keys = await _in_thread(_usable_keys, body, self.algorithms)
+        return keys, _lifetime_of_keys(cache_control)
+
+    async def discover(self):
+        """The ``jwks_uri`` of the issuer (OpenID Connect Discovery, section 4; RFC 8414)."""
+        parts = _split_url(self.name)
+        path = parts.path.rstrip("/")
+        origin = f"{parts.scheme}://{parts.netloc}"
+        try:
+            body, _ = await self.get(f"{origin}{path}/.well-known/openid-configuration")
+        except _FetchError as error:
+            if error.status != 404:
+                raise
+            # RFC 8414, section 3.1, has the path at the end.
+            body, _ = await self.get(f"{origin}/.well-known/oauth-authorization-server{path}")
+        document = _read_document(body)
+        if document.get("issuer") != self.name:
+            raise _FetchError("its configuration names another issuer")
+        uri = document.get("jwks_uri")
+        parts = _split_url(uri) if isinstance(uri, str) else None
+        # Only an issuer on this machine may send us to http, which is to this machine.
+        if parts is None or (parts.scheme == "http" and not self.name.startswith("http://")):
+            raise _FetchError("its configuration has no jwks_uri of https")
+        return uri
+
+    async def get(self, url):
+        """The body of a document and its Cache-Control header, which may be None."""
+        callback = self.callbacks.jwks_fetch
+        if callback is None:
+            download = _Download(url)
+            try:
+                return await _in_thread(download.run)
+            finally:
+                download.abort()
+        if inspect.iscoroutinefunction(callback):
+            answer = await callback(url)
+        else:
+            # It may block.
+            answer = await _settled(await _in_thread(callback, url))
+        headers = {}
+        if isinstance(answer, tuple) and len(answer) == 2:
+            answer, headers = answer
+        if not isinstance(answer, (str, bytes, dict)) or not hasattr(headers, "items"):
+            raise _FetchSlip(
+                "The callback of jwks_fetch_loader must return the body of the answer, as bytes, "
+                "str or a dict, or a tuple of that and the headers"
+            )
+        values = [value for name, value in headers.items() if name.lower() == "cache-control"]
+        return answer, values[0] if values else None
+
+
+cdef str _fetch_fault(error):
+    """Why a fetch failed, in words that hold nothing of what was sent."""
+    if isinstance(error, asyncio.TimeoutError):
+        return f"it took longer than {_FETCH_TIMEOUT:.0f} seconds"
+    return str(error) if isinstance(error, (_FetchError, _FetchSlip)) else type(error).__name__
+
+
+cdef object _running_loop():
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+# --- Which issuer made a token ------------------------------------------------
+
+cdef _Settings _settings_for(_AppState state, _Settings settings, _ParsedToken token):
+    """The options that hold for a token: those of the app, or of the trusted issuer that it names.
+
+    Claims that cannot be read name none: what is wrong with them is told where all else is right.
+    """
+    if not state.callbacks.issuers:
+        return settings
+    try:
+        token.unverified = _load_object(token.payload, "payload")
+    except jwt.DecodeError:
+        return settings
+    return _settings_of_issuer(state, settings, token.unverified)
+
+
+cdef _Settings _settings_of_issuer(_AppState state, _Settings settings, dict claims):
+    cdef _Issuer issuer
+    name = claims.get("iss")
+    if not isinstance(name, str):
+        return settings
+    found = state.callbacks.issuers.get(name)
+    if found is None:
+        return settings
+    derived = settings.by_issuer.get(name)
+    if derived is None:
+        issuer = (<object>found)._issuer
+        derived = settings.by_issuer.setdefault(name, issuer.derive(settings))
+    return <_Settings>derived
+
+
+# --- What users see of one ----------------------------------------------------
+
+class TrustedIssuer:
+    """A trusted issuer, as :attr:`JWTManager.issuers` holds it: for health checks.
+
+    :meth:`JWTManager.trust_issuer` makes it.
+    """
+
+    def __repr__(self):
+        return f"<TrustedIssuer {self.name!r}>"
+
+    @property
+    def name(self):
+        """The name of the issuer, as its tokens have it in ``iss`` (str)."""
+        cdef _Issuer issuer = self._issuer
+        return issuer.name
+
+    @property
+    def is_fresh(self):
+        """Whether the keys were fetched within their lifetime (bool)."""
+        cdef _Issuer issuer = self._issuer
+        return _ticks() < issuer.fresh_until
+
+    @property
+    def key_ids(self):
+        """The ``kid`` of each key that verifies tokens now (sorted tuple of str)."""
+        cdef _Issuer issuer = self._issuer
+        if _ticks() >= issuer.dead_at:
+            return ()
+        return tuple(sorted({key[0] for key in issuer.keys}))
+
+    @property
+    def last_error(self):
+        """Why the last fetch failed (str), None if it succeeded or there was none.
+
+        It holds nothing of what the issuer has sent.
+        """
+        cdef _Issuer issuer = self._issuer
+        return None if issuer.failure is None else _fetch_fault(issuer.failure)
+
+    async def reload(self):
+        """Fetch the keys now, or wait for the fetch that is running.
+
+        Await it before the app serves, so that no request waits for the first fetch. It does not
+        heed the 30 seconds between two attempts: let no stranger cause it.
+
+        :raises IssuerUnavailableError: the issuer does not answer, or its answer is of no use.
+        :raises TypeError: the callback of the jwks_fetch_loader returned something else than it
+            must.
+        """
+        cdef _Issuer issuer = self._issuer
+        await asyncio.shield(issuer.running_task() or issuer.start())
+        if issuer.failure is not None:
+            raise issuer.unavailable()
+
+
+# -----------------------------------------------------------------------------
 # Claims and CSRF (RFC 7519, section 4.1)
 # -----------------------------------------------------------------------------
 
@@ -2518,7 +3146,7 @@ cdef bint _verify_registered_claims(
             second = PyLong_FromDouble(floor(now - settings.leeway))
         expired = not _is_after(claim, second)
     _verify_issuer(claims, settings)
-    _verify_audience(claims.get("aud"), settings)
+    _verify_audience(claims.get(settings.audience_claim), settings)
     claim = _claim(claims, "sub")
     if claim is not _ABSENT and settings.verify_sub and not isinstance(claim, str):
         raise InvalidSubjectError("Subject must be a string")
@@ -2546,7 +3174,7 @@ cdef int _verify_audience(object audience, _Settings settings) except -1:
             raise jwt.InvalidAudienceError("Invalid audience")
         return 0
     if not audience:
-        raise jwt.MissingRequiredClaimError("aud")
+        raise jwt.MissingRequiredClaimError(settings.audience_claim)
     if isinstance(audience, str):
         audience = [audience]
     if not isinstance(audience, list):
@@ -2589,6 +3217,24 @@ cdef int _verify_own_claims(dict claims, _Settings settings) except -1:
         claims[settings.user_claims_key] = {}
 
 
+cdef int _verify_foreign_claims(dict claims, _Settings settings) except -1:
+    """Check the identity in a token of a trusted issuer, and make the token an access token.
+
+    What the extension gives a meaning to in tokens of the app has none in those of others: an
+    issuer, or whoever may set claims there, must not make a token fresh, or part of a session.
+    """
+    for name in _OWN_CLAIMS:
+        claims.pop(name, None)
+    identity = claims.get(settings.identity_claim_key)
+    # None stands for an anonymous request.
+    if not isinstance(identity, str) or not identity:
+        raise JWTDecodeError(f"Missing or invalid claim: {settings.identity_claim_key}")
+    claims.setdefault("jti", None)
+    claims["type"] = "access"
+    claims["fresh"] = False
+    claims[settings.user_claims_key] = {}
+
+
 cdef dict _verify_token(
     _ParsedToken token, _PreparedKey key, _AppState state, _Settings settings, bint allow_expired
 ):
@@ -2601,9 +3247,14 @@ cdef dict _verify_token(
         raise jwt.InvalidSignatureError("Signature verification failed")
     if token.is_header_new:
         state.headers.remember(token.header)
-    claims = _load_object(token.payload, "payload")
+    claims = token.unverified
+    if claims is None:
+        claims = _load_object(token.payload, "payload")
     token.is_expired = _verify_registered_claims(claims, settings, allow_expired)
-    _verify_own_claims(claims, settings)
+    if settings.issuer is None:
+        _verify_own_claims(claims, settings)
+    else:
+        _verify_foreign_claims(claims, settings)
     return claims
 
 
@@ -3181,8 +3832,15 @@ cdef _Failure _new_failure(error, _Settings settings, _ParsedToken token, locati
     return failure
 
 
+# A token that callbacks are being called about, where that is not the one of the current request.
+cdef object _VERIFYING = ContextVar("quart-jwt-extended.verifying", default=None)
+
+
 cdef _VerifiedToken _current_token():
     """The verified token of the current request, or None. There must be an app context."""
+    verifying = get_value(_VERIFYING)
+    if verifying is not None:
+        return <_VerifiedToken>verifying
     request = _current_request()
     if request is None:
         _current_state()
@@ -3222,7 +3880,9 @@ cdef object _unproxied(object value):
 
 
 cdef object _key_of(_AppState state, _Settings settings, _ParsedToken token):
-    """The prepared key for a token, or what the decode_key_loader returned for it."""
+    """The prepared key for a token, an awaitable of it, or what the decode_key_loader returned."""
+    if settings.issuer is not None:
+        return settings.issuer.key_of(settings, token)
     _verify_algorithm(token.header.algorithm, settings.allowed_algorithms)
     if settings.decode_types is not None:
         _verify_type(token.header.parameters, settings.decode_types)
@@ -3274,6 +3934,29 @@ cdef int _verify_scopes(dict claims, _Settings settings, tuple required) except 
             error = InsufficientScopeError("Insufficient scope")
             error.required = required
             raise error
+
+
+cdef int _verify_accepted_issuer(_Settings settings, dict claims, tuple issuers) except -1:
+    """Check that a route accepts tokens of an issuer; a token of the app may have one, too."""
+    for names in issuers:
+        if settings.issuer is not None:
+            is_accepted = settings.issuer.name in names
+        else:
+            is_accepted = not names or claims.get("iss") in names
+        if not is_accepted:
+            raise jwt.InvalidIssuerError("The endpoint does not accept tokens of this issuer")
+
+
+cdef int _verify_same_holder(_Settings settings, dict claims, _VerifiedToken before) except -1:
+    """Check that a token has the issuer, the identity and the session of the one before it."""
+    name, name_before = settings.identity_claim_key, before.settings.identity_claim_key
+    # By their JSON text: to Python, True is 1.
+    if (
+        settings.issuer is not before.settings.issuer
+        or _sorted_json(claims.get(name)) != _sorted_json(before.claims.get(name_before))
+        or _sorted_json(claims.get("sid")) != _sorted_json(before.claims.get("sid"))
+    ):
+        raise WrongTokenError("The token belongs to another identity or session")
 
 
 cdef bint _says_yes(object answer, str loader) except -1:
@@ -3340,12 +4023,14 @@ cdef class _Rules:
     # None: those of the app.
     cdef tuple locations
     cdef tuple scopes
+    # None, or tuples of names, each of which must hold the issuer; an empty one the app itself.
+    cdef tuple issuers
     # Of the rules of a whole route: those that hold if these do.
     cdef tuple satisfied
 
     def __cinit__(
         self, optional=False, fresh=False, refresh=False, locations=None, verify_type=True,
-        skip_revocation_check=False, scopes=None, close_with_token=False
+        skip_revocation_check=False, scopes=None, close_with_token=False, issuers=None
     ):
         self.optional = _read_rule("optional", optional)
         self.fresh = _read_rule("fresh", fresh)
@@ -3373,6 +4058,10 @@ cdef class _Rules:
                         "scopes must be one or several names of printable ASCII, without white "
                         'space, " and \\'
                     )
+        if issuers is not None:
+            is_none = isinstance(issuers, (list, tuple, set, frozenset)) and not issuers
+            names = () if is_none else _read_rule_names("issuers", issuers, "issuer names")
+            self.issuers = (names,)
 
     def __repr__(self):
         """How a route is protected, for a person: ``fresh access token, scopes: read``."""
@@ -3387,16 +4076,20 @@ cdef class _Rules:
             words += f", in {' or '.join(self.locations)}"
         if self.scopes:
             words += f", scopes: {' '.join(self.scopes)}"
+        if self.issuers is not None:
+            named = [" or ".join(names) or "the app itself" for names in self.issuers]
+            words += f", issuer: {' and '.join(named)}"
         if self.skip_revocation:
             words += ", not checked for revocation"
         if self.close_with_token:
             words += ", closed with the token"
         return words
 
-    async def verify(self, given=_ABSENT):
+    async def verify(self, given=_ABSENT, renewed=None):
         """Verify the token of the current request or websocket: all checks, from top to bottom.
 
         :param given: a token to verify instead, which belongs to no request.
+        :param renewed: the _VerifiedToken whose identity, session and issuer it must have.
         :return: the _VerifiedToken, None if the request was let in without a token.
         """
         cdef _AppState state
@@ -3405,7 +4098,7 @@ cdef class _Rules:
         cdef _ParsedToken token = None
         cdef _VerifiedToken verified = None
         app_context = get_value(_CV_APP)
-        request = location = None
+        request = location = verifying = None
         if given is _ABSENT:
             request = None if app_context is None else _request_in(app_context)
             if request is None:
@@ -3472,6 +4165,7 @@ cdef class _Rules:
 
             # Parse, find the key, verify.
             token = _parse_token(encoded, settings.max_token_size, state.headers)
+            settings = _settings_for(state, settings, token)
             key = _key_of(state, settings, token)
             if _is_awaitable(key):
                 key = await _settled(key)
@@ -3485,7 +4179,17 @@ cdef class _Rules:
             token_type = claims["type"]
             if token_type != _TYPES[self.token_type] and not self.any_type:
                 raise WrongTokenError(f"Only {_TYPES[self.token_type]} tokens are allowed")
+            if self.issuers is not None:
+                _verify_accepted_issuer(settings, claims, self.issuers)
             _verify_expiry(token, claims)
+            if renewed is not None:
+                _verify_same_holder(settings, claims, renewed)
+
+            verified = _new_verified(token.header.parameters, claims, settings)
+            verified.location = location
+            if request is None or settings.issuer is not None:
+                # Callbacks must not take it for a token of the app, or for that of the request.
+                verifying = _VERIFYING.set(verified)
 
             # Revocation.
             if not self.skip_revocation:
@@ -3502,8 +4206,6 @@ cdef class _Rules:
                     raise _revoked(state, answer)
 
             # Store: from here on the getters give this token.
-            verified = _new_verified(token.header.parameters, claims, settings)
-            verified.location = location
             if request is not None:
                 verified.before = getattr(request, _VERIFIED, None)
                 setattr(request, _VERIFIED, verified)
@@ -3546,6 +4248,9 @@ cdef class _Rules:
         except BaseException as error:
             # The request has no more identity than before, also when it is cancelled, unless
             # another verification succeeded meanwhile; the error callback gets to see the token.
+            if verifying is not None:
+                _VERIFYING.reset(verifying)
+                verifying = None
             if request is not None and verified is not None:
                 verified.is_rejected = True
                 if getattr(request, _VERIFIED, None) is verified:
@@ -3558,6 +4263,9 @@ cdef class _Rules:
                     state.app, error, request, None if encoded is _ABSENT else location, token
                 )
             raise
+        finally:
+            if verifying is not None:
+                _VERIFYING.reset(verifying)
 
 
 # The rules of a view, by the function that a decorator made of it; None for one that is exempt from
@@ -3602,6 +4310,8 @@ cdef _Rules _combined(list guards, list own):
         scopes.extend([name for name in rules.scopes or () if name not in scopes])
     effective.scopes = tuple(scopes) or None
     for rules in guards + own:
+        if rules.issuers is not None:
+            effective.issuers = tuple(dict.fromkeys((effective.issuers or ()) + rules.issuers))
         effective.any_type = effective.any_type and rules.any_type
         effective.skip_revocation = effective.skip_revocation and rules.skip_revocation
         effective.close_with_token = effective.close_with_token or rules.close_with_token
@@ -4761,8 +5471,14 @@ cdef long long _generation_of(dict claims) except -1:
     return generation
 
 
-cdef str _token_id(str jti):
-    """A ``jti`` as stores keep it: whatever a token holds, they get short, plain text."""
+cdef str _token_id(dict claims, _Settings settings):
+    """The ``jti`` of a token as stores keep it: whatever it holds, they get short, plain text.
+
+    One of a trusted issuer goes with its name, as the app may have made another token of that id.
+    """
+    cdef str jti = claims["jti"]
+    if settings.issuer is not None:
+        jti = f"{settings.issuer.name}\n{jti}"
     if PyUnicode_GET_LENGTH(jti) <= 64 and PyUnicode_IS_ASCII(jti) and _is_printable(jti):
         return jti
     return hashlib.sha256(jti.encode("utf-8", "surrogatepass")).hexdigest()
@@ -5022,7 +5738,8 @@ cdef class _Watch:
             return "Token has expired"
         if not socket.checks_revocation:
             return None
-        if claims["jti"] is not None and _token_id(claims["jti"]) in self.tokens:
+        settings = socket.verified.settings
+        if claims["jti"] is not None and _token_id(claims, settings) in self.tokens:
             return "Token has been revoked"
         session_id = claims.get("sid")
         if isinstance(session_id, str) and session_id in self.sessions:
@@ -5056,7 +5773,7 @@ cdef object _verify_unrevoked(_AppState state, _Settings settings, dict claims):
     cdef _Watch watch = state.watch
     token_id = session_id = None
     if claims["jti"] is not None:
-        token_id = _token_id(claims["jti"])
+        token_id = _token_id(claims, settings)
         if token_id in watch.tokens:
             raise RevokedTokenError("Token has been revoked")
     if "sid" in claims:
@@ -5287,7 +6004,7 @@ async def _renew(_AppState state, _Settings settings, _VerifiedToken verified, r
     # The view, or another request meanwhile, may have revoked the token or the session: the store
     # has the last word.
     session_id = claims["sid"]
-    token_id = None if claims["jti"] is None else _token_id(claims["jti"])
+    token_id = None if claims["jti"] is None else _token_id(claims, settings)
     try:
         await _verify_in_store(state.store, session_id, token_id)
     except RevokedTokenError:
@@ -5687,10 +6404,14 @@ cdef dict _ANSWERS = {
     "store_unavailable": (
         503, "Token store unavailable", "store_unavailable", "Token store unavailable"
     ),
+    "issuer_unavailable": (
+        503, "Token issuer unavailable", "issuer_unavailable", "Token issuer unavailable"
+    ),
 }
 
-# When to try again, in seconds: about what a restart of a store takes.
-cdef str _RETRY_AFTER = "5"
+# When to try again, in seconds: what a restart of a store takes, about; when the keys of an issuer
+# are fetched again.
+cdef dict _RETRY_AFTER = {"store_unavailable": "5", "issuer_unavailable": "30"}
 
 # The error codes of RFC 6750, section 3.1, for the codes of ours that are not its invalid_token. A
 # request without credentials gets a challenge without an error.
@@ -5714,6 +6435,7 @@ cdef tuple _ANSWERED = (
     (jwt.ExpiredSignatureError, "expired_token"),
     (RevokedTokenError, "revoked_token"),
     (TokenStoreError, "store_unavailable"),
+    (IssuerUnavailableError, "issuer_unavailable"),
     (FreshTokenRequired, "needs_fresh_token"),
     (UserLoadError, "user_loader_error"),
     (UserClaimsVerificationError, "verify_claims_failed"),
@@ -5786,16 +6508,43 @@ cdef object _default_answer(_AppState state, _Settings settings, str name, error
     )
 
 
-cdef int _add_challenge(object response, _Settings settings, error) except -1:
+cdef int _add_challenge(
+    object response, _AppState state, _Settings settings, error
+) except -1:
     """Add the WWW-Authenticate header (RFC 6750, section 3) that 401 and 403 must have."""
     code = _problem_of(error)[2]
     reason = _CHALLENGE_ERRORS.get(code, "invalid_token")
-    challenge = settings.header_type or "Bearer"
-    if reason is not None:
-        challenge += f' error="{reason}"'
+    parameters = [] if reason is None else [f'error="{reason}"']
     if isinstance(error, InsufficientScopeError) and error.required:
-        challenge += f', scope="{" ".join(error.required)}"'
-    response.headers["WWW-Authenticate"] = challenge
+        parameters.append(f'scope="{" ".join(error.required)}"')
+    if state.resource is not _ABSENT:
+        parameters.append(f'resource_metadata="{_resource_metadata_url(state)}"')
+    challenge = f"{settings.header_type or 'Bearer'} {', '.join(parameters)}"
+    response.headers["WWW-Authenticate"] = challenge.rstrip()
+
+
+# The URL of a resource, of which the metadata have a place (RFC 9728, section 3.1): no character
+# that a path needs a percent sign for, and none that a router would take for a variable.
+cdef object _RESOURCE_RE = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~-]+)*/?")
+cdef str _RESOURCE_METADATA_PATH = "/.well-known/oauth-protected-resource"
+
+
+cdef str _resource_metadata_path(object resource):
+    """Where the metadata of a resource are: before its path (RFC 9728, section 3.1)."""
+    path = "" if resource is None else urllib.parse.urlsplit(resource).path
+    return _RESOURCE_METADATA_PATH + ("" if path == "/" else path)
+
+
+cdef str _resource_of(_AppState state):
+    if state.resource is not None:
+        return state.resource
+    request = _current_request()
+    return f"{request.scheme.replace('ws', 'http', 1)}://{request.host}"
+
+
+cdef str _resource_metadata_url(_AppState state):
+    parts = urllib.parse.urlsplit(_resource_of(state))
+    return f"{parts.scheme}://{parts.netloc}{_resource_metadata_path(state.resource)}"
 
 
 cdef _Failure _failure_behind(_AppState state, object request, error):
@@ -5819,8 +6568,9 @@ cdef _Failure _failure_behind(_AppState state, object request, error):
         None, None,
     )
     if isinstance(error, jwt.ExpiredSignatureError) and "jwt_data" in vars(error):
+        claims = vars(error).pop("jwt_data")
         failure.rejected = _new_verified(
-            error.jwt_header, vars(error).pop("jwt_data"), failure.settings
+            error.jwt_header, claims, _settings_of_issuer(state, failure.settings, claims)
         )
     return failure
 
@@ -5841,14 +6591,14 @@ async def _answer(str name, error):
             result = _default_answer(state, settings, name, error)
         else:
             result = await _settled(callback(error, get_raw_jwt_header(), get_raw_jwt()))
-        is_outage = isinstance(error, TokenStoreError)
-        if not settings.www_authenticate and not is_outage:
+        retry_after = _RETRY_AFTER.get(name)
+        if not settings.www_authenticate and retry_after is None:
             return result
         response = await state.app.make_response(result)
-        if is_outage:
-            response.headers.setdefault("Retry-After", _RETRY_AFTER)
+        if retry_after is not None:
+            response.headers.setdefault("Retry-After", retry_after)
         elif response.status_code in (401, 403) and "WWW-Authenticate" not in response.headers:
-            _add_challenge(response, settings, error)
+            _add_challenge(response, state, settings, error)
         return response
     finally:
         if shown:
@@ -6076,6 +6826,19 @@ class JWTManager:
                 "unverified headers; the form of one argument is deprecated"
             )},
         )
+
+    def jwks_fetch_loader(self, callback):
+        """Register the callback that fetches the documents of trusted issuers.
+
+        For httpx or aiohttp, or a proxy, in place of the standard library in a thread. It must not
+        follow redirects. It has 5 seconds for all documents of an issuer; what it raises is an
+        outage of that. A callback that is no coroutine function is called in a thread.
+
+        :param callback: takes a URL (str), returns the body of the answer, at most 262144 bytes, as
+            bytes, str or the dict in it; or a tuple of that and the headers of the answer (a
+            mapping), for its ``Cache-Control``.
+        """
+        return self._register("jwks_fetch_loader", "jwks_fetch", callback, {1: callback})
 
     # --- Loaders: checks ------------------------------------------------------
 
@@ -6335,6 +7098,121 @@ class JWTManager:
             {2: lambda error, header, claims: callback(error.required, claims)},
         )
 
+    # --- Trusted issuers ------------------------------------------------------
+
+    @property
+    def issuers(self):
+        """The trusted issuers by name: a read-only mapping of str to :class:`TrustedIssuer`."""
+        return types.MappingProxyType((<_Callbacks>self._callbacks).issuers)
+
+    def trust_issuer(
+        self, issuer, *, audience, algorithms, jwks_uri=None, token_type=None, audience_claim="aud",
+        identity_claim="sub", scope_claim=None, leeway=None
+    ):
+        """Accept the access tokens of an identity provider beside those of the app.
+
+        A token is assigned by its ``iss``. It must be signed by a key that the issuer publishes,
+        which its ``kid`` names, be meant for ``audience`` and have an ``exp``. Keys are fetched
+        when a token needs them, from the ``jwks_uri`` in the OpenID configuration of the issuer
+        (OpenID Connect Discovery; RFC 8414), and kept.
+
+        Its tokens are access tokens that are not fresh. Their claims ``type``, ``fresh``, ``csrf``,
+        ``sid`` and ``gen`` and their user claims are dropped, since only the app itself gives these
+        a meaning.
+
+        :param issuer: the ``iss`` of its tokens, to the letter.
+        :param audience: one or several names of which the token must hold one in ``aud``.
+        :param algorithms: one or several asymmetric algorithms, such as ``["RS256"]``. Neither the
+            token nor a JWK can add one.
+        :param jwks_uri: the URL of the JWK Set (RFC 7517); None discovers it.
+        :param token_type: the ``typ`` that the header must have; ``"at+jwt"`` requires the claims
+            of RFC 9068, section 2.2, too. None accepts any.
+        :param audience_claim: the claim that holds the audience, for providers that leave ``aud``
+            out of access tokens.
+        :param identity_claim: the claim that is the identity, a non-empty string in each token.
+        :param scope_claim: the claim that holds the scopes; None takes JWT_SCOPE_CLAIM.
+        :param leeway: seconds, or a timedelta, by which the clock of the issuer may differ; None
+            takes JWT_DECODE_LEEWAY.
+        :return: the :class:`TrustedIssuer`.
+        :raises TypeError: an argument has a wrong type, or ``audience`` or ``algorithms`` is
+            missing.
+        :raises ValueError: the issuer is trusted already; an algorithm is symmetric, ``none`` or
+            unknown; a URL is neither of https nor of http on this machine; or another argument has
+            a wrong value.
+        """
+        cdef _Callbacks callbacks = self._callbacks
+        cdef _Issuer trusted = _Issuer.__new__(_Issuer)
+        if not isinstance(issuer, str):
+            raise TypeError(f"issuer must be a string, not {_shown(issuer)}")
+        trusted.name = _plain_text(issuer)
+        if not trusted.name:
+            raise ValueError("issuer must be the iss of its tokens, which is not empty")
+        if trusted.name in callbacks.issuers:
+            raise ValueError(f"issuer {trusted.name!r} is trusted already")
+        trusted.audience = _read_rule_names("audience", audience, "names of this service")
+        if "" in trusted.audience:
+            raise ValueError("audience must not be empty")
+        trusted.algorithms = _read_rule_names("algorithms", algorithms, "names of algorithms")
+        accepted = [name for name in _ALGORITHMS if name not in _SYMMETRIC]
+        for name in trusted.algorithms:
+            if name not in accepted:
+                raise ValueError(f"algorithms must be one or several of {', '.join(accepted)}")
+        trusted.allowed_algorithms = frozenset(trusted.algorithms)
+        trusted.jwks_uri = _read_fetched_url(jwks_uri, trusted.name)
+        trusted.token_type = _read_optional_name("token_type", token_type)
+        if token_type is not None and _TYPE_RE.fullmatch(token_type) is None:
+            raise ValueError('token_type must be a media type without parameters, such as "at+jwt"')
+        trusted.audience_claim = _read_foreign_claim("audience_claim", audience_claim, ("aud",))
+        trusted.identity_claim = _read_foreign_claim("identity_claim", identity_claim, ("sub",))
+        if scope_claim is not None:
+            trusted.scope_claim = _read_foreign_claim("scope_claim", scope_claim, ())
+        if leeway is not None:
+            try:
+                trusted.leeway = _read_seconds({"leeway": leeway}, "leeway", _INFINITY)
+            except RuntimeError as error:
+                kind = ValueError if isinstance(leeway, (int, float, datetime.timedelta)) else TypeError
+                raise kind(f"{error}, not {_shown(leeway)}") from None
+        trusted.callbacks = callbacks
+        shown = TrustedIssuer()
+        shown._issuer = trusted
+        callbacks.issuers[trusted.name] = shown
+        return shown
+
+    # --- Views ----------------------------------------------------------------
+
+    def serve_resource_metadata(self, app, *, resource=None, scopes=()):
+        """Serve the metadata of a protected resource (RFC 9728), as clients of MCP servers need it.
+
+        Adds the endpoint ``jwt_resource_metadata``, open also under :func:`protect`, at
+        ``/.well-known/oauth-protected-resource`` and the path of ``resource``. The challenge in
+        answers with 401 and 403 then names it as ``resource_metadata``. A client learns from it
+        which trusted issuers make tokens for the app.
+
+        :param app: the Quart app, to which this manager is bound.
+        :param resource: the URL of the app as its clients know it, of http or https and without a
+            query, such as ``"https://api.example.com/mcp"``. None takes scheme and host of each
+            request, which a client can choose: name it in production.
+        :param scopes: one or several scopes that clients may request, for ``scopes_supported``.
+        :raises TypeError: an argument has a wrong type.
+        :raises ValueError: ``resource`` is no such URL, or a scope is malformed.
+        :raises RuntimeError: no manager is bound to the app.
+        """
+        cdef _AppState state = _verified_state(app)
+        if resource is not None and not isinstance(resource, str):
+            raise TypeError(f"resource must be a URL or None, not {_shown(resource)}")
+        if resource is not None and _RESOURCE_RE.fullmatch(resource) is None:
+            raise ValueError(
+                "resource must be a URL of http or https without a query, whose path has only "
+                "letters, digits and ._~- between single slashes"
+            )
+        names = _Rules(scopes=scopes or ()).scopes
+
+        async def view():
+            return _resource_metadata(state, names)
+
+        _add_open_view(app, _resource_metadata_path(resource), "jwt_resource_metadata", view)
+        state.resource = resource
+
     # --- Private --------------------------------------------------------------
 
     def _register(self, loader, name, callback, forms, deprecated=None):
@@ -6350,6 +7228,66 @@ class JWTManager:
             return await _answer(name, error)
 
         return handle
+
+
+cdef object _read_optional_name(str argument, object value):
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise TypeError(f"{argument} must be a string or None, not {_shown(value)}")
+    return _plain_text(value)
+
+
+cdef str _read_foreign_claim(str argument, object value, tuple besides):
+    """The name of a claim in tokens of an issuer, none that has a meaning of its own."""
+    if not isinstance(value, str):
+        raise TypeError(f"{argument} must be the name of a claim, not {_shown(value)}")
+    if not value or (value not in besides and value in _RESERVED_CLAIMS | _OWN_CLAIMS):
+        raise ValueError(f"{argument} must be the name of a claim without another meaning")
+    return _plain_text(value)
+
+
+cdef object _read_fetched_url(object jwks_uri, str issuer):
+    """The URL of a JWK Set; None if it is to be discovered, which needs a URL as issuer."""
+    uri = _read_optional_name("jwks_uri", jwks_uri)
+    if _split_url(issuer if uri is None else uri) is not None:
+        return uri
+    if uri is None:
+        raise ValueError(
+            "issuer is no URL of https, from which keys can be discovered: pass jwks_uri"
+        )
+    raise ValueError("jwks_uri must be a URL of https, or of http on this machine")
+
+
+cdef _AppState _verified_state(object app):
+    """The state of what must be an app with a manager."""
+    if not isinstance(app, Quart):
+        raise TypeError(f"app must be a Quart app, not {type(app).__name__}")
+    return _state_of(app)
+
+
+cdef int _add_open_view(object app, str path, str endpoint, view) except -1:
+    """Add a view that needs no token, whatever guards the app."""
+    app.add_url_rule(path, endpoint, jwt_exempt(view), methods=["GET"])
+
+
+cdef object _resource_metadata(_AppState state, tuple scopes):
+    """The answer with the metadata (RFC 9728, section 2)."""
+    cdef _Settings settings = state.settings()
+    metadata = {"resource": _resource_of(state)}
+    issuers = [name for name in state.callbacks.issuers if _split_url(name) is not None]
+    if issuers:
+        metadata["authorization_servers"] = issuers
+    if scopes:
+        metadata["scopes_supported"] = list(scopes)
+    # By RFC 6750, section 2: the other locations are none of its methods.
+    is_bearer = settings.header_lower == "authorization" and settings.header_type == "Bearer"
+    metadata["bearer_methods_supported"] = (
+        ["header"] if is_bearer and "headers" in settings.token_location else []
+    )
+    response = state.app.response_class(json.dumps(metadata), content_type="application/json")
+    response.headers["Access-Control-Allow-Origin"] = "*"
+    return response
 
 
 # --- Checking a configuration -------------------------------------------------
@@ -6408,8 +7346,35 @@ cdef int _verify_configuration(object app) except -1:
             faults.append(_MISSING_BLACKLIST_CALLBACK)
         if settings.implicit_refresh is not None and state.store is None:
             faults.append(_MISSING_STORE.format(name="JWT_IMPLICIT_REFRESH"))
+        _add_issuer_faults(state, settings, faults)
     if faults:
         raise RuntimeError("\n".join(["The configuration is wrong:", *faults]))
+
+
+cdef int _add_issuer_faults(_AppState state, _Settings settings, list faults) except -1:
+    """Find what would shut tokens out: trusted issuers that are the app, routes that name none."""
+    cdef _Route route
+    trusted = state.callbacks.issuers
+    if settings.encode_issuer in trusted:
+        faults.append(
+            "JWT_ENCODE_ISSUER must not be a trusted issuer: the tokens of the app would be "
+            "verified by the keys of that"
+        )
+    for name in trusted:
+        try:
+            _settings_of_issuer(state, settings, {"iss": name})
+        except RuntimeError as error:
+            faults.append(f"The issuer {name!r} cannot be trusted with these options: {error}")
+    known = {*trusted, settings.encode_issuer, *(settings.decode_issuer or ())}
+    unknown = set()
+    for rule in state.app.url_map.iter_rules():
+        for method in rule.methods or ("GET",):
+            route = _Route(state.app, rule.endpoint, method)
+            if route.rules is not None:
+                for names in route.rules.issuers or ():
+                    unknown.update([(rule.endpoint, name) for name in names if name not in known])
+    for endpoint, name in sorted(unknown):
+        faults.append(f"The endpoint {endpoint!r} accepts tokens of {name!r}, which is not trusted")
 
 
 cdef _Settings _read_all(object app, list faults):
@@ -6575,6 +7540,12 @@ def decode_token(encoded_token, csrf_value=None, allow_expired=False):
     cdef _AppState state = _current_state()
     cdef _Settings settings = state.settings()
     cdef _ParsedToken token = _parse_token(encoded_token, settings.max_token_size, state.headers)
+    settings = _settings_for(state, settings, token)
+    if settings.issuer is not None:
+        return _decode_parsed(
+            state, settings, token, settings.issuer.known_key_of(settings, token), csrf_value,
+            allow_expired,
+        )
     key = _unproxied(_key_of(state, settings, token))
     if _is_awaitable(key):
         raise _needs_awaiting(key, "decode_token_async")
@@ -6589,6 +7560,7 @@ async def decode_token_async(encoded_token, csrf_value=None, allow_expired=False
     cdef _AppState state = _current_state()
     cdef _Settings settings = state.settings()
     cdef _ParsedToken token = _parse_token(encoded_token, settings.max_token_size, state.headers)
+    settings = _settings_for(state, settings, token)
     key = _key_of(state, settings, token)
     if _is_awaitable(key):
         key = await _settled(key)
@@ -6610,7 +7582,7 @@ cdef dict _decode_parsed(
 
 async def verify_token(
     encoded_token, *, fresh=False, refresh=False, verify_type=True, skip_revocation_check=False,
-    scopes=None
+    scopes=None, issuers=None
 ):
     """Verify a token that belongs to no request, by all that :func:`jwt_required` checks.
 
@@ -6623,6 +7595,9 @@ async def verify_token(
     :param verify_type: False accepts access and refresh tokens.
     :param skip_revocation_check: do not check whether the token has been revoked.
     :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
+    :param issuers: one or several names of issuers whose tokens are accepted, trusted ones or that
+        of the app, JWT_ENCODE_ISSUER; ``()`` accepts those of the app alone. None accepts those of
+        the app and of all trusted issuers.
     :return: a new dict of claims, as from :func:`decode_token`.
     :raises TypeError: an argument has a wrong type.
     :raises ValueError: a scope is malformed, or ``fresh`` and ``refresh`` are both True.
@@ -6632,7 +7607,7 @@ async def verify_token(
     :raises RuntimeError: there is no app context, or an option or a key is wrong.
     """
     cdef _Rules rules = _Rules(
-        False, fresh, refresh, None, verify_type, skip_revocation_check, scopes
+        False, fresh, refresh, None, verify_type, skip_revocation_check, scopes, False, issuers
     )
     cdef _VerifiedToken verified = await rules.verify(encoded_token)
     return verified.claims
@@ -6931,11 +7906,14 @@ async def revoke_token(token=None):
         raise JWTDecodeError("Missing or invalid claim: jti")
     lifetime = end = None
     if "exp" in claims:
+        if not _is_number(claims["exp"]):
+            # decode_token looks at it only where it may have passed.
+            raise jwt.DecodeError("Expiration Time claim (exp) must be an integer.")
         end = min(claims["exp"], _LAST_MOMENT) + _linger(settings)
         lifetime = end - _now()
         if lifetime <= 0:
             return
-    token_id = _token_id(jti)
+    token_id = _token_id(claims, _settings_of_issuer(state, settings, claims))
     await _stored(store.revoke_token, token_id, lifetime=lifetime)
     state.watch.add("token", token_id, end)
 
@@ -6966,12 +7944,7 @@ async def renew_websocket(encoded_token):
             "close_with_token=True, or set JWT_WEBSOCKET_CLOSE_WITH_TOKEN"
         )
     for rules in socket.rules:
-        renewed = await rules.verify(encoded_token)
-    identity = verified.settings.identity_claim_key
-    for name in (identity, "sid"):
-        # By their JSON text: to Python, True is 1.
-        if _sorted_json(renewed.claims.get(name)) != _sorted_json(verified.claims.get(name)):
-            raise WrongTokenError("The token belongs to another identity or session")
+        renewed = await rules.verify(encoded_token, verified)
     renewed.location = verified.location
     renewed.satisfied = verified.satisfied
     setattr(websocket, _VERIFIED, renewed)
@@ -7053,6 +8026,20 @@ def get_jwt_identity():
     """
     token = _current_token()
     return None if token is None else token.claims.get(token.settings.identity_claim_key)
+
+
+def get_jwt_issuer():
+    """Return the trusted issuer of the token of the current request.
+
+    ``sub`` is unique within its issuer only (RFC 7519, section 4.1.2): users are told apart by
+    both.
+
+    :return: the name that :meth:`JWTManager.trust_issuer` was given, which is the claim ``iss``;
+        None for a token of the app itself, or if no token was verified.
+    :raises RuntimeError: there is no app context.
+    """
+    token = _current_token()
+    return None if token is None or token.settings.issuer is None else token.settings.issuer.name
 
 
 def get_jwt_claims():
@@ -7299,7 +8286,7 @@ def unset_refresh_cookies(response, domain=None):
 
 async def verify_jwt_in_request(
     optional=False, fresh=False, refresh=False, locations=None, verify_type=True,
-    skip_revocation_check=False, scopes=None, close_with_token=False
+    skip_revocation_check=False, scopes=None, close_with_token=False, issuers=None
 ):
     """Verify the token of the current request or WebSocket; :func:`get_jwt` gives its claims.
 
@@ -7314,6 +8301,9 @@ async def verify_jwt_in_request(
     :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
     :param close_with_token: close the WebSocket when the token expires or is revoked, as with
         JWT_WEBSOCKET_CLOSE_WITH_TOKEN; :func:`renew_websocket` moves that end.
+    :param issuers: one or several names of issuers whose tokens are accepted, trusted ones or that
+        of the app, JWT_ENCODE_ISSUER; ``()`` accepts those of the app alone. None accepts those of
+        the app and of all trusted issuers.
     :raises TypeError: an argument has a wrong type.
     :raises ValueError: a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
         ``fresh`` and ``refresh`` are both True.
@@ -7325,7 +8315,7 @@ async def verify_jwt_in_request(
     """
     cdef _Rules rules = _Rules(
         optional, fresh, refresh, locations, verify_type, skip_revocation_check, scopes,
-        close_with_token,
+        close_with_token, issuers,
     )
     await rules.verify()
 
@@ -7506,7 +8496,7 @@ cdef object _guard(str decorator, fn, _Rules rules, str verify, dict options):
 
 def jwt_required(
     fn=None, *, optional=False, fresh=False, refresh=False, locations=None, verify_type=True,
-    skip_revocation_check=False, scopes=None, close_with_token=False
+    skip_revocation_check=False, scopes=None, close_with_token=False, issuers=None
 ):
     """Protect a view or a WebSocket: a request needs a valid access token, or what is asked for.
 
@@ -7522,6 +8512,9 @@ def jwt_required(
     :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
     :param close_with_token: close the WebSocket when the token expires or is revoked, as with
         JWT_WEBSOCKET_CLOSE_WITH_TOKEN; :func:`renew_websocket` moves that end.
+    :param issuers: one or several names of issuers whose tokens are accepted, trusted ones or that
+        of the app, JWT_ENCODE_ISSUER; ``()`` accepts those of the app alone. None accepts those of
+        the app and of all trusted issuers.
     :return: a coroutine function with the name and the signature of the view; a decorator if there
         is no ``fn``.
     :raises TypeError: an argument has a wrong type.
@@ -7531,7 +8524,7 @@ def jwt_required(
     options = {
         "optional": optional, "fresh": fresh, "refresh": refresh, "locations": locations,
         "verify_type": verify_type, "skip_revocation_check": skip_revocation_check,
-        "scopes": scopes, "close_with_token": close_with_token,
+        "scopes": scopes, "close_with_token": close_with_token, "issuers": issuers,
     }
     rules = _Rules(**options)
     # 0.1.0 calls the function without arguments, which is what a test may have replaced.
@@ -7641,7 +8634,7 @@ cdef int _guard_count = 0
 
 def protect(
     app_or_blueprint, *, exempt=(), optional=False, fresh=False, refresh=False, locations=None,
-    verify_type=True, skip_revocation_check=False, scopes=None, close_with_token=False
+    verify_type=True, skip_revocation_check=False, scopes=None, close_with_token=False, issuers=None
 ):
     """Guard every route and WebSocket of an app or a blueprint, those of nested blueprints too.
 
@@ -7661,7 +8654,7 @@ def protect(
     """
     rules = _Rules(
         optional, fresh, refresh, locations, verify_type, skip_revocation_check, scopes,
-        close_with_token,
+        close_with_token, issuers,
     )
     names = ()
     if exempt not in ((), [], set(), frozenset()):
@@ -8789,7 +9782,7 @@ cdef dict _exceptions = _named(
     "CSRFError", "FreshTokenRequired", "InsufficientScopeError", "InvalidHeaderError",
     "JWTDecodeError", "JWTExtendedException", "NoAuthorizationError", "RevokedTokenError",
     "SessionEndedError", "TokenReusedError", "TokenStoreError", "UserClaimsVerificationError",
-    "UserLoadError", "WebSocketOriginError", "WrongTokenError",
+    "UserLoadError", "WebSocketOriginError", "WrongTokenError", "IssuerUnavailableError",
 )
 _new_submodule("exceptions", "The exceptions of the extension.", _exceptions)
 for _name in _exceptions:

@@ -3,6 +3,7 @@ from quart_jwt_extended import (
     FreshTokenRequired as FreshTokenRequired,
     InsufficientScopeError as InsufficientScopeError,
     InvalidHeaderError as InvalidHeaderError,
+    IssuerUnavailableError as IssuerUnavailableError,
     JWTDecodeError as JWTDecodeError,
     JWTExtendedException as JWTExtendedException,
     NoAuthorizationError as NoAuthorizationError,

@@ -406,13 +406,13 @@ every_loader = pytest.mark.parametrize("loader", CASE_OF)
 in_both_forms = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 
 
-# They have both forms in test_sessions.py and test_implicit_refresh.py.
-SESSION_LOADERS = {"refresh_reuse_loader", "implicit_refresh_loader"}
+# They have both forms in test_sessions.py, test_implicit_refresh.py and test_issuer_fetching.py.
+TESTED_ELSEWHERE = {"refresh_reuse_loader", "implicit_refresh_loader", "jwks_fetch_loader"}
 
 
 def test_every_loader_of_the_manager_has_a_case() -> None:
     loaders = {name for name in dir(qje.JWTManager) if name.endswith("_loader")}
-    assert set(CASE_OF) == loaders - SESSION_LOADERS
+    assert set(CASE_OF) == loaders - TESTED_ELSEWHERE
     assert len(CASE_OF) == 22
 
 

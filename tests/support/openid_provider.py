@@ -165,7 +165,7 @@ class Provider:
                 else:
                     status, headers, body = 404, {}, b""
                 self.send_response(status)
-                for name, value in headers.items():
+                for name, value in {"Content-Type": "application/json", **headers}.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()

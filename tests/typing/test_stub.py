@@ -92,7 +92,7 @@ def runtime(dotted: str) -> Any:
     value: Any = qje
     for name in dotted.split("."):
         value = inspect.getattr_static(value, name)
-    return value
+    return value.fget if isinstance(value, property) else value
 
 
 def stub_parameters(node: Function) -> list[inspect.Parameter]:
