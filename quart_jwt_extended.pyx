@@ -2909,7 +2909,7 @@ cdef class _Issuer:
         return self.task
 
     async def fetch(self):
-        """Replace the keys by those that the issuer publishes now; a failure is kept, not raised."""
+        """Replace the keys by those that the issuer publishes now; a failure is kept."""
         try:
             keys, lifetime = await asyncio.wait_for(self.load(), _FETCH_TIMEOUT)
         except Exception as error:
@@ -3845,16 +3845,20 @@ cdef _Failure _new_failure(error, _Settings settings, _ParsedToken token, locati
     return failure
 
 
-# A token that callbacks are being called about, where that is not the one of the current request.
+# A token that callbacks are being called about, where that is not the one of the current request:
+# app, request or None, and token.
 cdef object _VERIFYING = ContextVar("quart-jwt-extended.verifying", default=None)
 
 
 cdef _VerifiedToken _current_token():
     """The verified token of the current request, or None. There must be an app context."""
+    request = _current_request()
     verifying = get_value(_VERIFYING)
     if verifying is not None:
-        return <_VerifiedToken>verifying
-    request = _current_request()
+        app, shown_in, verified = <tuple>verifying
+        # A callback may send a request of its own, to this app or to another.
+        if shown_in is request and app is get_value(_CV_APP).app:
+            return <_VerifiedToken>verified
     if request is None:
         _current_state()
         return None
@@ -4202,7 +4206,7 @@ cdef class _Rules:
             verified.location = location
             if request is None or settings.issuer is not None:
                 # Callbacks must not take it for a token of the app, or for that of the request.
-                verifying = _VERIFYING.set(verified)
+                verifying = _VERIFYING.set((state.app, _request_in(app_context), verified))
 
             # Revocation.
             if not self.skip_revocation:
