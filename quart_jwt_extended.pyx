@@ -2806,8 +2806,8 @@ cdef object _read_jwk(dict jwk):
 
 
 cdef tuple _split_text(object key):
-    cdef bytes data = key.encode("utf-8", "replace") if isinstance(key, str) else bytes(key)
-    data = data.strip()
+    cdef bytes raw = key.encode("utf-8", "replace") if isinstance(key, str) else bytes(key)
+    cdef bytes data = raw.strip()
     if not data:
         raise jwt.InvalidKeyError("it is empty")
     if b"-----BEGIN" in data or data.startswith(_SSH_KEYS):
@@ -2817,7 +2817,10 @@ cdef tuple _split_text(object key):
                 "it cannot be read as a key in PEM, without a password, or as a public key of SSH"
             )
         return _split_key(loaded)
-    if _looks_asymmetric(data):
+    # A file in DER that was read as text is one in Latin-1.
+    if _looks_asymmetric(raw) or (
+        isinstance(key, str) and _looks_asymmetric(key.encode("latin-1", "replace"))
+    ):
         # As a secret it would be known to everybody who has the public key.
         raise jwt.InvalidKeyError(
             "it is an asymmetric key in a form that is not accepted: use PEM, or a JWK as a dict"
@@ -2882,6 +2885,8 @@ cdef bint _is_der(bytes data) except -1:
         return False
     # The length of a SEQUENCE (X.690, section 8.1.3): in one byte, or in as many as that says.
     count = data[1] & 0x7F if data[1] & 0x80 else 0
+    if count > 4:
+        return False
     size = int.from_bytes(data[2:2 + count], "big") if count else data[1]
     data = data[:2 + count + size]
     for load in (
