@@ -7861,14 +7861,15 @@ def protection_of(app, endpoint, method=None):
     if not rules:
         raise ValueError(_unknown_endpoint(app, _plain_text(endpoint)))
     if method is None:
-        found = {
-            _protection_by(app, settings, rule, name)
+        by_method = {
+            name: _protection_by(app, settings, rule, name)
             for rule in rules for name in _methods_of(app, rule)
         }
+        found = set(by_method.values())
         if len(found) > 1:
             raise ValueError(
                 f"The methods of {endpoint!r} are protected differently; name one of them in "
-                "method: " + _method_names(rules)
+                "method: " + ", ".join(sorted(by_method))
             )
         return found.pop()
     name = method.upper()
@@ -7876,8 +7877,12 @@ def protection_of(app, endpoint, method=None):
     if not suitable and name in ("WEBSOCKET", "GET"):
         suitable = [rule for rule in rules if rule.websocket]
     if not suitable:
+        taken = set()
+        for rule in rules:
+            taken.update(("WEBSOCKET",) if rule.websocket else rule.methods)
         raise ValueError(
-            f"method must be one that {endpoint!r} takes, not {method!r}: " + _method_names(rules)
+            f"method must be one that {endpoint!r} takes, not {method!r}: "
+            + ", ".join(sorted(taken))
         )
     found = {_protection_by(app, settings, rule, name) for rule in suitable}
     return None if None in found else found.pop()
@@ -7887,13 +7892,6 @@ cdef str _unknown_endpoint(object app, str name):
     near = difflib.get_close_matches(name, [rule.endpoint for rule in _served_rules(app)], 1)
     hint = f": did you mean {near[0]!r}?" if near else ""
     return f"The app has no endpoint {name!r}{hint}"
-
-
-cdef str _method_names(list rules):
-    names = {
-        name for rule in rules for name in (("WEBSOCKET",) if rule.websocket else rule.methods)
-    }
-    return ", ".join(sorted(names))
 
 
 cdef list _served_rules(object app):
