@@ -3256,6 +3256,12 @@ class _FetchError(Exception):
 
 # --- Fetching -----------------------------------------------------------------
 
+cdef object _status_error(int status):
+    error = _FetchError(f"it answered with status {status}")
+    error.status = status
+    return error
+
+
 cdef bint _is_loopback(str host) except -1:
     if host == "localhost":
         return True
@@ -3317,9 +3323,7 @@ class _Download:
             connection.request("GET", target, headers={**headers, "Connection": "close"})
             response = connection.getresponse()
             if response.status != 200:
-                error = _FetchError(f"it answered with status {response.status}")
-                error.status = response.status
-                raise error
+                raise _status_error(response.status)
             kind = response.headers.get_content_type()
             if kind != "application/json" and not kind.endswith("+json"):
                 raise _FetchError("its answer is not of the type application/json")
@@ -3327,6 +3331,9 @@ class _Download:
                 raise _FetchError("its answer is compressed")
             body = response.read(_DOCUMENT_SIZE + 1)
             return body, response.headers.get("Cache-Control")
+        except http.client.HTTPException as error:
+            # Their texts may hold what was sent.
+            raise _FetchError(f"its answer is not HTTP ({type(error).__name__})") from None
         finally:
             connection.close()
             if self.socket is not None:
@@ -3351,34 +3358,42 @@ async def _in_thread(function, *args):
     loop = asyncio.get_running_loop()
     answer = loop.create_future()
 
-    def deliver(method, value):
+    def deliver(value, error):
         if not answer.done():
-            method(value)
+            answer.set_result((value, error))
 
     def run():
         try:
-            outcome = (deliver, answer.set_result, function(*args))
-        except Exception as error:
-            outcome = (deliver, answer.set_exception, error)
+            outcome = (function(*args), None)
+        except BaseException as error:
+            # It is raised where the answer is waited for.
+            outcome = (None, error)
         try:
-            loop.call_soon_threadsafe(*outcome)
+            loop.call_soon_threadsafe(deliver, *outcome)
         except RuntimeError:
             # The loop was closed meanwhile, and nobody waits.
             return
 
-    threading.Thread(target=run, name="quart-jwt-extended", daemon=True).start()
-    return await answer
+    _start_thread(run)
+    value, error = await answer
+    if error is not None:
+        raise error
+    return value
+
+
+cdef int _start_thread(function) except -1:
+    threading.Thread(target=function, name="quart-jwt-extended", daemon=True).start()
 
 
 cdef object _read_document(object body):
     """The JSON object in the body of an answer, or the object itself, as a dict."""
     if isinstance(body, dict):
         return body
-    if len(body) > _DOCUMENT_SIZE:
-        raise _FetchError(f"its answer takes more than {_DOCUMENT_SIZE} bytes")
     try:
-        text = body if isinstance(body, str) else bytes(body).decode()
-        document = json.loads(text)
+        raw = body.encode() if isinstance(body, str) else bytes(body)
+        if len(raw) > _DOCUMENT_SIZE:
+            raise _FetchError(f"its answer takes more than {_DOCUMENT_SIZE} bytes")
+        document = json.loads(raw.decode())
     except (ValueError, RecursionError):
         raise _FetchError("its answer is not JSON") from None
     if not isinstance(document, dict):
@@ -3613,19 +3628,37 @@ cdef class _Issuer:
         return task
 
     cdef object start(self):
-        """Fetch the keys in a task of its own; None where there is no event loop."""
+        """Fetch the keys in a task of its own; where no event loop runs, in a thread."""
         loop = _running_loop()
-        if loop is None:
-            return None
         self.attempted_at = _ticks()
+        if loop is None:
+            _start_thread(lambda: asyncio.run(self.fetch()))
+            return None
         # In an empty context: that of a request would be kept for as long.
         self.task = Context().run(loop.create_task, self.fetch())
         return self.task
 
     async def fetch(self):
         """Replace the keys by those that the issuer publishes now; a failure is kept."""
+        cdef double began = self.attempted_at
+        # A task of its own: a callback may raise CancelledError, or not let itself be cancelled.
+        loading = asyncio.ensure_future(self.load())
+        loading.add_done_callback(_note_outcome)
         try:
-            keys, lifetime = await asyncio.wait_for(self.load(), _FETCH_TIMEOUT)
+            await asyncio.wait([loading], timeout=_FETCH_TIMEOUT)
+        except BaseException:
+            # The event loop ends, and this is no attempt of which the outcome is known.
+            if self.attempted_at == began:
+                self.attempted_at = -_INFINITY
+            raise
+        finally:
+            loading.cancel()
+        try:
+            if not loading.done():
+                raise asyncio.TimeoutError
+            if loading.cancelled():
+                raise _FetchError("it was cancelled")
+            keys, lifetime = loading.result()
         except Exception as error:
             # Whatever is wrong with an issuer, the keys that are known serve on.
             self.discovered = None
@@ -3637,10 +3670,6 @@ cdef class _Issuer:
                 )
             self.failure = error
             return
-        except BaseException:
-            # Its loop ends: that is no attempt of which the outcome is known.
-            self.attempted_at = -_INFINITY
-            raise
         now = _ticks()
         self.keys = keys
         self.renewed_at = now + 0.8 * lifetime
@@ -3697,13 +3726,15 @@ cdef class _Issuer:
         else:
             # It may block.
             answer = await _settled(await _in_thread(callback, url))
+        if answer is None:
+            raise _status_error(404)
         headers = {}
         if isinstance(answer, tuple) and len(answer) == 2:
             answer, headers = answer
         if not isinstance(answer, (str, bytes, dict)) or not hasattr(headers, "items"):
             raise _FetchSlip(
                 "The callback of jwks_fetch_loader must return the body of the answer, as bytes, "
-                "str or a dict, or a tuple of that and the headers"
+                "str or a dict, or a tuple of that and the headers, or None"
             )
         values = [value for name, value in headers.items() if name.lower() == "cache-control"]
         return answer, values[0] if values else None
@@ -3714,6 +3745,12 @@ cdef str _fetch_fault(error):
     if isinstance(error, asyncio.TimeoutError):
         return f"it took longer than {_FETCH_TIMEOUT:.0f} seconds"
     return str(error) if isinstance(error, (_FetchError, _FetchSlip)) else type(error).__name__
+
+
+def _note_outcome(loading):
+    """Look at what a task ended with, so that the loop does not complain that nobody did."""
+    if not loading.cancelled():
+        loading.exception()
 
 
 cdef object _running_loop():
@@ -3874,7 +3911,7 @@ cdef bint _verify_registered_claims(
         expired = not _is_after(claim, second)
     _verify_issuer(claims, settings)
     _verify_audience(claims.get(settings.audience_claim), settings)
-    if settings.audience_claim != "aud" and claims.get("aud"):
+    if settings.audience_claim != "aud" and "aud" in claims:
         # Whom it does not name must reject the token (RFC 7519, section 4.1.3).
         _verify_audience(claims["aud"], settings)
     claim = _claim(claims, "sub")
@@ -7610,7 +7647,7 @@ class JWTManager:
 
         :param callback: takes a URL (str), returns the body of the answer, at most 262144 bytes, as
             bytes, str or the dict in it; or a tuple of that and the headers of the answer (a
-            mapping), for its ``Cache-Control``.
+            mapping), for its ``Cache-Control``; or None if there is no such document (404).
         """
         return self._register("jwks_fetch_loader", "jwks_fetch", callback, {1: callback})
 
