@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -11,11 +11,13 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from quart import Quart
 
 import quart_jwt_extended as qje
-from support import FAR_FUTURE, ask, b64url, bearer, json_segment, make_app, manager_of
-from support.openid_provider import CONFIGURATION, KEYS, SERVER_METADATA, Clock, Provider
+from support import FAR_FUTURE, SECRET, ask, b64url, json_segment, manager_of
+from support.openid_provider import CONFIGURATION, KEYS, Clock, Provider
+from support.signing_keys import private_key
 
 AUDIENCE = "https://api.example.com"
 SUBJECT = "248289761001"
@@ -463,3 +465,282 @@ async def test_key_of_the_same_name_is_replaced(
     await issuer.reload()
     assert (await ask(app, token=before))[0] == 422
     assert await ask(app, token=token_of(provider)) == WELCOME
+
+
+# --- Answers of no use ----------------------------------------------------------------------------
+
+NOT_JSON = "its answer is not JSON"
+NO_OBJECT = "its answer is not a JSON object"
+NO_SET = "its answer is not a JWK Set"
+NO_KEY = "its JWK Set holds no key that can be used"
+
+BROKEN_SETS = {
+    "nothing": (b"", NOT_JSON),
+    "text": (b"<html>Be right back</html>", NOT_JSON),
+    "half": (b'{"keys": [', NOT_JSON),
+    "two": (b'{"keys": []}{"keys": []}', NOT_JSON),
+    "not UTF-8": (b'{"keys": [], "a": "\xff"}', NOT_JSON),
+    "UTF-16": ('{"keys": []}'.encode("utf-16"), NOT_JSON),
+    "deep list": (b'{"keys": ' + b"[" * 100_000, NOT_JSON),
+    "deep object": (b'{"keys":' * 30_000, NOT_JSON),
+    "closed deep list": (b'{"keys":' + b"[" * 100_000 + b"]" * 100_000 + b"}", NOT_JSON),
+    "long number": (b'{"keys": ' + b"9" * 100_000 + b"}", NOT_JSON),
+    "list": ([], NO_OBJECT),
+    "null": (None, NO_OBJECT),
+    "number": (5, NO_OBJECT),
+    "string": ("keys", NO_OBJECT),
+    "no keys": ({}, NO_SET),
+    "other keys": ({"Keys": [{}]}, NO_SET),
+    "keys are null": ({"keys": None}, NO_SET),
+    "keys are an object": ({"keys": {"kid": "key-1"}}, NO_SET),
+    "keys are a string": ({"keys": "key-1"}, NO_SET),
+    "empty": ({"keys": []}, NO_KEY),
+    "keys are no objects": ({"keys": [None, 5, "key-1", [], [{}], True, 1.5]}, NO_KEY),
+    "objects without members": ({"keys": [{}, {}]}, NO_KEY),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_SETS)
+async def test_broken_set_is_a_failure(
+    app: Quart, clock: Clock, provider: Provider, issuer: qje.TrustedIssuer, name: str
+) -> None:
+    document, error = BROKEN_SETS[name]
+    provider.publish(KEYS, document)
+    token = token_of(provider)
+    assert await ask(app, token=token) == UNAVAILABLE
+    assert (issuer.last_error, issuer.is_fresh, issuer.key_ids) == (error, False, ())
+    del provider.answers[KEYS]
+    clock.move(PAUSE)
+    assert await ask(app, token=token) == WELCOME
+    assert issuer.last_error is None
+
+    # Beside the keys that are known.
+    provider.publish(KEYS, document)
+    with pytest.raises(qje.IssuerUnavailableError):
+        await issuer.reload()
+    assert (issuer.last_error, issuer.key_ids) == (error, ("key-1",))
+    assert await ask(app, token=token) == WELCOME
+
+
+def jwk(key: Any, algorithm: str, kid: Any = "junk", **changes: Any) -> dict[str, Any]:
+    """The public half of a key as a JWK; ``changes`` replace or add members, ``...`` removes."""
+    members = jwt.get_algorithm_by_name(algorithm).to_jwk(key.public_key(), as_dict=True)
+    members.pop("key_ops", None)
+    members = {**members, "kid": kid, **changes}
+    return {name: value for name, value in members.items() if value is not ...}
+
+
+def private_jwk(key: Any, algorithm: str, *names: str) -> dict[str, Any]:
+    """A JWK with the private members of these names beside the public ones."""
+    members = jwt.get_algorithm_by_name(algorithm).to_jwk(key, as_dict=True)
+    return jwk(key, algorithm, **{name: members[name] for name in names})
+
+
+def signed(provider: Provider, key: Any, algorithm: str, kid: str = "junk") -> str:
+    claims = {"iss": provider.issuer, "aud": AUDIENCE, "sub": SUBJECT, "exp": FAR_FUTURE}
+    signing_input = f"{json_segment({'alg': algorithm, 'kid': kid})}.{json_segment(claims)}"
+    # Not jwt.encode, which warns of weak keys.
+    method = jwt.get_algorithm_by_name(algorithm)
+    return f"{signing_input}.{b64url(method.sign(signing_input.encode(), method.prepare_key(key)))}"
+
+
+@functools.cache
+def weak_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 1024)
+
+
+EC = private_key("P-256")
+RSA = private_key("RSA")
+ED = private_key("Ed25519")
+ONE = b64url(b"\1")
+
+# Members of a set, one of which anybody who has its key could sign for, with key and algorithm of
+# that; the issuer may use ES256, RS256 and EdDSA.
+JUNK: dict[str, tuple[Any, Any, str]] = {
+    "no kid": (jwk(EC, "ES256", kid=...), EC, "ES256"),
+    "kid is a number": (jwk(EC, "ES256", kid=5), EC, "ES256"),
+    "kid is null": (jwk(EC, "ES256", kid=None), EC, "ES256"),
+    "kid is a list": (jwk(EC, "ES256", kid=["junk"]), EC, "ES256"),
+    "no kty": (jwk(EC, "ES256", kty=...), EC, "ES256"),
+    "kty of another key": (jwk(EC, "ES256", kty="RSA"), EC, "ES256"),
+    "kty in lower case": (jwk(EC, "ES256", kty="ec"), EC, "ES256"),
+    "kty is unknown": (jwk(EC, "ES256", kty="AKP"), EC, "ES256"),
+    "kty is a list": (jwk(EC, "ES256", kty=["EC"]), EC, "ES256"),
+    "kty is an object": (jwk(EC, "ES256", kty={}), EC, "ES256"),
+    "use is enc": (jwk(EC, "ES256", use="enc"), EC, "ES256"),
+    "use is a list": (jwk(EC, "ES256", use=["sig"]), EC, "ES256"),
+    "use is null": (jwk(EC, "ES256", use=None), EC, "ES256"),
+    "key_ops sign only": (jwk(EC, "ES256", key_ops=["sign"]), EC, "ES256"),
+    "key_ops are none": (jwk(EC, "ES256", key_ops=[]), EC, "ES256"),
+    "key_ops are a string": (jwk(EC, "ES256", key_ops="verify"), EC, "ES256"),
+    "key_ops are null": (jwk(EC, "ES256", key_ops=None), EC, "ES256"),
+    "alg of another family": (jwk(EC, "ES256", alg="RS256"), EC, "ES256"),
+    "alg of another curve": (jwk(EC, "ES256", alg="ES384"), EC, "ES256"),
+    "alg for encryption": (jwk(RSA, "RS256", alg="RSA-OAEP"), RSA, "RS256"),
+    "alg of the same family": (jwk(RSA, "RS256", alg="PS256"), RSA, "RS256"),
+    "alg is symmetric": (jwk(RSA, "RS256", alg="HS256"), RSA, "RS256"),
+    "alg is none": (jwk(RSA, "RS256", alg="none"), RSA, "RS256"),
+    "alg is a list": (jwk(RSA, "RS256", alg=["RS256"]), RSA, "RS256"),
+    "alg is null": (jwk(RSA, "RS256", alg=None), RSA, "RS256"),
+    "algorithm that the issuer may not use": (jwk(RSA, "RS256"), RSA, "PS256"),
+    "curve that the issuer may not use": (
+        jwk(private_key("P-384"), "ES384"),
+        private_key("P-384"),
+        "ES384",
+    ),
+    "crv is another": (jwk(EC, "ES256", crv="P-384"), EC, "ES256"),
+    "crv is unknown": (jwk(EC, "ES256", crv="P-255"), EC, "ES256"),
+    "crv is a list": (jwk(EC, "ES256", crv=["P-256"]), EC, "ES256"),
+    "no crv": (jwk(EC, "ES256", crv=...), EC, "ES256"),
+    "no x": (jwk(EC, "ES256", x=...), EC, "ES256"),
+    "no y": (jwk(EC, "ES256", y=...), EC, "ES256"),
+    "x is a number": (jwk(EC, "ES256", x=5), EC, "ES256"),
+    "x is null": (jwk(EC, "ES256", x=None), EC, "ES256"),
+    "x is a list": (jwk(EC, "ES256", x=["AQ"]), EC, "ES256"),
+    "x is an object": (jwk(EC, "ES256", x={}), EC, "ES256"),
+    "x is empty": (jwk(EC, "ES256", x=""), EC, "ES256"),
+    "x is not ASCII": (jwk(EC, "ES256", x="\u00e9" * 43), EC, "ES256"),
+    "x is a surrogate": (jwk(EC, "ES256", x="\ud800"), EC, "ES256"),
+    "x is no base64": (jwk(EC, "ES256", x="!" * 43), EC, "ES256"),
+    "x is short": (jwk(EC, "ES256", x=ONE), EC, "ES256"),
+    "x is off the curve": (jwk(EC, "ES256", x=b64url(b"\1" * 32)), EC, "ES256"),
+    "x and y are zero": (jwk(EC, "ES256", x="A" * 43, y="A" * 43), EC, "ES256"),
+    "n is missing": (jwk(RSA, "RS256", n=...), RSA, "RS256"),
+    "e is missing": (jwk(RSA, "RS256", e=...), RSA, "RS256"),
+    "n is a number": (jwk(RSA, "RS256", n=5), RSA, "RS256"),
+    "n is empty": (jwk(RSA, "RS256", n=""), RSA, "RS256"),
+    "e is empty": (jwk(RSA, "RS256", e=""), RSA, "RS256"),
+    "e is a boolean": (jwk(RSA, "RS256", e=True), RSA, "RS256"),
+    "e is one": (jwk(RSA, "RS256", e=ONE), RSA, "RS256"),
+    "e is even": (jwk(RSA, "RS256", e=b64url(b"\4")), RSA, "RS256"),
+    "e is larger than n": (jwk(RSA, "RS256", e=b64url(b"\xff" * 257)), RSA, "RS256"),
+    "OKP with a short x": (jwk(ED, "EdDSA", x=ONE), ED, "EdDSA"),
+    "OKP for agreement": (jwk(ED, "EdDSA", crv="X25519"), ED, "EdDSA"),
+    "OKP of an unknown curve": (jwk(ED, "EdDSA", crv="Ed1"), ED, "EdDSA"),
+    "weak RSA": (jwk(weak_key(), "RS256"), weak_key(), "RS256"),
+    "weak RSA with alg": (jwk(weak_key(), "RS256", alg="RS256"), weak_key(), "RS256"),
+    "private RSA": (private_jwk(RSA, "RS256", *["d", "p", "q", "dp", "dq", "qi"]), RSA, "RS256"),
+    "private exponent": (private_jwk(RSA, "RS256", "d"), RSA, "RS256"),
+    "prime factors": (private_jwk(RSA, "RS256", "p", "q"), RSA, "RS256"),
+    "private EC": (private_jwk(EC, "ES256", "d"), EC, "ES256"),
+    "private OKP": (private_jwk(ED, "EdDSA", "d"), ED, "EdDSA"),
+    "symmetric": ({"kty": "oct", "k": b64url(SECRET.encode()), "kid": "junk"}, SECRET, "HS256"),
+    "symmetric with alg": (
+        {"kty": "oct", "k": b64url(SECRET.encode()), "kid": "junk", "alg": "HS256"},
+        SECRET,
+        "HS256",
+    ),
+    "symmetric for RS256": (
+        {"kty": "oct", "k": b64url(SECRET.encode()), "kid": "junk", "alg": "RS256"},
+        SECRET,
+        "HS256",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", JUNK)
+async def test_key_of_no_use_is_ignored_beside_good_ones(
+    app: Quart, provider: Provider, name: str
+) -> None:
+    member, key, algorithm = JUNK[name]
+    issuer = trust(app, provider, algorithms=["ES256", "RS256", "EdDSA"])
+    good = provider.key_set()["keys"]
+    allowed = {"ES256", "RS256", "EdDSA"}
+
+    provider.publish(KEYS, {"keys": [member]})
+    junk = signed(provider, key, algorithm)
+    if algorithm in allowed:
+        assert await ask(app, token=junk) == UNAVAILABLE
+        assert issuer.last_error == NO_KEY
+        assert issuer.key_ids == ()
+
+    for keys in ([member, *good], [*good, member]):
+        provider.publish(KEYS, {"keys": keys})
+        await issuer.reload()
+        assert await ask(app, token=token_of(provider)) == WELCOME
+        status, body = await ask(app, token=junk)
+        assert status == 422
+        if algorithm in allowed:
+            assert (status, body) == UNKNOWN_KEY
+            assert issuer.key_ids == ("key-1",)
+
+
+@pytest.mark.parametrize(
+    ("key", "algorithm"), [(EC, "ES256"), (RSA, "RS256"), (ED, "EdDSA")], ids=["EC", "RSA", "OKP"]
+)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"use": "sig"},
+        {"alg": ...},
+        {"key_ops": ["verify"]},
+        {"key_ops": ["encrypt", "verify"]},
+        {"x5c": ["not looked at"], "x5t": 5, "unknown": {}},
+    ],
+    ids=repr,
+)
+async def test_key_of_use_is_used(
+    app: Quart, provider: Provider, key: Any, algorithm: str, changes: dict[str, Any]
+) -> None:
+    """What the tests of keys that are of no use begin with."""
+    issuer = trust(app, provider, algorithms=["ES256", "RS256", "EdDSA"])
+    provider.publish(KEYS, {"keys": [jwk(key, algorithm, **{"alg": algorithm, **changes})]})
+    assert await ask(app, token=signed(provider, key, algorithm)) == WELCOME
+    assert issuer.key_ids == ("junk",)
+
+
+async def test_key_without_alg_verifies_each_algorithm_of_the_issuer_that_it_fits(
+    app: Quart, provider: Provider
+) -> None:
+    trust(app, provider, algorithms=["RS256", "PS512", "ES256"])
+    provider.publish(KEYS, {"keys": [jwk(RSA, "RS256"), jwk(EC, "ES256")]})
+    for key, algorithm in ((RSA, "RS256"), (RSA, "PS512"), (EC, "ES256")):
+        assert await ask(app, token=signed(provider, key, algorithm)) == WELCOME
+    assert (await ask(app, token=signed(provider, RSA, "RS512")))[0] == 422
+
+
+async def test_two_keys_of_one_name_are_both_ignored(app: Quart, provider: Provider) -> None:
+    issuer = trust(app, provider)
+    other = private_key("P-256", "other")
+    keys = [jwk(EC, "ES256"), jwk(other, "ES256"), *provider.key_set()["keys"]]
+    for order in (keys, keys[::-1], [keys[0], *keys]):
+        provider.publish(KEYS, {"keys": order})
+        await issuer.reload()
+        assert issuer.key_ids == ("key-1",)
+        for key in (EC, other):
+            assert await ask(app, token=signed(provider, key, "ES256")) == UNKNOWN_KEY
+        assert await ask(app, token=token_of(provider)) == WELCOME
+    provider.publish(KEYS, {"keys": keys[:2]})
+    with pytest.raises(qje.IssuerUnavailableError):
+        await issuer.reload()
+    assert issuer.last_error == NO_KEY
+
+
+async def test_two_keys_of_one_name_for_different_algorithms_are_both_used(
+    app: Quart, provider: Provider
+) -> None:
+    issuer = trust(app, provider)
+    provider.publish(KEYS, {"keys": [jwk(EC, "ES256"), jwk(RSA, "RS256")]})
+    assert await ask(app, token=signed(provider, EC, "ES256")) == WELCOME
+    assert await ask(app, token=signed(provider, RSA, "RS256")) == WELCOME
+    assert issuer.key_ids == ("junk",)
+
+
+async def test_broken_key_does_not_take_the_name_of_a_good_one(
+    app: Quart, provider: Provider
+) -> None:
+    trust(app, provider)
+    provider.publish(KEYS, {"keys": [jwk(EC, "ES256", x=ONE), jwk(EC, "ES256")]})
+    assert await ask(app, token=signed(provider, EC, "ES256")) == WELCOME
+
+
+async def test_as_many_keys_as_fit_into_an_answer_are_read(
+    app: Quart, provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    members = [jwk(EC, "ES256", f"{number}") for number in range(1500)]
+    provider.publish(KEYS, {"keys": members})
+    assert 200_000 < len(provider.answers[KEYS][2]) < SIZE_LIMIT
+    await issuer.reload()
+    assert len(issuer.key_ids) == 1500
+    assert await ask(app, token=signed(provider, EC, "ES256", "1499")) == WELCOME
