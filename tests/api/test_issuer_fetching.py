@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -15,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from quart import Quart
 
 import quart_jwt_extended as qje
-from support import FAR_FUTURE, SECRET, ask, b64url, json_segment, manager_of
-from support.openid_provider import CONFIGURATION, KEYS, Clock, Provider
+from support import FAR_FUTURE, SECRET, ask, b64url, json_segment, make_app, manager_of
+from support.openid_provider import CONFIGURATION, KEYS, SERVER_METADATA, Clock, Provider
 from support.signing_keys import private_key
 
 AUDIENCE = "https://api.example.com"
@@ -744,3 +745,450 @@ async def test_as_many_keys_as_fit_into_an_answer_are_read(
     await issuer.reload()
     assert len(issuer.key_ids) == 1500
     assert await ask(app, token=signed(provider, EC, "ES256", "1499")) == WELCOME
+
+
+# --- Fetching by the standard library -------------------------------------------------------------
+
+
+async def failure_of(issuer: qje.TrustedIssuer) -> str:
+    """Why fetching the keys fails now."""
+    with pytest.raises(qje.IssuerUnavailableError) as caught:
+        await issuer.reload()
+    assert str(caught.value) == "Token issuer unavailable"
+    assert caught.value.__cause__ is not None
+    assert issuer.last_error is not None
+    assert not issuer.is_fresh
+    return issuer.last_error
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("path", FETCH)
+async def test_redirect_is_not_followed(
+    app: Quart, provider: Provider, issuer: qje.TrustedIssuer, path: str, status: int
+) -> None:
+    good = provider.document(path)
+    provider.publish(path + "?moved", good)
+    with Provider() as other:
+        other.publish(path, good)
+        for target in (other.issuer + path, path + "?moved"):
+            provider.redirect(path, target, status)
+            assert await failure_of(issuer) == f"it answered with status {status}"
+        assert other.requests == []
+    assert set(provider.requests) <= set(FETCH)
+    assert await ask(app, token=token_of(provider)) == UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    "status", [201, 202, 203, 204, 206, 304, 400, 401, 403, 404, 410, 429, 500, 503]
+)
+async def test_other_status_than_200_is_a_failure(
+    provider: Provider, issuer: qje.TrustedIssuer, status: int
+) -> None:
+    body = b"" if status in (204, 304) else provider.key_set()
+    provider.publish(KEYS, body, status)
+    assert await failure_of(issuer) == f"it answered with status {status}"
+    assert provider.requests == FETCH
+
+
+@pytest.mark.parametrize("drips_head", [False, True], ids=["body", "head"])
+@pytest.mark.parametrize("path", FETCH)
+async def test_slow_answer_is_left_after_5_seconds(
+    app: Quart,
+    clock: Clock,
+    provider: Provider,
+    issuer: qje.TrustedIssuer,
+    path: str,
+    drips_head: bool,
+) -> None:
+    """A byte comes every 0.2 seconds, so that no single one is late."""
+    provider.dripping[path] = drips_head
+    request = asyncio.create_task(ask(app, token=token_of(provider)))
+    await eventually(lambda: provider.dripped >= 2)
+    clock.move(FETCH_TIMEOUT - 2.5)
+    seen = provider.dripped
+    await eventually(lambda: provider.dripped > seen)
+    assert not request.done()
+    assert len(threads()) == 1
+    clock.move(2.5)
+    assert await request == UNAVAILABLE
+    assert issuer.last_error == "it took longer than 5 seconds"
+    # Nothing reads on: neither a thread here, nor the connection.
+    await no_threads()
+    await eventually(lambda: provider.abandoned == [path])
+
+
+async def test_5_seconds_are_for_all_documents(
+    app: Quart, clock: Clock, provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    provider.dripping[KEYS] = True
+    with provider.holding():
+        request = asyncio.create_task(ask(app, token=token_of(provider)))
+        await eventually(lambda: provider.requests == [CONFIGURATION])
+        clock.move(2.5)
+    await eventually(lambda: provider.dripped >= 2)
+    assert not request.done()
+    clock.move(2.5)
+    assert await request == UNAVAILABLE
+    assert issuer.last_error == "it took longer than 5 seconds"
+    await eventually(lambda: provider.abandoned == [KEYS])
+
+
+async def test_thread_of_an_issuer_that_does_not_answer_ends(
+    clock: Clock, provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    with provider.holding():
+        for attempt in range(1, 4):
+            reload = asyncio.create_task(issuer.reload())
+            await eventually(lambda: len(provider.requests) == attempt)  # noqa: B023
+            clock.move(FETCH_TIMEOUT)
+            with pytest.raises(qje.IssuerUnavailableError) as caught:
+                await reload
+            assert type(caught.value.__cause__) is asyncio.TimeoutError
+            await no_threads()
+
+
+def chunked(body: bytes) -> bytes:
+    return b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+
+
+@pytest.mark.parametrize("framing", ["length", "end of connection", "chunks"])
+@pytest.mark.parametrize(
+    ("size", "fits"),
+    [(SIZE_LIMIT, True), (SIZE_LIMIT + 1, False), (300 * 1024, False), (30 * 2**20, False)],
+)
+@pytest.mark.parametrize("path", FETCH)
+async def test_answer_of_more_than_256_kib_is_a_failure(
+    provider: Provider,
+    issuer: qje.TrustedIssuer,
+    path: str,
+    size: int,
+    fits: bool,
+    framing: str,
+) -> None:
+    provider.pad(path, size, {} if framing == "length" else {"Content-Length": None})
+    if framing == "chunks":
+        status, _, body = provider.answers[path]
+        headers = {"Content-Length": None, "Transfer-Encoding": "chunked"}
+        provider.answers[path] = (status, headers, chunked(body))
+    if fits:
+        await issuer.reload()
+        assert issuer.key_ids == ("key-1",)
+    else:
+        assert await failure_of(issuer) == "its answer takes more than 262144 bytes"
+    # The rest of a large one is not even received.
+    if size > 10**6:
+        await eventually(lambda: provider.abandoned == [path])
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json",
+        "application/json; charset=utf-8",
+        "APPLICATION/JSON;Charset=UTF-8",
+        "application/jwk-set+json",
+        "application/vnd.example+json",
+    ],
+)
+async def test_type_of_json_is_accepted(
+    provider: Provider, issuer: qje.TrustedIssuer, content_type: str
+) -> None:
+    for path in FETCH:
+        body = provider.document(path)
+        provider.publish(path, body, headers={"Content-Type": content_type})
+    await issuer.reload()
+    assert issuer.is_fresh
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        None,
+        "",
+        "text/html",
+        "text/plain",
+        "text/json",
+        "application/octet-stream",
+        "application/jsonp",
+        "application/jose",
+        "json",
+        "application/json, text/html",
+        "text/html; a=application/json",
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("path", FETCH)
+async def test_other_type_than_json_is_a_failure(
+    provider: Provider, issuer: qje.TrustedIssuer, path: str, content_type: str | None
+) -> None:
+    """Such as what anybody may upload to the host of the issuer."""
+    body = provider.document(path)
+    provider.publish(path, body, headers={"Content-Type": content_type})
+    assert await failure_of(issuer) == "its answer is not of the type application/json"
+
+
+@pytest.mark.parametrize("path", FETCH)
+async def test_compressed_answer_is_a_failure(
+    provider: Provider, issuer: qje.TrustedIssuer, path: str
+) -> None:
+    provider.compress(path)
+    assert await failure_of(issuer) == "its answer is compressed"
+    status, _, body = provider.answers[path]
+    provider.answers[path] = (status, {}, body)
+    assert await failure_of(issuer) == NOT_JSON
+    body = provider.document(path)
+    for coding in ("deflate", "br", "zstd", "gzip, identity"):
+        provider.publish(path, body, headers={"Content-Encoding": coding})
+        assert await failure_of(issuer) == "its answer is compressed"
+    provider.publish(path, body, headers={"Content-Encoding": "identity"})
+    await issuer.reload()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+# What is sent, and the type of what the standard library raises if it is no failure of ours.
+NO_HTTP = {
+    "nothing": (b"", "RemoteDisconnected"),
+    "no status line": (b"hello\r\n\r\n", "BadStatusLine"),
+    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "BadStatusLine"),
+    "binary": (bytes(range(256)) * 4, "BadStatusLine"),
+    "long status line": (b"HTTP/1.1 200 " + b"O" * 70_000, "LineTooLong"),
+    "long header": (HEAD + b"A: " + b"a" * 70_000, "LineTooLong"),
+    "many headers": (HEAD + b"A: a\r\n" * 1000 + b"\r\n", "HTTPException"),
+    "many heads": (b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, "RemoteDisconnected"),
+    "half a body": (HEAD + b'Content-Length: 50\r\n\r\n{"keys": [', None),
+    "half a chunk": (HEAD + b'Transfer-Encoding: chunked\r\n\r\n50\r\n{"keys": [', None),
+    "no chunk": (HEAD + b"Transfer-Encoding: chunked\r\n\r\nhello", None),
+    "negative chunk": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n{}", None),
+    "no head": (b'{"keys": []}', "BadStatusLine"),
+}
+
+
+@pytest.mark.parametrize("name", NO_HTTP)
+async def test_broken_http_is_a_failure(
+    app: Quart, clock: Clock, provider: Provider, issuer: qje.TrustedIssuer, name: str
+) -> None:
+    provider.raw_answers[KEYS], error = NO_HTTP[name]
+    token = token_of(provider)
+    assert await ask(app, token=token) == UNAVAILABLE
+    assert issuer.last_error is not None
+    assert error in (None, issuer.last_error)
+    await no_threads()
+    del provider.raw_answers[KEYS]
+    clock.move(PAUSE)
+    assert await ask(app, token=token) == WELCOME
+
+
+async def test_no_proxy_of_the_environment_is_used(
+    provider: Provider, issuer: qje.TrustedIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would see, and could replace, the keys of an issuer of http."""
+    with Provider() as other:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, other.issuer)
+        await issuer.reload()
+        assert other.requests == []
+    assert provider.requests == FETCH
+
+
+# --- Discovery ------------------------------------------------------------------------------------
+
+
+async def test_given_jwks_uri_needs_no_discovery(app: Quart, provider: Provider) -> None:
+    provider.publish("/other?tenant=1", provider.key_set())
+    trust(app, provider, jwks_uri=f"{provider.issuer}/other?tenant=1")
+    assert await ask(app, token=token_of(provider)) == WELCOME
+    assert provider.requests == ["/other?tenant=1"]
+
+
+@pytest.mark.parametrize(
+    "claimed",
+    [
+        "https://other.example.com",
+        "{issuer}/",
+        "{issuer}/tenant",
+        " {issuer}",
+        "{issuer}?",
+        "",
+        ...,
+        None,
+        5,
+        ["{issuer}"],
+        {"{issuer}": 1},
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("path", [CONFIGURATION, SERVER_METADATA])
+async def test_configuration_of_another_issuer_is_a_failure(
+    app: Quart, provider: Provider, issuer: qje.TrustedIssuer, path: str, claimed: Any
+) -> None:
+    """Its keys would sign for an issuer that has never published them."""
+    if claimed is not ...:
+        claimed = json.loads(json.dumps(claimed).replace("{issuer}", provider.issuer))
+    provider.lie(issuer=claimed)
+    provider.answers = {
+        CONFIGURATION: (404, {}, b""),
+        path: provider.answers[CONFIGURATION],
+    }
+    assert await failure_of(issuer) == "its configuration names another issuer"
+    assert provider.fetches() == 0
+    assert await ask(app, token=token_of(provider)) == UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://example.com/keys",
+        "http://10.0.0.1/keys",
+        "http://0.0.0.0:{port}/keys",
+        "http://127.0.0.1.example.com/keys",
+        "http://localhost.example.com/keys",
+        "http://127.0.0.1@example.com/keys",
+        "file:///etc/passwd",
+        "file://127.0.0.1/etc/passwd",
+        "ftp://127.0.0.1:{port}/keys",
+        "data:application/json,{{}}",
+        "javascript:0",
+        "/keys",
+        "keys",
+        "//127.0.0.1:{port}/keys",
+        "127.0.0.1:{port}/keys",
+        "http:127.0.0.1:{port}/keys",
+        "http:/127.0.0.1:{port}/keys",
+        "http:///keys",
+        "https://",
+        "https:///keys",
+        "http://user@127.0.0.1:{port}/keys",
+        "http://user:password@127.0.0.1:{port}/keys",
+        "http://@127.0.0.1:{port}/keys",
+        "https://user:password@example.com/keys",
+        "http://127.0.0.1:{port}/keys#fragment",
+        "http://127.0.0.1:{port}\\@example.com/keys",
+        "http://127.0.0.1:{port}/keys\r\nX-Injected: 1",
+        "http://127.0.0.1:{port}/ke ys",
+        "http://127.0.0.1:{port}/k\u00e9ys",
+        " http://127.0.0.1:{port}/keys",
+        "http://127.0.0.1:99999/keys",
+        "http://127.0.0.1:-1/keys",
+        "http://127.0.0.1:port/keys",
+        "http://[127.0.0.1/keys",
+        "",
+        ...,
+        None,
+        5,
+        ["http://127.0.0.1:{port}/keys"],
+        {},
+    ],
+    ids=repr,
+)
+async def test_jwks_uri_that_is_no_url_of_https_or_to_this_machine_is_a_failure(
+    provider: Provider, issuer: qje.TrustedIssuer, uri: Any
+) -> None:
+    if isinstance(uri, str):
+        uri = uri.format(port=provider.issuer.rpartition(":")[2])
+    provider.lie(jwks_uri=uri)
+    assert await failure_of(issuer) == "its configuration has no jwks_uri of https"
+    assert provider.requests == [CONFIGURATION]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST"])
+async def test_jwks_uri_may_be_at_another_server(
+    app: Quart, provider: Provider, issuer: qje.TrustedIssuer, host: str
+) -> None:
+    with Provider() as other:
+        other.publish("/some/keys?tenant=1&v=2", provider.key_set())
+        port = other.issuer.rpartition(":")[2]
+        provider.lie(jwks_uri=f"http://{host}:{port}/some/keys?tenant=1&v=2")
+        assert await ask(app, token=token_of(provider)) == WELCOME
+        assert other.requests == ["/some/keys?tenant=1&v=2"]
+    assert provider.requests == [CONFIGURATION]
+
+
+async def test_server_without_a_configuration_of_openid_is_read_by_rfc_8414(
+    app: Quart, clock: Clock, provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    provider.publish(CONFIGURATION, b"", 404)
+    provider.publish(SERVER_METADATA, provider.configuration())
+    assert await ask(app, token=token_of(provider)) == WELCOME
+    assert provider.requests == [CONFIGURATION, SERVER_METADATA, KEYS]
+    clock.move(FRESH_FOR)
+    await issuer.reload()
+    assert provider.requests == [CONFIGURATION, SERVER_METADATA, KEYS, KEYS]
+
+
+@pytest.mark.parametrize("path", ["/tenant", "/tenant/", "/a/b", "/"])
+async def test_path_of_an_issuer_is_before_the_one_and_behind_the_other_well_known_path(
+    app: Quart, provider: Provider, path: str
+) -> None:
+    name = provider.issuer + path
+    manager_of(app).trust_issuer(name, audience=AUDIENCE, algorithms="ES256")
+    bare = path.rstrip("/")
+    document = {**provider.configuration(), "issuer": name}
+    token = token_of(provider, iss=name)
+
+    provider.publish(bare + CONFIGURATION, b"", 404)
+    provider.publish(SERVER_METADATA + bare, document)
+    assert await ask(app, token=token) == WELCOME
+    assert provider.requests == [bare + CONFIGURATION, SERVER_METADATA + bare, KEYS]
+
+    provider.requests.clear()
+    provider.publish(bare + CONFIGURATION, document)
+    other = make_app()
+    manager_of(other).trust_issuer(name, audience=AUDIENCE, algorithms="ES256")
+    assert await ask(other, token=token) == WELCOME
+    assert provider.requests == [bare + CONFIGURATION, KEYS]
+
+
+@pytest.mark.parametrize("status", [204, 301, 400, 403, 410, 500, 503])
+async def test_only_404_leads_to_the_path_of_rfc_8414(
+    provider: Provider, issuer: qje.TrustedIssuer, status: int
+) -> None:
+    provider.publish(CONFIGURATION, b"", status)
+    provider.publish(SERVER_METADATA, provider.configuration())
+    assert await failure_of(issuer) == f"it answered with status {status}"
+    assert provider.requests == [CONFIGURATION]
+
+
+async def test_broken_configuration_does_not_lead_to_the_path_of_rfc_8414(
+    provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    provider.publish(SERVER_METADATA, provider.configuration())
+    for document, error in ((b"{", NOT_JSON), ([], NO_OBJECT), (None, NO_OBJECT)):
+        provider.publish(CONFIGURATION, document)
+        assert await failure_of(issuer) == error
+    assert provider.requests == [CONFIGURATION] * 3
+
+
+async def test_configuration_is_read_again_after_a_failure(
+    app: Quart, clock: Clock, provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    """The keys may have moved."""
+    token = token_of(provider)
+    assert await ask(app, token=token) == WELCOME
+    provider.publish("/moved", provider.key_set())
+    provider.lie(jwks_uri=f"{provider.issuer}/moved")
+    provider.publish(KEYS, b"", 404)
+    clock.move(FRESH_FOR)
+    assert await ask(app, token=token) == WELCOME
+    await settled(provider, issuer, 2)
+    assert issuer.last_error == "it answered with status 404"
+    assert provider.requests == [*FETCH, KEYS]
+    clock.move(PAUSE)
+    assert await ask(app, token=token) == WELCOME
+    await eventually(lambda: issuer.is_fresh)
+    assert provider.requests == [*FETCH, KEYS, CONFIGURATION, "/moved"]
+
+
+async def test_configuration_is_read_again_once_a_day(
+    clock: Clock, provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    for _ in range(3):
+        provider.requests.clear()
+        await issuer.reload()
+        assert provider.requests == FETCH
+        for _ in range(3):
+            clock.move(DAY / 4)
+            await issuer.reload()
+        clock.move(DAY / 4 - SLACK)
+        await issuer.reload()
+        assert provider.requests == [*FETCH, KEYS, KEYS, KEYS, KEYS]
+        clock.move(SLACK)
