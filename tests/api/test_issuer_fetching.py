@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
+import gc
 import json
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from quart import Quart
+from quart import Quart, has_app_context, has_request_context
+from werkzeug.datastructures import Headers
 
 import quart_jwt_extended as qje
-from support import FAR_FUTURE, SECRET, ask, b64url, json_segment, make_app, manager_of
+from support import (
+    FAR_FUTURE,
+    SECRET,
+    ask,
+    b64url,
+    bearer,
+    in_form,
+    json_segment,
+    make_app,
+    manager_of,
+    status_of,
+)
 from support.openid_provider import CONFIGURATION, KEYS, SERVER_METADATA, Clock, Provider
 from support.signing_keys import private_key
 
@@ -1192,3 +1207,784 @@ async def test_configuration_is_read_again_once_a_day(
         await issuer.reload()
         assert provider.requests == [*FETCH, KEYS, KEYS, KEYS, KEYS]
         clock.move(SLACK)
+
+
+# --- An issuer that is down -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/protected", "/optional"])
+async def test_key_that_is_not_known_while_the_issuer_is_down_is_503(
+    app: Quart, provider: Provider, issuer: qje.TrustedIssuer, path: str
+) -> None:
+    provider.stop()
+    response = await app.test_client().get(path, headers=bearer(token_of(provider)))
+    assert (response.status_code, await response.get_json()) == UNAVAILABLE
+    assert response.headers["Retry-After"] == f"{PAUSE}"
+    assert "WWW-Authenticate" not in response.headers
+    assert app.calls == []  # type: ignore[attr-defined]
+
+
+async def test_new_key_while_the_issuer_is_down_is_503_beside_old_keys_that_serve(
+    app: Quart, clock: Clock, provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    old = token_of(provider)
+    assert await ask(app, token=old) == WELCOME
+    provider.rotate()
+    new = token_of(provider)
+    provider.stop()
+    # Nothing is known to be wrong with the issuer before it is tried.
+    assert await ask(app, token=new) == UNKNOWN_KEY
+    clock.move(PAUSE)
+    assert await ask(app, token=new) == UNAVAILABLE
+    assert await ask(app, token=old) == WELCOME
+    assert await ask(app, token=new) == UNAVAILABLE
+    provider.start()
+    clock.move(PAUSE)
+    assert await ask(app, token=new) == WELCOME
+
+
+async def test_error_has_what_the_fetch_failed_with_as_its_cause(
+    app: Quart, clock: Clock, provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    token = token_of(provider)
+    async with app.app_context():
+        provider.stop()
+        for _ in range(2):
+            # The second time without another attempt.
+            with pytest.raises(qje.IssuerUnavailableError) as caught:
+                await qje.verify_token(token)
+            assert type(caught.value.__cause__) is ConnectionRefusedError
+        assert issuer.last_error == "ConnectionRefusedError"
+        provider.start()
+        provider.publish(KEYS, b"", 500)
+        clock.move(PAUSE)
+        with pytest.raises(qje.IssuerUnavailableError) as caught:
+            await qje.decode_token_async(token)
+        assert str(caught.value.__cause__) == issuer.last_error == "it answered with status 500"
+    assert isinstance(caught.value, qje.JWTExtendedException)
+    assert not isinstance(caught.value, jwt.InvalidTokenError)
+
+
+MARK = "hunter2hunter2"
+TELLING: dict[str, Any] = {
+    "status line": f"HTTP/1.1 200{MARK}\r\n\r\n".encode(),
+    "protocol": f"{MARK}\r\n\r\n".encode(),
+    "reason": f"HTTP/1.1 500 {MARK}\r\n\r\n".encode(),
+    "header": HEAD + f"{MARK}: {MARK * 7000}\r\n\r\n".encode(),
+    "redirect": f"HTTP/1.1 302 Found\r\nLocation: /{MARK}\r\n\r\n".encode(),
+    "type": f"HTTP/1.1 200 OK\r\nContent-Type: text/{MARK}\r\n\r\n".encode(),
+    "coding": HEAD + f"Content-Encoding: {MARK}\r\n\r\n".encode(),
+    "text": HEAD + f"\r\n{MARK}".encode(),
+    "bytes": HEAD + f"\r\n{MARK}\xff".encode("latin-1"),
+    "set": HEAD + f'\r\n{{"keys": "{MARK}"}}'.encode(),
+    "key": HEAD + f'\r\n{{"keys": [{{"kid": "{MARK}", "kty": "{MARK}"}}]}}'.encode(),
+    "chunk": HEAD + f"Transfer-Encoding: chunked\r\n\r\n{MARK}".encode(),
+}
+
+
+@pytest.mark.parametrize("path", FETCH)
+@pytest.mark.parametrize("name", TELLING)
+async def test_last_error_holds_nothing_of_the_answer(
+    provider: Provider, issuer: qje.TrustedIssuer, name: str, path: str
+) -> None:
+    provider.raw_answers[path] = TELLING[name]
+    error = await failure_of(issuer)
+    assert error
+    assert "hunter" not in error
+    assert provider.requests[-1] == path
+
+
+async def test_last_error_holds_nothing_of_a_configuration(
+    provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    for member in ("issuer", "jwks_uri"):
+        provider.lie(**{member: f"http://{MARK}.example.com"})
+        assert "hunter" not in await failure_of(issuer)
+
+
+@pytest.mark.parametrize(
+    "header", [{}, {"kid": "made up", "alg": "HS256"}, {"kid": "made up", "alg": "ES384"}], ids=repr
+)
+async def test_token_that_cannot_be_of_the_issuer_costs_no_fetch(
+    app: Quart, provider: Provider, issuer: qje.TrustedIssuer, header: dict[str, str]
+) -> None:
+    claims = {"iss": provider.issuer, "aud": AUDIENCE, "sub": SUBJECT, "exp": FAR_FUTURE}
+    segments = [json_segment({"alg": "ES256", **header}), json_segment(claims), b64url(bytes(64))]
+    assert (await ask(app, token=".".join(segments)))[0] == 422
+    assert provider.requests == []
+
+
+async def test_issuers_do_not_wait_for_each_other(
+    app: Quart, provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    with Provider() as other, other.holding():
+        second = trust(app, other)
+        waiting = asyncio.create_task(ask(app, token=token_of(other)))
+        await eventually(lambda: other.requests == [CONFIGURATION])
+        assert await ask(app, token=token_of(provider)) == WELCOME
+        assert (issuer.is_fresh, second.is_fresh, waiting.done()) == (True, False, False)
+        other.answering.set()
+        assert await waiting == WELCOME
+        assert second.is_fresh
+
+
+async def test_unknown_key_waits_for_the_fetch_that_a_known_one_started(
+    app: Quart, clock: Clock, provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    old = token_of(provider)
+    assert await ask(app, token=old) == WELCOME
+    provider.rotate()
+    clock.move(0.8 * FRESH_FOR)
+    with provider.holding():
+        assert await ask(app, token=old) == WELCOME
+        await eventually(lambda: provider.fetches() == 2)
+        waiting = asyncio.create_task(ask(app, token=token_of(provider)))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        assert await ask(app, token=old) == WELCOME
+    assert await waiting == WELCOME
+    assert provider.fetches() == 2
+
+
+# --- reload ---------------------------------------------------------------------------------------
+
+
+async def test_reload_does_not_heed_the_pause(
+    app: Quart, provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    for count in range(1, 4):
+        await issuer.reload()
+        assert provider.requests == [CONFIGURATION] + [KEYS] * count
+        provider.rotate()
+        assert await ask(app, token=token_of(provider)) == UNKNOWN_KEY
+    await issuer.reload()
+    assert await ask(app, token=token_of(provider)) == WELCOME
+
+
+async def test_reload_counts_as_an_attempt(
+    app: Quart, clock: Clock, provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    await issuer.reload()
+    clock.move(PAUSE - SLACK)
+    await issuer.reload()
+    clock.move(PAUSE - SLACK)
+    assert await ask(app, token=unknown_token(provider)) == UNKNOWN_KEY
+    assert provider.fetches() == 2
+
+
+async def test_reload_joins_the_running_fetch(
+    app: Quart, provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    with provider.holding():
+        waiting = [asyncio.create_task(ask(app, token=token_of(provider)))]
+        await eventually(lambda: provider.requests == [CONFIGURATION])
+        waiting += [asyncio.create_task(issuer.reload()) for _ in range(10)]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not any(task.done() for task in waiting)
+    assert await asyncio.gather(*waiting) == [WELCOME] + [None] * 10
+    assert provider.requests == FETCH
+
+
+async def test_reload_that_is_cancelled_does_not_cancel_the_fetch(
+    app: Quart, provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    with provider.holding():
+        reload = asyncio.create_task(issuer.reload())
+        await eventually(lambda: provider.requests == [CONFIGURATION])
+        request = asyncio.create_task(ask(app, token=token_of(provider)))
+        await asyncio.sleep(0)
+        reload.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reload
+    assert await request == WELCOME
+    assert provider.requests == FETCH
+
+
+async def test_reload_raises_and_leaves_the_known_keys(
+    app: Quart, provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    await issuer.reload()
+    provider.publish(KEYS, b"", 500)
+    with pytest.raises(qje.IssuerUnavailableError) as caught:
+        await issuer.reload()
+    assert str(caught.value.__cause__) == "it answered with status 500"
+    assert (issuer.is_fresh, issuer.key_ids) == (True, ("key-1",))
+    assert issuer.last_error == "it answered with status 500"
+    assert await ask(app, token=token_of(provider)) == WELCOME
+    del provider.answers[KEYS]
+    await issuer.reload()
+    assert issuer.last_error is None
+
+
+async def test_key_ids_are_sorted_and_only_those_that_serve(
+    provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    kids = ["b", "a", "\u00e9", "", "a b", "A"]
+    provider.keys = dict.fromkeys(kids, EC)
+    await issuer.reload()
+    assert issuer.key_ids == ("", "A", "a", "a b", "b", "\u00e9")
+
+
+# --- The log --------------------------------------------------------------------------------------
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    return [
+        (record.levelname, record.getMessage())
+        for record in caplog.records
+        if record.name == "quart_jwt_extended" and record.levelname != "INFO"
+    ]
+
+
+async def test_outage_is_logged_once_and_its_end_once(
+    app: Quart,
+    clock: Clock,
+    provider: Provider,
+    issuer: qje.TrustedIssuer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    token = token_of(provider)
+    name = provider.issuer
+
+    async def attempt() -> None:
+        clock.move(FRESH_FOR)
+        await ask(app, token=token)
+        await no_threads()
+
+    expected: list[tuple[str, str]] = []
+    for status in (500, 404):
+        await attempt()
+        await attempt()
+        assert logged(caplog) == expected
+        provider.publish(KEYS, b"", status)
+        await attempt()
+        reason = f"it answered with status {status}"
+        expected.append(("ERROR", f"The keys of {name} could not be fetched: {reason}"))
+        assert logged(caplog) == expected
+        # Another reason is the same outage.
+        provider.publish(KEYS, b"{")
+        await attempt()
+        for _ in range(5):
+            assert await ask(app, token=unknown_token(provider)) == UNAVAILABLE
+        provider.stop()
+        await attempt()
+        assert logged(caplog) == expected
+        provider.start()
+        provider.answers.clear()
+        await attempt()
+        await eventually(lambda: issuer.is_fresh)
+        expected.append(("WARNING", f"The keys of {name} are fetched again"))
+        assert logged(caplog) == expected
+    await attempt()
+    assert logged(caplog) == expected
+
+
+async def test_failure_that_has_no_words_is_logged_with_its_traceback(
+    provider: Provider, issuer: qje.TrustedIssuer, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider.stop()
+    assert await failure_of(issuer) == "ConnectionRefusedError"
+    assert logged(caplog) == [
+        ("ERROR", f"The keys of {provider.issuer} could not be fetched: ConnectionRefusedError")
+    ]
+    assert "Connection refused" in caplog.text
+
+
+# --- jwks_fetch_loader ----------------------------------------------------------------------------
+
+ISSUER = "https://idp.example.com"
+
+
+class Documents:
+    """What a callback returns for the documents of an issuer, for whom nobody listens."""
+
+    def __init__(self, provider: Provider) -> None:
+        self.provider = provider
+        self.configuration: Any = {"issuer": ISSUER, "jwks_uri": f"{ISSUER}/keys"}
+        self.urls: list[str] = []
+
+    def get(self, url: str) -> dict[str, Any]:
+        self.urls.append(url)
+        return {
+            ISSUER + CONFIGURATION: lambda: self.configuration,
+            ISSUER + KEYS: self.provider.key_set,
+        }[url]()
+
+    def token(self, **changes: Any) -> str:
+        return token_of(self.provider, **{"iss": ISSUER, **changes})
+
+
+@pytest.fixture
+def documents() -> Documents:
+    """The provider behind it has keys, and is not started."""
+    return Documents(Provider())
+
+
+@pytest.fixture
+def remote(app: Quart) -> qje.TrustedIssuer:
+    """An issuer of https."""
+    return manager_of(app).trust_issuer(ISSUER, audience=AUDIENCE, algorithms=["ES256"])
+
+
+def with_headers(headers: Any) -> Callable[[Any], Any]:
+    return lambda document: (json.dumps(document).encode(), headers)
+
+
+FORMS: dict[str, tuple[Callable[[Any], Any], float]] = {
+    "dict": (lambda document: document, FRESH_FOR),
+    "bytes": (lambda document: json.dumps(document).encode(), FRESH_FOR),
+    "str": (json.dumps, FRESH_FOR),
+    "str with more than ASCII": (
+        lambda document: json.dumps({**document, "a": "\u00e9"}, ensure_ascii=False),
+        FRESH_FOR,
+    ),
+    "dict and headers": (lambda document: (document, {"cache-control": "max-age=120"}), 120),
+    "str and headers": (lambda document: (json.dumps(document), {"A": "a"}), FRESH_FOR),
+    "no headers": (with_headers({}), FRESH_FOR),
+    "headers in lower case": (with_headers({"cache-control": "max-age=120"}), 120),
+    "headers in title case": (with_headers({"Cache-Control": "max-age=120"}), 120),
+    "headers in upper case": (with_headers({"CACHE-CONTROL": "max-age=120"}), 120),
+    "headers of httpx": (with_headers(httpx.Headers({"Cache-Control": "max-age=120"})), 120),
+    "headers of Werkzeug": (with_headers(Headers({"Cache-Control": "max-age=120"})), 120),
+    "header that is no string": (with_headers({"Cache-Control": 120}), FRESH_FOR),
+}
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("name", FORMS)
+async def test_callback_returns_a_document_in_any_form(
+    app: Quart,
+    clock: Clock,
+    documents: Documents,
+    remote: qje.TrustedIssuer,
+    name: str,
+    is_async: bool,
+) -> None:
+    form, lifetime = FORMS[name]
+    callback = in_form(lambda url: form(documents.get(url)), is_async)
+    assert manager_of(app).jwks_fetch_loader(callback) is callback
+    assert await ask(app, token=documents.token()) == WELCOME
+    assert documents.urls == [ISSUER + CONFIGURATION, ISSUER + KEYS]
+    clock.move(lifetime - SLACK)
+    assert remote.is_fresh
+    clock.move(SLACK)
+    assert not remote.is_fresh
+
+
+class Fetcher:
+    """Callbacks that are no plain functions."""
+
+    def __init__(self, documents: Documents) -> None:
+        self.documents = documents
+
+    async def __call__(self, url: str) -> Any:
+        return self.documents.get(url)
+
+    def returning_a_coroutine(self, url: str) -> Any:
+        return self(url)
+
+    async def with_client(self, client: Any, url: str) -> Any:
+        return await self(url)
+
+
+@pytest.mark.parametrize("kind", ["object", "method", "partial", "coroutine"])
+async def test_callback_may_be_any_callable(
+    app: Quart, documents: Documents, remote: qje.TrustedIssuer, kind: str
+) -> None:
+    fetcher = Fetcher(documents)
+    callbacks = {
+        "object": fetcher,
+        "method": fetcher.__call__,
+        "partial": functools.partial(fetcher.with_client, None),
+        "coroutine": fetcher.returning_a_coroutine,
+    }
+    manager_of(app).jwks_fetch_loader(callbacks[kind])
+    assert await ask(app, token=documents.token()) == WELCOME
+
+
+async def test_callback_that_is_no_coroutine_function_may_block(
+    app: Quart, documents: Documents, remote: qje.TrustedIssuer
+) -> None:
+    go_on = threading.Event()
+    seen = []
+
+    @manager_of(app).jwks_fetch_loader
+    def fetch(url: str) -> Any:
+        seen.append(threading.current_thread())
+        assert go_on.wait(WAIT_LIMIT)
+        return documents.get(url)
+
+    waiting = asyncio.create_task(ask(app, token=documents.token()))
+    await eventually(lambda: bool(seen))
+    assert (await ask(app, "/open"))[0] == 200
+    assert not waiting.done()
+    go_on.set()
+    assert await waiting == WELCOME
+    assert len(seen) == 2
+    assert threading.current_thread() not in seen
+
+
+REQUEST = contextvars.ContextVar("REQUEST", default="none")
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+async def test_callback_sees_nothing_of_the_request_that_caused_the_fetch(
+    app: Quart, documents: Documents, remote: qje.TrustedIssuer, is_async: bool
+) -> None:
+    """What it saw would be kept for as long as the fetch takes, and others wait for it, too."""
+    seen = []
+
+    def fetch(url: str) -> Any:
+        seen.append((REQUEST.get(), has_app_context(), has_request_context()))
+        return documents.get(url)
+
+    @app.before_request
+    async def begin() -> None:
+        REQUEST.set("this one")
+
+    manager_of(app).jwks_fetch_loader(in_form(fetch, is_async))
+    assert await ask(app, token=documents.token()) == WELCOME
+    assert seen == [("none", False, False)] * 2
+
+
+WRONG_ANSWER = (
+    "The callback of jwks_fetch_loader must return the body of the answer, as bytes, str or a "
+    "dict, or a tuple of that and the headers"
+)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        5,
+        True,
+        [],
+        bytearray(b"{}"),
+        httpx.Response(200, json={}),
+        (),
+        (b"{}",),
+        (b"{}", None),
+        (b"{}", "max-age=120"),
+        (b"{}", [("Cache-Control", "max-age=120")]),
+        (b"{}", {}, 200),
+        (None, {}),
+        (200, {}),
+        ({}, b"{}"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+async def test_wrong_answer_of_the_callback_is_a_type_error(
+    app: Quart,
+    clock: Clock,
+    documents: Documents,
+    remote: qje.TrustedIssuer,
+    answer: Any,
+    is_async: bool,
+) -> None:
+    manager_of(app).jwks_fetch_loader(in_form(lambda url: answer, is_async))
+    for _ in range(2):
+        # The second time without another attempt.
+        with pytest.raises(TypeError) as caught:
+            await status_of(app, token=documents.token())
+        assert str(caught.value) == WRONG_ANSWER
+    app.config["PROPAGATE_EXCEPTIONS"] = app.config["TESTING"] = False
+    assert (await ask(app, token=documents.token()))[0] == 500
+    with pytest.raises(TypeError, match="must return the body"):
+        await remote.reload()
+    assert remote.last_error == WRONG_ANSWER
+
+    manager_of(app).jwks_fetch_loader(documents.get)
+    clock.move(PAUSE)
+    assert await ask(app, token=documents.token()) == WELCOME
+    manager_of(app).jwks_fetch_loader(in_form(lambda url: answer, is_async))
+    with pytest.raises(TypeError):
+        await remote.reload()
+    assert await ask(app, token=documents.token()) == WELCOME
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError(MARK),
+        OSError(5, MARK),
+        httpx.ConnectTimeout(MARK),
+        KeyError(MARK),
+        AssertionError(),
+        RecursionError(MARK),
+        MemoryError(MARK),
+        StopIteration(MARK),
+        StopAsyncIteration(MARK),
+        asyncio.CancelledError(MARK),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+async def test_whatever_the_callback_raises_is_an_outage(
+    app: Quart,
+    clock: Clock,
+    documents: Documents,
+    remote: qje.TrustedIssuer,
+    error: Exception,
+    is_async: bool,
+) -> None:
+    def fetch(url: str) -> Any:
+        documents.urls.append(url)
+        raise error
+
+    manager_of(app).jwks_fetch_loader(in_form(fetch, is_async))
+    # Without the 5 seconds that it would have.
+    begin = time.perf_counter()
+    assert await ask(app, token=documents.token()) == UNAVAILABLE
+    assert time.perf_counter() - begin < FETCH_TIMEOUT / 2
+    assert documents.urls == [ISSUER + CONFIGURATION]
+    assert remote.last_error is not None
+    assert "hunter" not in remote.last_error
+    assert await ask(app, token=documents.token()) == UNAVAILABLE
+    assert documents.urls == [ISSUER + CONFIGURATION]
+
+    manager_of(app).jwks_fetch_loader(documents.get)
+    clock.move(PAUSE)
+    assert await ask(app, token=documents.token()) == WELCOME
+
+
+async def test_callback_that_hangs_is_cancelled_after_5_seconds(
+    app: Quart, clock: Clock, documents: Documents, remote: qje.TrustedIssuer
+) -> None:
+    outcomes = []
+
+    @manager_of(app).jwks_fetch_loader
+    async def fetch(url: str) -> Any:
+        outcomes.append("begun")
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            outcomes.append("cancelled")
+            raise
+
+    waiting = asyncio.create_task(ask(app, token=documents.token()))
+    await eventually(lambda: bool(outcomes))
+    clock.move(FETCH_TIMEOUT - 2.5)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    clock.move(2.5)
+    assert await waiting == UNAVAILABLE
+    assert outcomes == ["begun", "cancelled"]
+    assert remote.last_error == "it took longer than 5 seconds"
+
+
+async def test_callback_that_blocks_for_too_long_is_left_with_its_answer(
+    app: Quart, clock: Clock, documents: Documents, remote: qje.TrustedIssuer
+) -> None:
+    go_on = threading.Event()
+
+    @manager_of(app).jwks_fetch_loader
+    def fetch(url: str) -> Any:
+        documents.urls.append(url)
+        assert go_on.wait(WAIT_LIMIT)
+        return documents.get(url)
+
+    try:
+        waiting = asyncio.create_task(ask(app, token=documents.token()))
+        await eventually(lambda: bool(documents.urls))
+        clock.move(FETCH_TIMEOUT)
+        assert await waiting == UNAVAILABLE
+        assert remote.last_error == "it took longer than 5 seconds"
+    finally:
+        go_on.set()
+    await no_threads()
+    # It came too late: nothing of it is used, and nothing else requested.
+    assert (remote.is_fresh, remote.key_ids) == (False, ())
+    assert documents.urls == [ISSUER + CONFIGURATION] * 2
+
+
+@pytest.mark.parametrize("is_text", [False, True], ids=["bytes", "str"])
+@pytest.mark.parametrize(("size", "fits"), [(SIZE_LIMIT, True), (SIZE_LIMIT + 1, False)])
+async def test_body_from_the_callback_of_more_than_256_kib_is_a_failure(
+    app: Quart,
+    documents: Documents,
+    remote: qje.TrustedIssuer,
+    size: int,
+    fits: bool,
+    is_text: bool,
+) -> None:
+    @manager_of(app).jwks_fetch_loader
+    def fetch(url: str) -> Any:
+        text = json.dumps(documents.get(url)).ljust(size)
+        return text if is_text else text.encode()
+
+    if fits:
+        await remote.reload()
+        assert remote.is_fresh
+    else:
+        assert await failure_of(remote) == "its answer takes more than 262144 bytes"
+
+
+@pytest.mark.parametrize("body", [b"", "", b"{", "{", "\ud800", b"\xff", "[" * 100_000, "[]", "5"])
+async def test_broken_body_from_the_callback_is_a_failure(
+    app: Quart, documents: Documents, remote: qje.TrustedIssuer, body: Any
+) -> None:
+    manager_of(app).jwks_fetch_loader(lambda url: body)
+    assert await failure_of(remote) in (NOT_JSON, NO_OBJECT)
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1/keys", "http://localhost/keys"])
+async def test_issuer_of_https_cannot_lead_to_this_machine(
+    app: Quart, documents: Documents, remote: qje.TrustedIssuer, uri: str
+) -> None:
+    manager_of(app).jwks_fetch_loader(documents.get)
+    documents.configuration["jwks_uri"] = uri
+    assert await failure_of(remote) == "its configuration has no jwks_uri of https"
+    assert documents.urls == [ISSUER + CONFIGURATION]
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+async def test_httpx_fetches_the_keys(
+    app: Quart, clock: Clock, provider: Provider, issuer: qje.TrustedIssuer, is_async: bool
+) -> None:
+    async def fetch(url: str) -> Any:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            response = await client.get(url)
+        return response.raise_for_status().content, response.headers
+
+    def fetch_sync(url: str) -> Any:
+        with httpx.Client(trust_env=False) as client:
+            response = client.get(url)
+        return response.raise_for_status().content, response.headers
+
+    manager_of(app).jwks_fetch_loader(fetch if is_async else fetch_sync)
+    token = token_of(provider)
+    provider.publish(KEYS, b"", 500)
+    assert await ask(app, token=token) == UNAVAILABLE
+    assert issuer.last_error == "HTTPStatusError"
+    provider.publish(KEYS, provider.key_set(), headers={"Cache-Control": "max-age=120"})
+    clock.move(PAUSE)
+    assert await ask(app, token=token) == WELCOME
+    clock.move(120 - SLACK)
+    assert issuer.is_fresh
+    clock.move(SLACK)
+    assert not issuer.is_fresh
+
+
+# --- Without waiting: decode_token ----------------------------------------------------------------
+
+
+async def test_decode_token_fetches_an_unknown_key_for_the_next_time(
+    app: Quart, clock: Clock, provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    async with app.app_context():
+        for number in range(2):
+            token = token_of(provider)
+            with provider.holding():
+                for _ in range(5):
+                    with pytest.raises(qje.IssuerUnavailableError, match="^Token issuer unavailab"):
+                        qje.decode_token(token)
+                await eventually(lambda: len(provider.requests) == 1 + 2 * number)  # noqa: B023
+            await settled(provider, issuer, number + 1)
+            await eventually(lambda: len(issuer.key_ids) == number + 1)  # noqa: B023
+            assert qje.decode_token(token)["sub"] == SUBJECT
+            with pytest.raises(jwt.InvalidTokenError, match="not one of the keys of the issuer"):
+                qje.decode_token(unknown_token(provider))
+            provider.rotate()
+            clock.move(DAY)
+    assert provider.requests == FETCH * 2
+
+
+async def test_decode_token_in_a_thread_fetches_an_unknown_key_for_the_next_time(
+    app: Quart, provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    """Such as that of a view that is no coroutine function."""
+    token = token_of(provider)
+    async with app.app_context():
+        with pytest.raises(qje.IssuerUnavailableError):
+            await asyncio.to_thread(qje.decode_token, token)
+        await eventually(lambda: issuer.is_fresh)
+        assert (await asyncio.to_thread(qje.decode_token, token))["sub"] == SUBJECT
+    assert provider.requests == FETCH
+
+
+# --- Event loops ----------------------------------------------------------------------------------
+
+
+def test_keys_are_fetched_in_one_event_loop_after_another(
+    app: Quart, clock: Clock, provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    for number in range(1, 4):
+        token = token_of(provider)
+        assert asyncio.run(ask(app, token=token)) == WELCOME
+        assert asyncio.run(ask(app, token=token)) == WELCOME
+        assert provider.fetches() == number
+        provider.rotate()
+        clock.move(PAUSE)
+
+
+async def begin_fetch(app: Quart, provider: Provider) -> None:
+    """Start a fetch, and wait until the provider, which holds its answer, has its request."""
+    async with app.app_context():
+        with pytest.raises(qje.IssuerUnavailableError):
+            qje.decode_token(token_of(provider))
+    await eventually(lambda: provider.requests == [CONFIGURATION])
+
+
+def test_event_loop_that_ends_while_it_fetches_leaves_the_fetch_to_the_next(
+    app: Quart, provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    with provider.holding():
+        asyncio.run(begin_fetch(app, provider))
+        asyncio.run(no_threads())
+        assert issuer.last_error is None
+    assert asyncio.run(ask(app, token=token_of(provider))) == WELCOME
+    assert provider.requests == [CONFIGURATION, *FETCH]
+
+
+def test_event_loop_that_is_closed_while_it_fetches_costs_one_pause(
+    app: Quart,
+    clock: Clock,
+    provider: Provider,
+    issuer: qje.TrustedIssuer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As long as its task was not destroyed, nobody knows that it will not end."""
+    with provider.holding():
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(begin_fetch(app, provider))
+        loop.close()
+    # The answer comes, and nobody is there for it.
+    asyncio.run(no_threads())
+    token = token_of(provider)
+    assert asyncio.run(ask(app, token=token)) == UNAVAILABLE
+    clock.move(PAUSE)
+    assert asyncio.run(ask(app, token=token)) == WELCOME
+    assert provider.requests == [CONFIGURATION, *FETCH]
+    del loop
+    gc.collect()
+    provider.rotate()
+    clock.move(PAUSE - SLACK)
+    assert asyncio.run(ask(app, token=token_of(provider))) == UNKNOWN_KEY
+    assert provider.requests == [CONFIGURATION, *FETCH]
+    assert [text for _, text in logged(caplog)] == []
+
+
+def test_event_loops_at_the_same_time_do_not_wait_for_each_other_with_a_known_key(
+    app: Quart, clock: Clock, provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    token = token_of(provider)
+
+    async def other() -> None:
+        assert await ask(app, token=token) == WELCOME
+
+    async def main() -> None:
+        await issuer.reload()
+        clock.move(FRESH_FOR)
+        with provider.holding():
+            assert await ask(app, token=token) == WELCOME
+            await eventually(lambda: provider.fetches() == 2)
+            await asyncio.to_thread(asyncio.run, other())
+        await eventually(lambda: issuer.is_fresh)
+
+    asyncio.run(main())
+    assert provider.fetches() == 2
