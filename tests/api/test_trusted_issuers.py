@@ -887,6 +887,30 @@ async def test_verify_token_outside_of_a_request_shows_callbacks_the_issuer(
     assert users == [(provider.issuer, SUBJECT)]
 
 
+async def test_request_that_a_callback_sends_has_a_token_of_its_own(provider: Provider) -> None:
+    """To the same app, or to another one."""
+    app, elsewhere = new_app(provider), make_app()
+    add_views(elsewhere)
+    seen: list[Any] = []
+
+    @manager_of(app).user_loader_callback_loader
+    async def load(identity: str) -> str:
+        if identity == SUBJECT:
+            for target, name in [(app, "bob"), (elsewhere, "carol")]:
+                body = await who(target, hs_token(access_claims(identity=name)))
+                seen.append((body["issuer"], body["identity"]))
+            async with elsewhere.app_context():
+                seen.append((qje.get_jwt_issuer(), qje.get_jwt_identity()))
+        seen.append((qje.get_jwt_issuer(), qje.get_jwt_identity()))
+        return identity
+
+    await who(app, provider.token(AUDIENCE))
+    assert seen == [
+        *[(None, "bob"), (None, "bob"), (None, "carol"), (None, None)],
+        (provider.issuer, SUBJECT),
+    ]
+
+
 @pytest.mark.parametrize("path", ["/optional", "/who"])
 @pytest.mark.parametrize("why", ["audience", "user", "blocklist", "scope", "signature"])
 async def test_no_identity_is_left_of_a_rejected_token(
@@ -1670,7 +1694,7 @@ async def test_duplicate_iss_is_rejected(provider: Provider, other: Provider, fi
     if not first:
         names.reverse()
     rest = json.dumps({"aud": AUDIENCE, "sub": SUBJECT, "exp": FAR_FUTURE})[1:]
-    payload = '{"iss": "%s", "iss": "%s", %s' % (*names, rest)
+    payload = f'{{"iss": "{names[0]}", "iss": "{names[1]}", {rest}'
     for issuer in (provider, other):
         assert await rejected(app, signed(issuer, payload.encode()))
 
