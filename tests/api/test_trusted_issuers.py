@@ -1517,9 +1517,11 @@ async def closing(client: Socket) -> tuple[int, str]:
 
 async def test_websocket_closes_when_the_token_of_an_issuer_expires(provider: Provider) -> None:
     app = socket_app(provider)
+    # The clock runs: the keys should be there.
+    await manager_of(app).issuers[provider.issuer].reload()
     with running_from(START + 0.6):
         began = time.monotonic()
-        token = provider.token(AUDIENCE, exp=START + 1)
+        token = provider.token(AUDIENCE, exp=START + 2)
         async with opened(app, "/socket", token=token) as client:
             await client.next("websocket.accept")
             assert await closing(client) == (4401, "Token has expired")
