@@ -30,7 +30,6 @@ import jwt
 from calls import LIFETIME, Mint, segment
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from issuers_app import AUDIENCE
 from run import HERE, _end, running
 from sessions import WORKERS, Answer, Links, Lost, Outages
 
@@ -52,11 +51,22 @@ OUTAGES = ["refused", "hung"]
 HUNG_AT_LEAST = 3.0
 # Seconds that a busy machine may add.
 SLACK = 3.0
-# A token of a known key may take so much longer than one of the app: it waits for no network.
+# An answer about a known key may take so much longer than one that needs no token: it waits for no
+# network.
 WAITING = 1.5
+AT_ONCE = ["known", "own", "forged", "expired"]
 
 # Connections to each worker by kind of token.
-MIX = {"known": 4, "own": 3, "forged": 1, "expired": 1, "unknown": 1, "new": 1, "withdrawn": 1}
+MIX = {
+    "known": 4,
+    "own": 3,
+    "open": 2,
+    "forged": 1,
+    "expired": 1,
+    "unknown": 1,
+    "new": 1,
+    "withdrawn": 1,
+}
 PERIODS = ["calm", "outage", "settling"]
 TOKENS = 50
 EXAMPLES = 5
@@ -66,6 +76,7 @@ ANSWERS = 1_000_000
 IDLE = 0.02
 
 EXPIRED = "Token has expired"
+AUDIENCE = "load"
 UNKNOWN = {"msg": "The key ID is not one of the keys of the issuer"}
 UNAVAILABLE = {"msg": "Token issuer unavailable"}
 
@@ -88,7 +99,8 @@ class Key:
 
 
 class Token(NamedTuple):
-    text: str
+    # None: a view is requested that needs no token.
+    text: str | None
     # The one right answer, or what it is where the key is known.
     status: int
     body: Any
@@ -222,6 +234,7 @@ class Visitors:
                 Token(text, 200, {"identity": claims["identity"], "issuer": None})
                 for text, claims in ((token.text, token.claims) for token in own)
             ],
+            "open": [Token(None, 200, {})],
             "forged": forged,
             "expired": [
                 Token(past.text, 401, {"msg": EXPIRED}),
@@ -362,7 +375,8 @@ class Visitors:
                         if token is None:
                             await asyncio.sleep(IDLE)
                         else:
-                            self.note(kind, token, await link.ask("/me", token.text))
+                            path = "/worker" if token.text is None else "/me"
+                            self.note(kind, token, await link.ask(path, token.text))
             except Lost as error:
                 self.note_wrong(kind, f"no answer: {error}")
 
@@ -403,7 +417,9 @@ class Run:
         issuer = self.visitors.issuer
         new = [key for key in issuer.all_keys if key not in issuer.lasting]
         return {
-            worker: [round(key.known[worker] - key.published, 2) for key in new if worker in key.known]
+            worker: [
+                round(key.known[worker] - key.published, 2) for key in new if worker in key.known
+            ]
             for worker in self.visitors.links.workers
         }
 
@@ -423,8 +439,11 @@ class Run:
         if self.log:
             found.append(f"the server wrote: {self.log[:3000]}")
         slowest = visitors.slowest
-        if slowest["known"] > slowest["own"] + WAITING:
-            found.append(f"a known key had to wait: {slowest['known']:.2f} s for an answer")
+        found += [
+            f"a client had to wait for the issuer: {slowest[kind]:.2f} s for an answer ({kind})"
+            for kind in AT_ONCE
+            if slowest[kind] > slowest["open"] + WAITING
+        ]
         # One before it serves, and what was under way when the pause began.
         if self.fetches > WORKERS * (self.seconds / self.pause + 2):
             found.append(f"the keys were fetched {self.fetches} times")
@@ -465,7 +484,7 @@ class Run:
         lines = [
             f"{self.requests} requests in {self.seconds:.1f} s, {self.fetches} fetches; "
             f"wrong: {self.wrong}",
-            f"  unknown keys in an outage: {share:.1%} of {sum(unknown.values())} answered with 503",
+            f"  unknown keys in an outage: {share:.1%} of {sum(unknown.values())} times a 503",
             *(
                 f"  worker {worker} knew a new key after "
                 f"{', '.join(f'{delay:.2f}' for delay in delays)} s, of a pause of {self.pause:g} s"
@@ -536,6 +555,7 @@ def load(arguments: argparse.Namespace, rng: random.Random) -> Run:
         log = Path(directory) / "log"
         variables = {
             "ISSUERS_URL": issuer.issuer,
+            "ISSUERS_AUDIENCE": AUDIENCE,
             "ISSUERS_SECRET": secret,
             "ISSUERS_PACE": str(PAUSE / pause),
         }

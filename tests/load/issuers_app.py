@@ -12,17 +12,17 @@ from quart import Quart, Response
 
 from quart_jwt_extended import JWTManager, get_jwt_identity, get_jwt_issuer, jwt_required
 
-AUDIENCE = "load"
-
 
 def create_app() -> Quart:
-    """ISSUERS_URL is the issuer, ISSUERS_SECRET the key of the app, ISSUERS_PACE a speed."""
+    """ISSUERS_* are in issuers.py; the pace is that of the clock by which keys get old."""
     hasten(float(os.environ["ISSUERS_PACE"]))
     app = Quart("issuers")
     app.config["JWT_SECRET_KEY"] = os.environ["ISSUERS_SECRET"]
     manager = JWTManager(app)
     issuer = manager.trust_issuer(
-        os.environ["ISSUERS_URL"], audience=AUDIENCE, algorithms=["ES256", "RS256"]
+        os.environ["ISSUERS_URL"],
+        audience=os.environ["ISSUERS_AUDIENCE"],
+        algorithms=["ES256", "RS256"],
     )
     app.before_serving(issuer.reload)
     # That the issuer goes and comes is no news; all else is.
