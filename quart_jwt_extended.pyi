@@ -107,6 +107,7 @@ __all__ = [
     "JWTManager",
     "MemoryTokenStore",
     "NoAuthorizationError",
+    "Protection",
     "RedisTokenStore",
     "RevokedTokenError",
     "SQLTokenStore",
@@ -133,6 +134,7 @@ __all__ = [
     "get_csrf_token",
     "get_current_user",
     "get_jti",
+    "get_jwks",
     "get_jwt",
     "get_jwt_claims",
     "get_jwt_header",
@@ -149,6 +151,7 @@ __all__ = [
     "jwt_refresh_token_required",
     "jwt_required",
     "protect",
+    "protection_of",
     "renew_websocket",
     "revoke_session",
     "revoke_sessions",
@@ -626,7 +629,7 @@ class JWTManager:
         A manager can be bound to several apps; each has its own options and keys. Binding another
         manager to the same app replaces this one, as in 0.1.0. The command ``quart jwt routes``
         lists the routes of the app with how they are protected; ``quart jwt purge`` deletes from
-        the token store what has ended.
+        the token store what has ended; ``quart jwt keys`` makes a key, or lists those of JWT_KEYS.
 
         :param app: the Quart app.
         :param add_context_processor: whether templates get ``current_user``.
@@ -643,6 +646,23 @@ class JWTManager:
         :param app: the Quart app, to which a manager is bound.
         :raises RuntimeError: options or keys are wrong, all of which the message lists, or a
             decorator stands above a route or a hook, where it protects nothing.
+        """
+    def describe(self, app: Quart) -> None:
+        """Put how the routes of an app are protected into the document of quart-schema.
+
+        Each place where a documented route takes a token becomes a security scheme, such as
+        ``jwtAccessHeader``, ``jwtRefreshCookie`` or ``jwtAccessQuery``. Each operation requires one
+        of those that it takes, with its scopes; one with ``optional=True`` requires none, too. A
+        JSON body cannot be a scheme in OpenAPI, and is left out. A scheme of the same name that
+        QuartSchema is given counts instead, as does the ``security`` of an operation.
+
+        Call it after ``QuartSchema(app)``. Routes that are added later are described, too.
+
+        :param app: the Quart app, to which a manager is bound.
+        :raises TypeError: ``app`` is no Quart app.
+        :raises RuntimeError: the app has no JWTManager or no QuartSchema, or quart-schema is older
+            than 0.21.
+        :raises ImportError: quart-schema is not installed; the extra ``openapi`` brings it.
         """
 
     # --- Loaders: what goes into a token --------------------------------------
@@ -910,7 +930,7 @@ class JWTManager:
         :param token_type: the ``typ`` that the header must have; ``"at+jwt"`` requires the claims
             of RFC 9068, section 2.2, too. None accepts any.
         :param audience_claim: the claim that holds the audience, for providers that leave ``aud``
-            out of access tokens.
+            out of access tokens. An ``aud`` that is there must hold one of the names, too.
         :param identity_claim: the claim that is the identity, a non-empty string in each token.
         :param scope_claim: the claim that holds the scopes; None takes JWT_SCOPE_CLAIM.
         :param leeway: seconds, or a timedelta, by which the clock of the issuer may differ; None
@@ -924,6 +944,19 @@ class JWTManager:
         """
 
     # --- Views ----------------------------------------------------------------
+
+    def serve_jwks(self, app: Quart, path: str = "/.well-known/jwks.json") -> None:
+        """Add the view that answers with :func:`get_jwks`, for those who verify the app's tokens.
+
+        Its endpoint is ``jwt_jwks``, and it stays open where :func:`protect` guards the app. Others
+        may keep the answer for 600 seconds, and not beyond the next ``verify_until`` of JWT_KEYS.
+
+        :param app: the Quart app, to which a manager is bound.
+        :param path: the path of the view, which begins with a slash.
+        :raises TypeError: an argument has a wrong type.
+        :raises ValueError: the path does not begin with a slash, or the app has that endpoint.
+        :raises RuntimeError: no manager is bound to the app.
+        """
 
     def serve_resource_metadata(
         self, app: Quart, *, resource: str | None = None, scopes: _Names = ()
@@ -941,7 +974,8 @@ class JWTManager:
             request, which a client can choose: name it in production.
         :param scopes: one or several scopes that clients may request, for ``scopes_supported``.
         :raises TypeError: an argument has a wrong type.
-        :raises ValueError: ``resource`` is no such URL, or a scope is malformed.
+        :raises ValueError: ``resource`` is no such URL, a scope is malformed, or the app has that
+            endpoint.
         :raises RuntimeError: no manager is bound to the app.
         """
 
@@ -1112,6 +1146,18 @@ def get_csrf_token(encoded_token: str | bytes) -> str:
     :return: the ``csrf`` claim.
     :raises JWTDecodeError: the token has none, since CSRF protection was off when it was made.
     :raises: as :func:`decode_token`.
+    """
+
+def get_jwks() -> dict[str, list[dict[str, str]]]:
+    """Return the JWK Set (RFC 7517, section 5) by which others verify the tokens of the app.
+
+    It holds the asymmetric keys of JWT_KEYS until their ``verify_until``, also those that are to
+    sign later, and JWT_PUBLIC_KEY or the public half of JWT_PRIVATE_KEY, named by its thumbprint
+    (RFC 7638) unless it is a JWK with a ``kid``. Secrets and private members are never in it.
+
+    :return: a new dict with the list ``keys``, sorted by ``kid``. Each key has ``kty``, ``kid``,
+        ``alg``, ``use`` and its public members.
+    :raises RuntimeError: there is no app context, or an option or a key is wrong.
     """
 
 def get_unverified_jwt_headers(encoded_token: str | bytes) -> dict[str, Any]:
@@ -1642,4 +1688,49 @@ def protect(
     :param optional: as for :func:`jwt_required`, like the parameters that follow.
     :raises TypeError: an argument has a wrong type.
     :raises ValueError: as :func:`jwt_required`.
+    """
+
+# --- How a route is protected --------------------------------------------------
+
+class Protection(NamedTuple):
+    """What a route requires, as :func:`protection_of` returns it.
+
+    ``token_type`` is "access", "refresh", or None for any type. ``optional`` says whether a request
+    without a token is let in, ``fresh`` whether the token must be fresh, and
+    ``skip_revocation_check`` whether a revoked one is let in. ``scopes`` are those that the token
+    must grant, all of them. ``locations`` are where it is looked for, in this order: those of the
+    app unless the route names others, and only such as an HTTP request or a WebSocket has.
+    ``close_with_token`` says whether a WebSocket is closed when its token ends. ``issuers`` are the
+    names of those that the token may be from, where ``()`` is the app itself; None for the app and
+    all trusted issuers.
+
+    Its repr says the same in the words of ``quart jwt routes``.
+    """
+
+    token_type: Literal["access", "refresh"] | None
+    optional: bool
+    fresh: bool
+    scopes: tuple[str, ...]
+    locations: tuple[_Location, ...]
+    skip_revocation_check: bool
+    close_with_token: bool
+    issuers: tuple[str, ...] | None
+
+def protection_of(app: Quart, endpoint: str, method: str | None = None) -> Protection | None:
+    """How a view or WebSocket is protected, by its decorators and every ``protect`` around it.
+
+    It is for tools, and for decorators that need to know what is verified before them. What a hook
+    or a decorator of your own verifies, it cannot see.
+
+    :param app: the Quart app, with a JWTManager.
+    :param endpoint: the name of the endpoint, with the names of its blueprints in front, such as
+        ``request.endpoint``.
+    :param method: the method of a request, such as "POST", or "WEBSOCKET"; None if all methods are
+        protected alike, as are those of all views but a class with decorators of single methods.
+        OPTIONS where Quart answers by itself is none of them, and not protected.
+    :return: a :class:`Protection`; None if the route is exempt or open, and verifies no token.
+    :raises TypeError: an argument has a wrong type.
+    :raises ValueError: there is no such endpoint, it does not take the method, or None is given and
+        its methods are protected differently.
+    :raises RuntimeError: the app has no JWTManager, or an option is wrong.
     """
