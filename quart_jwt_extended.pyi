@@ -1050,6 +1050,8 @@ def decode_token(
     :raises jwt.InvalidTokenError: anything else is wrong with the token (RFC 7519, section 7.2).
     :raises JWTDecodeError: the identity is missing, or a claim of the extension is wrong.
     :raises CSRFError: the token carries another CSRF value.
+    :raises IssuerUnavailableError: the keys of its issuer are not known yet, and are fetched now,
+        which :func:`decode_token_async` waits for; or they cannot be fetched.
     :raises RuntimeError: there is no app context, an option or a key is wrong, or the
         decode_key_loader is async; then use :func:`decode_token_async`.
     """

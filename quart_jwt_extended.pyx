@@ -62,9 +62,9 @@ from libc.string cimport memchr, memcmp, memcpy
 # In C variables imports stay out of the public namespace, and a request need not look them up in
 # the module's dict.
 cdef object asyncio, base64, calendar, datetime, difflib, functools, hashlib, hmac, inspect
-cdef object http, ipaddress, itertools, json, linecache, logging, operator, os, random, re, socket
+cdef object http, ipaddress, itertools, json, linecache, logging, operator, os, random, re
 cdef object ssl, sys, threading, time, types, urllib, uuid, warnings, weakref, namedtuple, Context
-cdef object ContextVar, Token, ModuleSpec, Protocol
+cdef object ContextVar, Token, ModuleSpec, SHUT_RDWR, create_connection, Protocol
 cdef object blinker, click, jwt, InvalidSignature, UnsupportedAlgorithm, hashes, padding, ECDSA
 cdef object HMAC, Certificate, load_pem_x509_certificate, ECAlgorithm, HMACAlgorithm, OKPAlgorithm
 cdef object RSAAlgorithm, RSAPSSAlgorithm, get_default_algorithms, InvalidJTIError
@@ -91,7 +91,6 @@ import operator
 import os
 import random
 import re
-import socket
 import ssl
 import sys
 import threading
@@ -105,6 +104,7 @@ import weakref
 from collections import namedtuple
 from contextvars import Context, ContextVar, Token
 from importlib.machinery import ModuleSpec
+from socket import SHUT_RDWR, create_connection
 from typing import Protocol
 
 import blinker
@@ -857,9 +857,11 @@ cdef class _Settings:
     cdef readonly Py_ssize_t max_token_size, signature_cache_size
     # Prepared keys of the configuration by algorithm, filled on first use.
     cdef dict verifying_keys
-    # The trusted issuer that this is derived for, None for the options of the app itself; the
-    # derived ones by the name of the issuer, filled on first use; the claim that holds the audience.
+    # The trusted issuer that this is derived for, and from which options, None for those of the app
+    # itself; the derived ones by the name of the issuer, filled on first use; the claim that holds
+    # the audience.
     cdef _Issuer issuer
+    cdef _Settings base
     cdef dict by_issuer
     cdef str audience_claim
     # What the snapshot was made from: the values of _WATCHED; those of them that can change in
@@ -2435,7 +2437,9 @@ cdef _PreparedKey _configured_verifying_key(_AppState state, _Settings settings,
         # An unusable key of the app's own algorithm is never the token's fault.
         is_set = _configured(settings, name, False)[1] is not None
         misconfigured = is_set and name == settings.algorithm
-        if not misconfigured and _serves_another(state, settings, name):
+        # Nor is it a fault of a service that it makes no tokens, and trusts issuers alone.
+        trusts_others = not is_set and len(state.callbacks.issuers) > 0
+        if not misconfigured and (trusts_others or _serves_another(state, settings, name)):
             raise jwt.InvalidAlgorithmError("The specified alg value is not allowed") from None
         raise
     settings.verifying_keys[name] = prepared
@@ -2582,13 +2586,13 @@ class _Download:
         self.is_aborted = False
 
     def run(self):
-        """Fetch it; return the body and the value of its Cache-Control header, which may be None."""
+        """Fetch it; return the body and the value of its Cache-Control header, or None."""
         parts = _split_url(self.url)
         is_secure = parts.scheme == "https"
         kind = http.client.HTTPSConnection if is_secure else http.client.HTTPConnection
         connection = kind(parts.hostname, parts.port)
         address = (connection.host, connection.port)
-        connection.sock = socket.create_connection(address, _FETCH_TIMEOUT)
+        connection.sock = create_connection(address, _FETCH_TIMEOUT)
         try:
             # A second handle of the connection: the first one is gone while TLS begins.
             self.socket = connection.sock.dup()
@@ -2623,7 +2627,7 @@ class _Download:
         self.is_aborted = True
         if self.socket is not None:
             try:
-                self.socket.shutdown(socket.SHUT_RDWR)
+                self.socket.shutdown(SHUT_RDWR)
             except OSError:
                 # It is closed already.
                 return
@@ -2646,8 +2650,11 @@ async def _in_thread(function, *args):
             outcome = (deliver, answer.set_result, function(*args))
         except Exception as error:
             outcome = (deliver, answer.set_exception, error)
-        if not loop.is_closed():
+        try:
             loop.call_soon_threadsafe(*outcome)
+        except RuntimeError:
+            # The loop was closed meanwhile, and nobody waits.
+            return
 
     threading.Thread(target=run, name="quart-jwt-extended", daemon=True).start()
     return await answer
@@ -2670,7 +2677,7 @@ cdef object _read_document(object body):
 
 
 cdef double _lifetime_of_keys(object cache_control) except -1:
-    """How long keys are fresh, in seconds, by the Cache-Control header (RFC 9111, section 5.2.2)."""
+    """How long keys are fresh, in seconds, by the Cache-Control header (RFC 9111, 5.2.2)."""
     found = _MAX_AGE_RE.search(cache_control) if isinstance(cache_control, str) else None
     if found is None:
         return _FRESH_FOR
@@ -2723,7 +2730,10 @@ cdef _PreparedKey _usable_key(object member, str name):
         if _ALGORITHMS[name].check_key_length(key):
             return None
         return _prepare_key(key, name, False, 0)
-    except (jwt.InvalidKeyError, TypeError, ValueError, AttributeError, UnsupportedAlgorithm):
+    except (
+        jwt.InvalidKeyError, TypeError, ValueError, AttributeError, OverflowError,
+        UnsupportedAlgorithm,
+    ):
         # Whatever an issuer has written there is no reason to lose its other keys.
         return None
 
@@ -2787,6 +2797,7 @@ cdef class _Issuer:
             values["JWT_DECODE_LEEWAY"] = self.leeway
         derived = _Settings(values)
         derived.issuer = self
+        derived.base = settings
         derived.audience_claim = self.audience_claim
         derived.allowed_algorithms = self.allowed_algorithms
         return derived
@@ -2829,7 +2840,7 @@ cdef class _Issuer:
         return self.fetched_key(kid, name, settings.signature_cache_size)
 
     cdef _PreparedKey known_key_of(self, _Settings settings, _ParsedToken token):
-        """As key_of, for a caller that cannot wait: a key that is not there is fetched meanwhile."""
+        """As key_of, for a caller that cannot wait: a missing key is fetched meanwhile."""
         self.verify_header(settings, token)
         kid, name = token.header.parameters["kid"], token.header.algorithm
         found = self.find(kid, name, settings.signature_cache_size)
@@ -2898,7 +2909,7 @@ cdef class _Issuer:
         return self.task
 
     async def fetch(self):
-        """Replace the keys by those that the issuer publishes now; failures are kept, not raised."""
+        """Replace the keys by those that the issuer publishes now; a failure is kept, not raised."""
         try:
             keys, lifetime = await asyncio.wait_for(self.load(), _FETCH_TIMEOUT)
         except Exception as error:
@@ -3016,6 +3027,8 @@ cdef _Settings _settings_for(_AppState state, _Settings settings, _ParsedToken t
 
 cdef _Settings _settings_of_issuer(_AppState state, _Settings settings, dict claims):
     cdef _Issuer issuer
+    if settings.issuer is not None:
+        settings = settings.base
     name = claims.get("iss")
     if not isinstance(name, str):
         return settings
@@ -6518,21 +6531,21 @@ cdef int _add_challenge(
     if isinstance(error, InsufficientScopeError) and error.required:
         parameters.append(f'scope="{" ".join(error.required)}"')
     if state.resource is not _ABSENT:
-        parameters.append(f'resource_metadata="{_resource_metadata_url(state)}"')
+        resource = _resource_of(state)
+        # The host of a request is what the client has sent.
+        if _RESOURCE_RE.fullmatch(resource) is not None:
+            parameters.append(f'resource_metadata="{_resource_metadata_url(resource)}"')
     challenge = f"{settings.header_type or 'Bearer'} {', '.join(parameters)}"
     response.headers["WWW-Authenticate"] = challenge.rstrip()
 
 
 # The URL of a resource, of which the metadata have a place (RFC 9728, section 3.1): no character
 # that a path needs a percent sign for, and none that a router would take for a variable.
-cdef object _RESOURCE_RE = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~-]+)*/?")
+cdef object _RESOURCE_RE = re.compile(
+    r"https?://([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+    r"(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)*/?"
+)
 cdef str _RESOURCE_METADATA_PATH = "/.well-known/oauth-protected-resource"
-
-
-cdef str _resource_metadata_path(object resource):
-    """Where the metadata of a resource are: before its path (RFC 9728, section 3.1)."""
-    path = "" if resource is None else urllib.parse.urlsplit(resource).path
-    return _RESOURCE_METADATA_PATH + ("" if path == "/" else path)
 
 
 cdef str _resource_of(_AppState state):
@@ -6542,9 +6555,11 @@ cdef str _resource_of(_AppState state):
     return f"{request.scheme.replace('ws', 'http', 1)}://{request.host}"
 
 
-cdef str _resource_metadata_url(_AppState state):
-    parts = urllib.parse.urlsplit(_resource_of(state))
-    return f"{parts.scheme}://{parts.netloc}{_resource_metadata_path(state.resource)}"
+cdef str _resource_metadata_url(str resource):
+    """Where the metadata of a resource are: before its path (RFC 9728, section 3.1)."""
+    parts = urllib.parse.urlsplit(resource)
+    path = "" if parts.path == "/" else parts.path
+    return f"{parts.scheme}://{parts.netloc}{_RESOURCE_METADATA_PATH}{path}"
 
 
 cdef _Failure _failure_behind(_AppState state, object request, error):
@@ -7170,7 +7185,8 @@ class JWTManager:
             try:
                 trusted.leeway = _read_seconds({"leeway": leeway}, "leeway", _INFINITY)
             except RuntimeError as error:
-                kind = ValueError if isinstance(leeway, (int, float, datetime.timedelta)) else TypeError
+                is_number = isinstance(leeway, (int, float, datetime.timedelta))
+                kind = ValueError if is_number else TypeError
                 raise kind(f"{error}, not {_shown(leeway)}") from None
         trusted.callbacks = callbacks
         shown = TrustedIssuer()
@@ -7205,12 +7221,14 @@ class JWTManager:
                 "resource must be a URL of http or https without a query, whose path has only "
                 "letters, digits and ._~- between single slashes"
             )
-        names = _Rules(scopes=scopes or ()).scopes
+        names = _Rules(scopes=scopes).scopes
 
         async def view():
             return _resource_metadata(state, names)
 
-        _add_open_view(app, _resource_metadata_path(resource), "jwt_resource_metadata", view)
+        url = _resource_metadata_url("http://localhost" if resource is None else resource)
+        path = urllib.parse.urlsplit(url).path
+        _add_open_view(app, path, "jwt_resource_metadata", view)
         state.resource = resource
 
     # --- Private --------------------------------------------------------------
@@ -7268,7 +7286,10 @@ cdef _AppState _verified_state(object app):
 
 cdef int _add_open_view(object app, str path, str endpoint, view) except -1:
     """Add a view that needs no token, whatever guards the app."""
-    app.add_url_rule(path, endpoint, jwt_exempt(view), methods=["GET"])
+    if endpoint in app.view_functions:
+        raise ValueError(f"The app has the endpoint {endpoint!r} already")
+    # Some clients cut a slash at the end of the path off, and some do not.
+    app.add_url_rule(path, endpoint, jwt_exempt(view), methods=["GET"], strict_slashes=False)
 
 
 cdef object _resource_metadata(_AppState state, tuple scopes):
@@ -7401,10 +7422,15 @@ cdef _Settings _read_all(object app, list faults):
 cdef int _add_key_faults(_AppState state, _Settings settings, list faults) except -1:
     """Prepare each configured key, and warn of weak ones.
 
-    A service may only create tokens, or only verify them; without any key it can do neither.
+    A service may only create tokens, or only verify them, or trust issuers alone; without any key
+    it can do neither.
     """
     cdef _Callbacks callbacks = state.callbacks
-    cdef bint has_key = callbacks.encode_key is not None or callbacks.decode_key is not None
+    cdef bint has_key = (
+        callbacks.encode_key is not None
+        or callbacks.decode_key is not None
+        or len(callbacks.issuers) > 0
+    )
     for name in settings.decode_algorithms:
         for signing in (False, True):
             if (callbacks.encode_key if signing else callbacks.decode_key) is not None or (
@@ -7534,6 +7560,8 @@ def decode_token(encoded_token, csrf_value=None, allow_expired=False):
     :raises jwt.InvalidTokenError: anything else is wrong with the token (RFC 7519, section 7.2).
     :raises JWTDecodeError: the identity is missing, or a claim of the extension is wrong.
     :raises CSRFError: the token carries another CSRF value.
+    :raises IssuerUnavailableError: the keys of its issuer are not known yet, and are fetched now,
+        which :func:`decode_token_async` waits for; or they cannot be fetched.
     :raises RuntimeError: there is no app context, an option or a key is wrong, or the
         decode_key_loader is async; then use :func:`decode_token_async`.
     """
