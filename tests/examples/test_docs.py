@@ -662,10 +662,12 @@ NOT_MESSAGES = {
     "optional <>",
     ", in <>",
     ", scopes: <>",
+    ", issuer: <>",
+    "the app itself",
     ", not checked for revocation",
     ", closed with the token",
-    # The header WWW-Authenticate.
-    ', scope="<>"',
+    # The header of a request for the keys of an issuer.
+    "application/json, application/jwk-set+json",
     # The source of the wrapper around a view.
     (
         "def {name}(fn, verify, original, options):\n    async def wrapper(*args, **kwargs):\n"
@@ -692,6 +694,8 @@ NOT_MESSAGES = {
     "Rejected: %s, endpoint %s, location %s, kid %.100r, reason %.300r",
     "<> (page of <>, host <>)",
     "Weak key: %s",
+    # What an issuer looks like in a debugger.
+    "<TrustedIssuer <>>",
     # Parts of messages, which are there as a whole.
     "<> function <>",
     "<>, not <>",
