@@ -133,6 +133,7 @@ __all__ = [
     "get_csrf_token",
     "get_current_user",
     "get_jti",
+    "get_jwks",
     "get_jwt",
     "get_jwt_claims",
     "get_jwt_header",
@@ -626,7 +627,7 @@ class JWTManager:
         A manager can be bound to several apps; each has its own options and keys. Binding another
         manager to the same app replaces this one, as in 0.1.0. The command ``quart jwt routes``
         lists the routes of the app with how they are protected; ``quart jwt purge`` deletes from
-        the token store what has ended.
+        the token store what has ended; ``quart jwt keys`` makes a key, or lists those of JWT_KEYS.
 
         :param app: the Quart app.
         :param add_context_processor: whether templates get ``current_user``.
@@ -925,6 +926,19 @@ class JWTManager:
 
     # --- Views ----------------------------------------------------------------
 
+    def serve_jwks(self, app: Quart, path: str = "/.well-known/jwks.json") -> None:
+        """Add the view that answers with :func:`get_jwks`, for those who verify the app's tokens.
+
+        Its endpoint is ``jwt_jwks``, and it stays open where :func:`protect` guards the app. Others
+        may keep the answer for 600 seconds, and not beyond the next ``verify_until`` of JWT_KEYS.
+
+        :param app: the Quart app, to which a manager is bound.
+        :param path: the path of the view, which begins with a slash.
+        :raises TypeError: an argument has a wrong type.
+        :raises ValueError: the path does not begin with a slash, or the app has that endpoint.
+        :raises RuntimeError: no manager is bound to the app.
+        """
+
     def serve_resource_metadata(
         self, app: Quart, *, resource: str | None = None, scopes: _Names = ()
     ) -> None:
@@ -941,7 +955,8 @@ class JWTManager:
             request, which a client can choose: name it in production.
         :param scopes: one or several scopes that clients may request, for ``scopes_supported``.
         :raises TypeError: an argument has a wrong type.
-        :raises ValueError: ``resource`` is no such URL, or a scope is malformed.
+        :raises ValueError: ``resource`` is no such URL, a scope is malformed, or the app has that
+            endpoint.
         :raises RuntimeError: no manager is bound to the app.
         """
 
@@ -1112,6 +1127,18 @@ def get_csrf_token(encoded_token: str | bytes) -> str:
     :return: the ``csrf`` claim.
     :raises JWTDecodeError: the token has none, since CSRF protection was off when it was made.
     :raises: as :func:`decode_token`.
+    """
+
+def get_jwks() -> dict[str, list[dict[str, str]]]:
+    """Return the JWK Set (RFC 7517, section 5) by which others verify the tokens of the app.
+
+    It holds the asymmetric keys of JWT_KEYS until their ``verify_until``, also those that are to
+    sign later, and JWT_PUBLIC_KEY or the public half of JWT_PRIVATE_KEY, named by its thumbprint
+    (RFC 7638) unless it is a JWK with a ``kid``. Secrets and private members are never in it.
+
+    :return: a new dict with the list ``keys``, sorted by ``kid``. Each key has ``kty``, ``kid``,
+        ``alg``, ``use`` and its public members.
+    :raises RuntimeError: there is no app context, or an option or a key is wrong.
     """
 
 def get_unverified_jwt_headers(encoded_token: str | bytes) -> dict[str, Any]:

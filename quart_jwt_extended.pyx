@@ -11,7 +11,7 @@ Table of contents, in file order. Search for ``# `` and a title to get to its ba
 - App state and context: what an app keeps; the current app and request
 - JSON: the reader and the writer of claims
 - Compact JWS (RFC 7515): split, base64url, header; encode
-- Keys: prepared once, cached, sign and verify; which key a token gets
+- Keys: prepared once, cached, sign and verify; keys by name; which key a token gets
 - Trusted issuers: whose keys are fetched, and when; tokens that the app did not make
 - Claims and CSRF (RFC 7519, section 4.1): time, issuer, audience; the double-submit value
 - Token locations: where headers, cookies, query string, JSON body and WebSocket are read
@@ -25,7 +25,7 @@ Table of contents, in file order. Search for ``# `` and a title to get to its ba
 - Current request: get_jwt, get_jwt_identity, get_current_user, ...
 - Response cookies: set and unset
 - Decorators and current_user
-- Whole apps and the command line: protect, ``quart jwt routes``
+- Whole apps and the command line: protect, ``quart jwt routes``, ``quart jwt keys``
 - Testing kit: signed_in, assert_protected
 - Import paths of 0.1.0: config, default_callbacks, utils, tokens, ...
 
@@ -65,8 +65,9 @@ cdef object asyncio, base64, calendar, datetime, difflib, functools, hashlib, hm
 cdef object http, ipaddress, itertools, json, linecache, logging, operator, os, random, re
 cdef object ssl, sys, threading, time, types, urllib, uuid, warnings, weakref, namedtuple, Context
 cdef object ContextVar, Token, ModuleSpec, SHUT_RDWR, create_connection, Protocol
-cdef object blinker, click, jwt, InvalidSignature, UnsupportedAlgorithm, hashes, padding, ECDSA
-cdef object HMAC, Certificate, load_pem_x509_certificate, ECAlgorithm, HMACAlgorithm, OKPAlgorithm
+cdef object blinker, click, jwt, InvalidSignature, UnsupportedAlgorithm, hashes, serialization, ec
+cdef object ed448, ed25519, padding, rsa, ECDSA, HMAC, Certificate, load_der_x509_certificate
+cdef object load_pem_x509_certificate, ECAlgorithm, HMACAlgorithm, OKPAlgorithm
 cdef object RSAAlgorithm, RSAPSSAlgorithm, get_default_algorithms, InvalidJTIError
 cdef object InvalidSubjectError, InsecureKeyLengthWarning, quart, Blueprint, Quart, Request
 cdef object Websocket, Config, DefaultJSONProvider, MethodView, Headers, HTTPException, dump_cookie
@@ -115,11 +116,13 @@ import quart.json
 import quart.signals
 import quart.testing
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.hmac import HMAC
-from cryptography.x509 import Certificate, load_pem_x509_certificate
+from cryptography.x509 import (
+    Certificate, load_der_x509_certificate, load_pem_x509_certificate
+)
 from jwt.algorithms import (
     ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm, RSAPSSAlgorithm, get_default_algorithms
 )
@@ -217,6 +220,7 @@ __all__ = [
     "get_csrf_token",
     "get_current_user",
     "get_jti",
+    "get_jwks",
     "get_jwt",
     "get_jwt_claims",
     "get_jwt_header",
@@ -309,6 +313,10 @@ DEFAULTS = {
     "JWT_SECRET_KEY": None,
     "JWT_PUBLIC_KEY": None,
     "JWT_PRIVATE_KEY": None,
+    # Keys by name: each kid with its key, or with a dict of "key", "algorithm", "sign_from" and
+    # "verify_until". The second names the key that signs where no "sign_from" has passed.
+    "JWT_KEYS": None,
+    "JWT_SIGNING_KEY_ID": None,
     # Claims.
     "JWT_IDENTITY_CLAIM": "identity",
     "JWT_USER_CLAIMS": "user_claims",
@@ -360,6 +368,11 @@ DEFAULTS = {
 # The options whose change must rebuild the snapshot: ours, and the one that the secret falls back
 # to.
 cdef tuple _WATCHED = (*DEFAULTS, "SECRET_KEY")
+
+# JWT_KEYS among them, and how many levels of it may change in place: the ring, the options of a
+# key, a JWK and its lists.
+cdef Py_ssize_t _RING_INDEX = _WATCHED.index("JWT_KEYS")
+cdef int _RING_DEPTH = 4
 
 cdef tuple _LOCATIONS = ("headers", "cookies", "query_string", "json", "websocket_protocol")
 
@@ -831,6 +844,14 @@ cdef class _Settings:
     cdef readonly tuple decode_algorithms
     cdef frozenset allowed_algorithms
     cdef readonly object secret_key, public_key, private_key
+    # Keys by name: the _RingKey objects by kid, None without JWT_KEYS; those with a start in its
+    # order; whether one of them can sign.
+    cdef dict ring
+    cdef list ring_starts
+    cdef bint ring_signs
+    cdef object signing_key_id
+    # The JWKs of the single keys, made on first use.
+    cdef list single_jwks
     # Claims.
     cdef readonly tuple lifetimes, decode_issuer, audience
     cdef readonly str identity_claim_key, user_claims_key
@@ -867,6 +888,7 @@ cdef class _Settings:
     # What the snapshot was made from: the values of _WATCHED; those of them that can change in
     # place, each with a copy; the config with its version, when they were last compared.
     cdef list seen, copies
+    cdef object ring_copy
     cdef object config
     cdef uint64_t version
 
@@ -875,7 +897,7 @@ cdef class _Settings:
             self._read(values)
         except RuntimeError as error:
             name = getattr(error, "option", None)
-            if name is None:
+            if name is None or getattr(error, "is_complete", False):
                 raise
             shown = RuntimeError(f"{error}, not {_shown(values[name])}")
             shown.option = name
@@ -885,7 +907,8 @@ cdef class _Settings:
         self.audience_claim = "aud"
         self.seen = [values[name] for name in _WATCHED]
         self.copies = [
-            (value, value.copy()) for value in self.seen if isinstance(value, (list, set, dict))
+            (value, value.copy()) for value in self.seen
+            if isinstance(value, (list, set, dict)) and value is not values["JWT_KEYS"]
         ]
 
     cdef int _read(self, dict values) except -1:
@@ -1033,10 +1056,30 @@ cdef class _Settings:
         self.secret_key = _read_key(values, "JWT_SECRET_KEY")
         self.public_key = _read_key(values, "JWT_PUBLIC_KEY")
         self.private_key = _read_key(values, "JWT_PRIVATE_KEY")
+        self._read_ring(values)
         # With both families allowed, a secret must be meant for tokens: SECRET_KEY, which signs
-        # sessions, would otherwise become a second way in beside the public key.
-        if self.secret_key is None and not self._spans_families():
+        # sessions, would otherwise become a second way in beside the public key, or beside the keys
+        # by name.
+        if self.secret_key is None and self.ring is None and not self._spans_families():
             self.secret_key = _read_key(values, "SECRET_KEY")
+
+    cdef int _read_ring(self, dict values) except -1:
+        self.signing_key_id = _read_optional_text(values, "JWT_SIGNING_KEY_ID")
+        if values["JWT_KEYS"] is None:
+            if self.signing_key_id is not None:
+                raise _wrong_option("JWT_SIGNING_KEY_ID", "None without JWT_KEYS")
+            return 0
+        accepts = "None, or a dict of at least one key by its kid, a non-empty string"
+        if not isinstance(values["JWT_KEYS"], dict):
+            raise _wrong_option("JWT_KEYS", accepts)
+        # Another thread may change it while it is read.
+        self.ring_copy = _copied(values["JWT_KEYS"], _RING_DEPTH)
+        self.ring = _new_ring(self.ring_copy, self.algorithm, accepts)
+        self.ring_starts = _sorted_starts(self.ring)
+        signing = [kid for kid, key in self.ring.items() if (<_RingKey>key).private is not None]
+        self.ring_signs = bool(signing)
+        if self.signing_key_id is not None and self.signing_key_id not in signing:
+            raise _wrong_option("JWT_SIGNING_KEY_ID", "None, or the kid of a key that can sign")
 
     cdef int _read_claims(self, dict values) except -1:
         self.identity_claim_key = _read_claim_name(
@@ -1094,7 +1137,9 @@ cdef class _Settings:
         for value, copy in self.copies:
             if value != copy:
                 return False
-        return True
+        return self.ring is None or _is_unchanged(
+            self.seen[_RING_INDEX], self.ring_copy, _RING_DEPTH
+        )
 
     cdef bint _holds(self, config) except -1:
         cdef Py_ssize_t index
@@ -2149,6 +2194,8 @@ cdef class _PreparedKey:
     cdef object algorithm
     cdef object key
     cdef bytes header_segment
+    # The name that goes into the header, of a key that JWT_KEYS names.
+    cdef str kid
     # HMAC only: a hash that has taken in the key, to be copied for each token.
     cdef object hmac
     # The others: what ``key.verify`` takes behind signature and message. PyJWT makes these anew for
@@ -2166,6 +2213,18 @@ cdef class _PreparedKey:
         keyed = self.hmac.copy()
         keyed.update(message)
         return keyed.finalize()
+
+    cdef _PreparedKey named(self, str kid):
+        """This key as one that signs, with its name in the header."""
+        cdef _PreparedKey key = _PreparedKey.__new__(_PreparedKey)
+        key.name = self.name
+        key.algorithm = self.algorithm
+        key.key = self.key
+        key.hmac = self.hmac
+        key.kid = kid
+        header = json.dumps({"alg": self.name, "kid": kid, "typ": "JWT"}, separators=(",", ":"))
+        key.header_segment = _base64url_encode(header.encode())
+        return key
 
     cdef bytes sign(self, bytes message):
         if self.hmac is not None:
@@ -2471,8 +2530,14 @@ cdef _PreparedKey _chosen_verifying_key(
 cdef _PreparedKey _signing_key(_AppState state, _Settings settings, object key, str name):
     """Prepare the key that encode_key_loader returned, or without one the configured key."""
     if state.callbacks.encode_key is None:
+        if settings.ring is not None:
+            prepared = _ring_signing_key(state, settings)
+            if prepared is not None:
+                return prepared
         # Of the app's own algorithm, also for a header that names another: it may not fit.
         option, key = _configured(settings, settings.algorithm, True)
+        if key is None and settings.ring is not None:
+            raise RuntimeError(f"No key of JWT_KEYS can sign, and {option} is not set")
         if key is None:
             raise RuntimeError(_missing_key(settings.algorithm, option))
         return _prepare_configured(state, settings, key, option, name, True)
@@ -2483,6 +2548,646 @@ cdef _PreparedKey _signing_key(_AppState state, _Settings settings, object key, 
             f"The key from encode_key_loader cannot be used with {name}: {error}"
         ) from None
 
+
+# --- Keys by name -------------------------------------------------------------
+
+# What the dict of a key in JWT_KEYS may hold.
+cdef tuple _RING_MEMBERS = ("key", "algorithm", "sign_from", "verify_until")
+
+# By the name of a curve in cryptography: its name in a JWK, and the algorithms that use it.
+cdef dict _CURVES = {
+    "secp256r1": ("P-256", ("ES256",)),
+    "secp384r1": ("P-384", ("ES384",)),
+    # PyJWT has a second name for one algorithm.
+    "secp521r1": ("P-521", ("ES512", "ES521")),
+    "secp256k1": ("secp256k1", ("ES256K",)),
+}
+cdef tuple _RSA_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+
+# By the kind of a JWK, and for EC by its curve: an algorithm whose reader takes it.
+cdef dict _JWK_READERS = {"oct": "HS256", "RSA": "RS256", "OKP": "EdDSA"}
+cdef dict _JWK_CURVES = {curve: names[0] for curve, names in _CURVES.values()}
+
+cdef tuple _PRIVATE_KEYS = (
+    rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey,
+    ed448.Ed448PrivateKey,
+)
+cdef tuple _PUBLIC_KEYS = (
+    rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey, ed448.Ed448PublicKey
+)
+
+
+@cython.final
+cdef class _RingKey:
+    """One key of JWT_KEYS: read, bound to its algorithm, and prepared on first use."""
+
+    cdef readonly str kid, algorithm
+    cdef frozenset allowed
+    # What verifies; what signs, None for a public key. Both are the same for a secret.
+    cdef object public, private
+    cdef bint is_secret
+    # POSIX seconds, or None.
+    cdef readonly object sign_from, verify_until
+    cdef _PreparedKey verifying, signing
+    cdef dict jwk
+
+    cdef bint has_ended(self, double now) except -1:
+        return self.verify_until is not None and self.verify_until <= now
+
+    cdef _PreparedKey prepared(self, _AppState state, _Settings settings, bint signing):
+        """This key, ready to verify or to sign.
+
+        :raises RuntimeError: PyJWT does not take it; the text says why.
+        """
+        if signing and self.signing is None:
+            self.signing = _prepare_configured(
+                state, settings, self.private, _ring_name(self.kid), self.algorithm, True
+            ).named(self.kid)
+        elif not signing and self.verifying is None:
+            self.verifying = _prepare_configured(
+                state, settings, self.public, _ring_name(self.kid), self.algorithm, False
+            )
+        return self.signing if signing else self.verifying
+
+    cdef dict public_jwk(self):
+        if self.jwk is None:
+            self.jwk = _public_jwk(self.public, self.kid, self.algorithm)
+        return dict(self.jwk)
+
+
+cdef str _ring_name(str kid):
+    return f"JWT_KEYS[{json.dumps(kid)}]"
+
+
+cdef object _copied(object value, int depth):
+    """A copy of what may change in place, down to a depth."""
+    if depth and isinstance(value, dict):
+        return {name: _copied(member, depth - 1) for name, member in list(value.items())}
+    if depth and isinstance(value, list):
+        return [_copied(item, depth - 1) for item in list(value)]
+    return value
+
+
+cdef bint _is_unchanged(object value, object copy, int depth) except -1:
+    """Whether a value is what it was when _copied copied it.
+
+    An object from elsewhere is compared by its identity, since its comparison may do anything.
+    """
+    if value is copy:
+        return True
+    if depth and type(copy) is dict:
+        if not isinstance(value, dict) or len(value) != len(copy):
+            return False
+        for name, member in (<dict>copy).items():
+            if not _is_unchanged((<dict>value).get(name, _ABSENT), member, depth - 1):
+                return False
+        return True
+    if depth and type(copy) is list:
+        if not isinstance(value, list) or len(value) != len(copy):
+            return False
+        for before, now in zip(copy, value):
+            if not _is_unchanged(now, before, depth - 1):
+                return False
+        return True
+    return type(value) is type(copy) and type(copy) in (str, bytes, int, float) and value == copy
+
+
+cdef dict _new_ring(dict given, str algorithm, str accepts):
+    """The keys of JWT_KEYS by kid.
+
+    :param algorithm: JWT_ALGORITHM.
+    :raises RuntimeError: the text says of all that are wrong why.
+    """
+    cdef dict ring = {}
+    cdef list faults = []
+    if not given:
+        raise _wrong_option("JWT_KEYS", accepts)
+    for kid, entry in given.items():
+        if not isinstance(kid, str) or not kid or _has_lone_surrogate({"kid": kid}):
+            raise _wrong_option("JWT_KEYS", accepts)
+        kid = _plain_text(kid)
+        try:
+            ring[kid] = _new_ring_key(kid, entry, algorithm)
+        except jwt.InvalidKeyError as error:
+            faults.append(f"{_ring_name(kid)} cannot be used: {error}")
+        except RuntimeError as error:
+            faults.append(str(error))
+    starts = {}
+    for kid, key in sorted(ring.items()):
+        moment = (<_RingKey>key).sign_from
+        if moment is not None and starts.setdefault(moment, kid) != kid:
+            faults.append(
+                f'{_ring_name(starts[moment])} and {_ring_name(kid)} have the same "sign_from": '
+                "just one key can sign"
+            )
+    if faults:
+        error = RuntimeError("\n".join(faults))
+        error.option = "JWT_KEYS"
+        error.is_complete = True
+        raise error
+    return ring
+
+
+cdef list _sorted_starts(dict ring):
+    """The keys that have a ``sign_from``, the earliest first."""
+    keys = [key for key in ring.values() if (<_RingKey>key).sign_from is not None]
+    return sorted(keys, key=operator.attrgetter("sign_from"))
+
+
+cdef _RingKey _new_ring_key(str kid, object entry, str configured):
+    """Read one key of JWT_KEYS.
+
+    :raises jwt.InvalidKeyError: the key cannot be used.
+    :raises RuntimeError: something beside the key is wrong.
+    """
+    cdef _RingKey key = _RingKey.__new__(_RingKey)
+    where = _ring_name(kid)
+    options = {"key": entry}
+    if isinstance(entry, dict) and "kty" in entry:
+        for name in _RING_MEMBERS:
+            if name in entry:
+                raise RuntimeError(
+                    f'{where} must be a JWK, or a dict that holds the JWK as "key": it has "kty" '
+                    f'beside "{name}"'
+                )
+    elif isinstance(entry, dict):
+        if "key" not in entry:
+            raise RuntimeError(f'{where} must have a "key", or be a JWK, which has "kty"')
+        for name in entry:
+            if name not in _RING_MEMBERS:
+                raise RuntimeError(
+                    f'{where} must have no other members than {", ".join(_RING_MEMBERS)}'
+                )
+        options = entry
+    key.kid = kid
+    key.sign_from = _read_moment(options, where, "sign_from")
+    key.verify_until = _read_moment(options, where, "verify_until")
+    given = options.get("algorithm")
+    if given is not None:
+        given = _known_algorithm(given, f'{where}["algorithm"]')
+    own = None
+    if isinstance(options["key"], dict) or isinstance(options["key"], jwt.PyJWK):
+        own = _verified_jwk(options["key"], kid)
+    secret, key.private, key.public = _split_key(options["key"])
+    key.is_secret = secret is not None
+    if key.is_secret:
+        key.private = key.public = secret
+    key.algorithm = _ring_algorithm(given, own, configured, key)
+    key.allowed = frozenset((key.algorithm,))
+    if isinstance(options["key"], dict):
+        _apply_key_ops(key, options["key"].get("key_ops"))
+    if key.sign_from is not None and key.private is None:
+        raise RuntimeError(f'{where} cannot sign, and must have no "sign_from"')
+    if (
+        key.sign_from is not None and key.verify_until is not None
+        and key.verify_until <= key.sign_from
+    ):
+        raise RuntimeError(f'{where}["verify_until"] must be later than its "sign_from"')
+    return key
+
+
+cdef object _read_moment(dict options, str where, str name):
+    """A moment as POSIX seconds, or None."""
+    value = options.get(name)
+    if value is None:
+        return None
+    try:
+        if isinstance(value, datetime.datetime):
+            if value.utcoffset() is not None:
+                return value.timestamp()
+        elif type(value) in (int, float):
+            # No moment that datetime does not know, infinity for example, could be shown.
+            datetime.datetime.fromtimestamp(value, datetime.timezone.utc)
+            return value
+    except (OverflowError, ValueError, OSError):
+        pass
+    raise RuntimeError(
+        f'{where}["{name}"] must be a datetime with a time zone, or POSIX seconds (an int or a '
+        f"float), not {_shown(value)}"
+    )
+
+
+cdef object _verified_jwk(object key, str kid):
+    """Check what a JWK (RFC 7517, section 4) says about its use; its algorithm, or None."""
+    if isinstance(key, jwt.PyJWK):
+        own, use, algorithm = key.key_id, key.public_key_use, key.algorithm_name
+    else:
+        own, use, algorithm = key.get("kid"), key.get("use"), key.get("alg")
+    if own is not None and own != kid:
+        raise jwt.InvalidKeyError('its own "kid" is another one')
+    if use is not None and use != "sig":
+        raise jwt.InvalidKeyError('its "use" must be "sig"')
+    if algorithm is not None and (
+        not isinstance(algorithm, str) or algorithm not in _ALGORITHMS
+    ):
+        raise jwt.InvalidKeyError(f'its "alg" must be one of {", ".join(_ALGORITHMS)}')
+    return algorithm
+
+
+cdef int _apply_key_ops(_RingKey key, object operations) except -1:
+    """Let a key do what its JWK permits (RFC 7517, section 4.3)."""
+    if operations is None:
+        return 0
+    if not isinstance(operations, (list, tuple)):
+        raise jwt.InvalidKeyError('its "key_ops" must be a list')
+    # The public half of a private key, whose operation is to sign, may always verify.
+    can_verify = "verify" in operations or (
+        not key.is_secret and key.private is not None and "sign" in operations
+    )
+    if not can_verify:
+        raise jwt.InvalidKeyError('its "key_ops" do not let it verify')
+    if "sign" not in operations:
+        key.private = None
+
+
+cdef tuple _split_key(object key):
+    """The secret, or the private and the public half, of a key in any form.
+
+    :raises jwt.InvalidKeyError: it is none; the text holds no key material.
+    """
+    if isinstance(key, dict):
+        key = _read_jwk(key)
+    elif isinstance(key, jwt.PyJWK):
+        key = key.key
+    if isinstance(key, (str, bytes)):
+        return _split_text(key)
+    if isinstance(key, Certificate):
+        key = key.public_key()
+    if isinstance(key, _PRIVATE_KEYS):
+        return None, key, key.public_key()
+    if isinstance(key, _PUBLIC_KEYS):
+        return None, None, key
+    error = jwt.InvalidKeyError("no algorithm uses a key of its kind")
+    raise jwt.InvalidKeyError(_key_fault(key, "", False, error))
+
+
+cdef object _read_jwk(dict jwk):
+    """What PyJWT makes of a JWK: a secret, or a key of cryptography."""
+    kind = jwk.get("kty")
+    name = None
+    if isinstance(kind, str):
+        curve = jwk.get("crv")
+        if kind == "EC" and isinstance(curve, str):
+            name = _JWK_CURVES.get(curve)
+        else:
+            name = _JWK_READERS.get(kind)
+    if name is None:
+        raise jwt.InvalidKeyError(
+            'its "kty" must be oct, RSA, EC or OKP, and the "crv" of EC one of '
+            + ", ".join(_JWK_CURVES)
+        )
+    try:
+        return _ALGORITHMS[name].from_jwk(jwk)
+    except (
+        jwt.InvalidKeyError, KeyError, TypeError, ValueError, AttributeError, UnsupportedAlgorithm
+    ) as error:
+        # Their texts may quote the key.
+        raise jwt.InvalidKeyError(
+            f"it is no JWK of the kind {kind} ({type(error).__name__})"
+        ) from None
+
+
+cdef tuple _split_text(object key):
+    cdef bytes raw = key.encode("utf-8", "replace") if isinstance(key, str) else bytes(key)
+    cdef bytes data = raw.strip()
+    if not data:
+        raise jwt.InvalidKeyError("it is empty")
+    if b"-----BEGIN" in data or data.startswith(_SSH_KEYS):
+        loaded = _load_text(data)
+        if loaded is None:
+            raise jwt.InvalidKeyError(
+                "it cannot be read as a key in PEM, without a password, or as a public key of SSH"
+            )
+        return _split_key(loaded)
+    # A file in DER that was read as text is one in Latin-1.
+    if _looks_asymmetric(raw) or (
+        isinstance(key, str) and _looks_asymmetric(key.encode("latin-1", "replace"))
+    ):
+        # As a secret it would be known to everybody who has the public key.
+        raise jwt.InvalidKeyError(
+            "it is an asymmetric key in a form that is not accepted: use PEM, or a JWK as a dict"
+        )
+    return key, None, None
+
+
+cdef tuple _SSH_KEYS = (b"ssh-", b"ecdsa-sha2-")
+# The same in the encoding behind the name, which begins with the size of the name.
+cdef tuple _SSH_BLOBS = (
+    b"\x00\x00\x00\x07ssh-", b"\x00\x00\x00\x0bssh-", b"\x00\x00\x00\x13ecdsa-"
+)
+
+
+cdef object _load_text(bytes data):
+    """The key of cryptography in PEM or in a public key of SSH, None if there is none."""
+    if b"-----BEGIN" not in data:
+        loaders = (serialization.load_ssh_public_key,)
+    elif b"-----BEGIN CERTIFICATE-----" in data:
+        loaders = (load_pem_x509_certificate,)
+    else:
+        loaders = (
+            lambda text: serialization.load_pem_private_key(text, None),
+            serialization.load_pem_public_key,
+        )
+    for load in loaders:
+        try:
+            return load(data)
+        except (TypeError, ValueError, UnsupportedAlgorithm):
+            # It may be of the other kind.
+            continue
+    return None
+
+
+cdef bint _looks_asymmetric(bytes data) except -1:
+    """Whether a text that shall be a secret is an asymmetric key, or a JWK, in some encoding."""
+    compact = b"".join(data.split())
+    padded = compact + b"=" * (-len(compact) % 4)
+    forms = [data, data.replace(b"\x00", b"")]
+    for decode in (base64.b64decode, base64.urlsafe_b64decode, _from_hex):
+        try:
+            forms.append(decode(compact if decode is _from_hex else padded))
+        except ValueError:
+            continue
+    for form in forms:
+        if b"-----BEGIN" in form or form.startswith(_SSH_KEYS + _SSH_BLOBS):
+            return True
+        if b'"kty"' in form and form.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")[:1] in (b"{", b"["):
+            return True
+        if form[:1] == b"\x30" and _is_der(form):
+            return True
+    return False
+
+
+def _from_hex(text):
+    return bytes.fromhex(text.decode("ascii"))
+
+
+cdef bint _is_der(bytes data) except -1:
+    """Whether a key or a certificate in DER is there, whatever comes behind it."""
+    if len(data) < 6:
+        return False
+    # The length of a SEQUENCE (X.690, section 8.1.3): in one byte, or in as many as that says.
+    count = data[1] & 0x7F if data[1] & 0x80 else 0
+    if count > 4:
+        return False
+    size = int.from_bytes(data[2:2 + count], "big") if count else data[1]
+    data = data[:2 + count + size]
+    for load in (
+        serialization.load_der_public_key,
+        load_der_x509_certificate,
+        lambda form: serialization.load_der_private_key(form, None),
+    ):
+        try:
+            load(data)
+        except ValueError:
+            continue
+        except (TypeError, UnsupportedAlgorithm):
+            # It has a password, or is of a kind that cryptography does not support.
+            return True
+        return True
+    return False
+
+
+cdef tuple _fitting_algorithms(object public):
+    """The algorithms that an asymmetric key can serve, the usual one first."""
+    if isinstance(public, rsa.RSAPublicKey):
+        return _RSA_ALGORITHMS
+    if isinstance(public, ec.EllipticCurvePublicKey):
+        curve = _CURVES.get(public.curve.name)
+        return () if curve is None else (<tuple>curve)[1]
+    return ("EdDSA",)
+
+
+cdef str _ring_algorithm(object given, object own, str configured, _RingKey key):
+    """The one algorithm of a key: given, that of its JWK, JWT_ALGORITHM, or implied."""
+    if given is not None and own is not None and given != own:
+        raise jwt.InvalidKeyError(f'its "alg" is {own}, and its "algorithm" {given}')
+    name = given or own
+    if key.is_secret:
+        fitting = tuple([known for known in _ALGORITHMS if _is_symmetric(known)])
+        if name is None and configured not in fitting:
+            raise jwt.InvalidKeyError(
+                f'it is a secret, and needs an "algorithm", one of {", ".join(fitting)}'
+            )
+        implied = configured
+    else:
+        fitting = _fitting_algorithms(key.public)
+        if not fitting:
+            raise jwt.InvalidKeyError("no algorithm uses its curve")
+        implied = configured if configured in fitting else fitting[0]
+    if name is None:
+        return implied
+    if name not in fitting:
+        kind = "a secret" if key.is_secret else "an asymmetric key"
+        raise jwt.InvalidKeyError(f"it is {kind} for {', '.join(fitting)}, not for {name}")
+    return name
+
+
+cdef _PreparedKey _ring_key_of(_AppState state, _Settings settings, _ParsedToken token):
+    """The prepared key of JWT_KEYS that a token names; None leaves the token to the single keys.
+
+    :raises jwt.InvalidTokenError: there is no such key, or none for a token without ``kid``.
+    """
+    cdef _RingKey key
+    kid = token.header.parameters.get("kid", _ABSENT)
+    if kid is _ABSENT:
+        _verify_algorithm(token.header.algorithm, settings.allowed_algorithms)
+        if _configured(settings, token.header.algorithm, False)[1] is None:
+            raise jwt.InvalidTokenError("The token has no key ID, and needs one of JWT_KEYS")
+        return None
+    key = settings.ring.get(kid)
+    if key is None or key.has_ended(_now()):
+        # Not with the key ID: it is the text of a client.
+        raise jwt.InvalidTokenError("The key ID is not one of JWT_KEYS")
+    _verify_algorithm(token.header.algorithm, key.allowed)
+    return key.prepared(state, settings, False)
+
+
+cdef _RingKey _signer(_Settings settings, double now):
+    """The key of JWT_KEYS that signs at a moment; None if none can, as in a ring of public keys.
+
+    :raises RuntimeError: it cannot be told, or the key has ended.
+    """
+    cdef _RingKey key
+    cdef _RingKey signer = None
+    if not settings.ring_signs:
+        return None
+    for key in settings.ring_starts:
+        if key.sign_from > now:
+            break
+        signer = key
+    if signer is None and settings.signing_key_id is not None:
+        signer = settings.ring[settings.signing_key_id]
+    if signer is None and settings.ring_starts:
+        raise RuntimeError(
+            'No key of JWT_KEYS can sign now: each "sign_from" is in the future, and '
+            "JWT_SIGNING_KEY_ID is not set"
+        )
+    if signer is None:
+        raise RuntimeError(
+            'JWT_KEYS does not say which key signs: give a key "sign_from", or set '
+            "JWT_SIGNING_KEY_ID"
+        )
+    if signer.has_ended(now):
+        raise RuntimeError(
+            f'{_ring_name(signer.kid)} is to sign, and its "verify_until" has passed'
+        )
+    return signer
+
+
+cdef _PreparedKey _ring_signing_key(_AppState state, _Settings settings):
+    cdef _RingKey signer = _signer(settings, _now())
+    return None if signer is None else signer.prepared(state, settings, True)
+
+
+cdef int _add_ring_faults(_AppState state, _Settings settings, list faults) except -1:
+    """Prepare each key of JWT_KEYS, warn of weak ones, and find out which one signs."""
+    cdef _RingKey key
+    if settings.ring is None:
+        return 0
+    for key in settings.ring.values():
+        for signing in (False, True):
+            if signing and key.private is None:
+                continue
+            try:
+                key.prepared(state, settings, signing)
+            except RuntimeError as error:
+                if str(error) not in faults:
+                    faults.append(str(error))
+    if state.callbacks.encode_key is None:
+        try:
+            _signer(settings, _now())
+        except RuntimeError as error:
+            faults.append(str(error))
+
+
+# --- JWK Set ------------------------------------------------------------------
+
+cdef str _base64url_text(bytes data):
+    return _base64url_encode(data).decode()
+
+
+cdef str _base64url_number(object number, Py_ssize_t size):
+    """A number as in a JWK (RFC 7518, section 2), in ``size`` bytes, 0 for as many as it takes."""
+    return _base64url_text(number.to_bytes(size or (number.bit_length() + 7) // 8, "big"))
+
+
+cdef dict _public_members(object public):
+    """The members that make up a public key in a JWK, and its thumbprint (RFC 7638, 3.2)."""
+    if isinstance(public, rsa.RSAPublicKey):
+        numbers = public.public_numbers()
+        return {
+            "e": _base64url_number(numbers.e, 0), "kty": "RSA", "n": _base64url_number(numbers.n, 0)
+        }
+    if isinstance(public, ec.EllipticCurvePublicKey):
+        numbers = public.public_numbers()
+        size = (public.curve.key_size + 7) // 8
+        return {
+            "crv": _CURVES[public.curve.name][0], "kty": "EC",
+            "x": _base64url_number(numbers.x, size), "y": _base64url_number(numbers.y, size),
+        }
+    curve = "Ed25519" if isinstance(public, ed25519.Ed25519PublicKey) else "Ed448"
+    return {"crv": curve, "kty": "OKP", "x": _base64url_text(public.public_bytes_raw())}
+
+
+cdef dict _private_members(object private):
+    """The members of a private key in a JWK."""
+    members = _public_members(private.public_key())
+    if isinstance(private, rsa.RSAPrivateKey):
+        numbers = private.private_numbers()
+        for name, number in (
+            ("d", numbers.d), ("p", numbers.p), ("q", numbers.q), ("dp", numbers.dmp1),
+            ("dq", numbers.dmq1), ("qi", numbers.iqmp),
+        ):
+            members[name] = _base64url_number(number, 0)
+    elif isinstance(private, ec.EllipticCurvePrivateKey):
+        size = (private.curve.key_size + 7) // 8
+        members["d"] = _base64url_number(private.private_numbers().private_value, size)
+    else:
+        members["d"] = _base64url_text(private.private_bytes_raw())
+    return members
+
+
+cdef str _thumbprint(object public):
+    """The JWK thumbprint of a public key (RFC 7638)."""
+    members = json.dumps(_public_members(public), separators=(",", ":"), sort_keys=True)
+    return _base64url_text(hashlib.sha256(members.encode()).digest())
+
+
+cdef dict _public_jwk(object public, str kid, str algorithm):
+    return {**_public_members(public), "kid": kid, "alg": algorithm, "use": "sig"}
+
+
+cdef list _single_jwks(_Settings settings):
+    """The JWKs of the public halves of JWT_PUBLIC_KEY and JWT_PRIVATE_KEY.
+
+    :raises RuntimeError: one of them cannot be read.
+    """
+    if settings.single_jwks is None:
+        jwks = {}
+        names = [settings.algorithm, *settings.decode_algorithms]
+        if all([_is_symmetric(name) for name in names]):
+            names = []
+        for option, key in (
+            ("JWT_PUBLIC_KEY", settings.public_key), ("JWT_PRIVATE_KEY", settings.private_key)
+        ):
+            if key is None or not names:
+                continue
+            try:
+                public = _split_key(key)[2]
+                if public is None:
+                    raise jwt.InvalidKeyError("it is no asymmetric key")
+            except jwt.InvalidKeyError as error:
+                raise RuntimeError(f"{option} cannot be used: {error}") from None
+            fitting = _fitting_algorithms(public)
+            for name in names:
+                if name in fitting:
+                    kid = _thumbprint(public)
+                    jwks.setdefault(kid, _public_jwk(public, _own_kid(key) or kid, name))
+                    break
+        settings.single_jwks = list(jwks.values())
+    return settings.single_jwks
+
+
+cdef object _own_kid(object key):
+    """The name that a JWK has, None without one."""
+    kid = None
+    if isinstance(key, dict):
+        kid = key.get("kid")
+    elif isinstance(key, jwt.PyJWK):
+        kid = key.key_id
+    return kid if isinstance(kid, str) else None
+
+
+cdef list _published_jwks(_Settings settings, double now):
+    """The public keys of the app by which others verify its tokens, in the order of their names."""
+    cdef _RingKey key
+    jwks = {}
+    for jwk in _single_jwks(settings):
+        jwks[jwk["kid"]] = dict(jwk)
+    for key in (settings.ring or {}).values():
+        # Before it signs, too: those who verify must know it by then.
+        if key.is_secret or key.has_ended(now):
+            jwks.pop(key.kid, None)
+        else:
+            jwks[key.kid] = key.public_jwk()
+    return [jwk for _, jwk in sorted(jwks.items())]
+
+
+# How long a JWK Set may be kept, in seconds.
+cdef int _JWKS_MAX_AGE = 600
+
+
+cdef int _jwks_max_age(_Settings settings, double now) except -1:
+    """How long the JWK Set of a moment may be kept: not beyond the end of a key in it."""
+    cdef _RingKey key
+    cdef double age = _JWKS_MAX_AGE
+    for key in (settings.ring or {}).values():
+        if key.verify_until is not None and not key.is_secret and not key.has_ended(now):
+            age = min(age, key.verify_until - now)
+    return max(1, <int>age)
+
+
+# --- Header of a token --------------------------------------------------------
 
 cdef int _verify_algorithm(object algorithm, frozenset allowed) except -1:
     """Match the header's ``alg`` against the allow-list (RFC 8725, section 3.1)."""
@@ -2789,6 +3494,9 @@ cdef class _Issuer:
             "JWT_DECODE_AUDIENCE": self.audience,
             "JWT_DECODE_TYP": self.token_type,
             "JWT_IDENTITY_CLAIM": self.identity_claim,
+            # None of the keys of the app is read for them.
+            "JWT_KEYS": None,
+            "JWT_SIGNING_KEY_ID": None,
             "JWT_REQUIRED_CLAIMS": settings.required_claims + required,
         })
         if self.scope_claim is not None:
@@ -2909,7 +3617,7 @@ cdef class _Issuer:
         return self.task
 
     async def fetch(self):
-        """Replace the keys by those that the issuer publishes now; a failure is kept, not raised."""
+        """Replace the keys by those that the issuer publishes now; a failure is kept."""
         try:
             keys, lifetime = await asyncio.wait_for(self.load(), _FETCH_TIMEOUT)
         except Exception as error:
@@ -3845,16 +4553,20 @@ cdef _Failure _new_failure(error, _Settings settings, _ParsedToken token, locati
     return failure
 
 
-# A token that callbacks are being called about, where that is not the one of the current request.
+# A token that callbacks are being called about, where that is not the one of the current request:
+# app, request or None, and token.
 cdef object _VERIFYING = ContextVar("quart-jwt-extended.verifying", default=None)
 
 
 cdef _VerifiedToken _current_token():
     """The verified token of the current request, or None. There must be an app context."""
+    request = _current_request()
     verifying = get_value(_VERIFYING)
     if verifying is not None:
-        return <_VerifiedToken>verifying
-    request = _current_request()
+        app, shown_in, verified = <tuple>verifying
+        # A callback may send a request of its own, to this app or to another.
+        if shown_in is request and app is get_value(_CV_APP).app:
+            return <_VerifiedToken>verified
     if request is None:
         _current_state()
         return None
@@ -3896,10 +4608,16 @@ cdef object _key_of(_AppState state, _Settings settings, _ParsedToken token):
     """The prepared key for a token, an awaitable of it, or what the decode_key_loader returned."""
     if settings.issuer is not None:
         return settings.issuer.key_of(settings, token)
-    _verify_algorithm(token.header.algorithm, settings.allowed_algorithms)
+    callback = state.callbacks.decode_key
+    named = None
+    if settings.ring is not None and callback is None:
+        named = _ring_key_of(state, settings, token)
+    if named is None:
+        _verify_algorithm(token.header.algorithm, settings.allowed_algorithms)
     if settings.decode_types is not None:
         _verify_type(token.header.parameters, settings.decode_types)
-    callback = state.callbacks.decode_key
+    if named is not None:
+        return named
     if callback is None:
         return _configured_verifying_key(state, settings, token.header.algorithm)
     # The callback gets claims and header of its own: it must not be able to write into the token.
@@ -4202,7 +4920,7 @@ cdef class _Rules:
             verified.location = location
             if request is None or settings.issuer is not None:
                 # Callbacks must not take it for a token of the app, or for that of the request.
-                verifying = _VERIFYING.set(verified)
+                verifying = _VERIFYING.set((state.app, _request_in(app_context), verified))
 
             # Revocation.
             if not self.skip_revocation:
@@ -6228,7 +6946,10 @@ cdef class _Creation:
         key = _signing_key(self.state, self.settings, self.key, name)
         header = None
         if self.headers or self.settings.encode_type != "JWT":
-            header = _new_header(key.name, self.settings.encode_type, self.headers or {})
+            headers = self.headers or {}
+            if key.kid is not None:
+                headers = _headers_with_name(headers, key)
+            header = _new_header(key.name, self.settings.encode_type, headers)
             header = _dump_object(header, self.state)
             if b"\\u" in header and _has_lone_surrogate(_load_object(header, "header")):
                 raise ValueError("headers must not hold a lone surrogate")
@@ -6329,6 +7050,16 @@ cdef int _verify_new_headers(object headers) except -1:
         raise ValueError(f"The \"alg\" header must be one of {', '.join(_ALGORITHMS)}")
     if "b64" in headers or "crit" in headers:
         raise ValueError('The headers "b64" and "crit" are not supported')
+
+
+cdef dict _headers_with_name(dict headers, _PreparedKey key):
+    """The headers of a token that a key of JWT_KEYS signs, with its kid."""
+    for name, value in (("kid", key.kid), ("alg", key.name)):
+        if headers.get(name, value) != value:
+            raise ValueError(
+                f'The "{name}" header must be that of the key of JWT_KEYS that signs, {value!r}'
+            )
+    return {**headers, "kid": key.kid}
 
 
 cdef _Creation _new_creation(
@@ -6736,7 +7467,7 @@ class JWTManager:
         A manager can be bound to several apps; each has its own options and keys. Binding another
         manager to the same app replaces this one, as in 0.1.0. The command ``quart jwt routes``
         lists the routes of the app with how they are protected; ``quart jwt purge`` deletes from
-        the token store what has ended.
+        the token store what has ended; ``quart jwt keys`` makes a key, or lists those of JWT_KEYS.
 
         :param app: the Quart app.
         :param add_context_processor: whether templates get ``current_user``.
@@ -7196,6 +7927,25 @@ class JWTManager:
 
     # --- Views ----------------------------------------------------------------
 
+    def serve_jwks(self, app, path="/.well-known/jwks.json"):
+        """Add the view that answers with :func:`get_jwks`, for those who verify the app's tokens.
+
+        Its endpoint is ``jwt_jwks``, and it stays open where :func:`protect` guards the app. Others
+        may keep the answer for 600 seconds, and not beyond the next ``verify_until`` of JWT_KEYS.
+
+        :param app: the Quart app, to which a manager is bound.
+        :param path: the path of the view, which begins with a slash.
+        :raises TypeError: an argument has a wrong type.
+        :raises ValueError: the path does not begin with a slash, or the app has that endpoint.
+        :raises RuntimeError: no manager is bound to the app.
+        """
+        _verify_app("serve_jwks", app)
+        if not isinstance(path, str):
+            raise TypeError(f"path must be a string, not {_shown(path)}")
+        if not path.startswith("/"):
+            raise ValueError("path must begin with a slash")
+        _add_open_view(app, path, "jwt_jwks", _answer_jwks)
+
     def serve_resource_metadata(self, app, *, resource=None, scopes=()):
         """Serve the metadata of a protected resource (RFC 9728), as clients of MCP servers need it.
 
@@ -7210,10 +7960,13 @@ class JWTManager:
             request, which a client can choose: name it in production.
         :param scopes: one or several scopes that clients may request, for ``scopes_supported``.
         :raises TypeError: an argument has a wrong type.
-        :raises ValueError: ``resource`` is no such URL, or a scope is malformed.
+        :raises ValueError: ``resource`` is no such URL, a scope is malformed, or the app has that
+            endpoint.
         :raises RuntimeError: no manager is bound to the app.
         """
-        cdef _AppState state = _verified_state(app)
+        cdef _AppState state
+        _verify_app("serve_resource_metadata", app)
+        state = _state_of(app)
         if resource is not None and not isinstance(resource, str):
             raise TypeError(f"resource must be a URL or None, not {_shown(resource)}")
         if resource is not None and _RESOURCE_RE.fullmatch(resource) is None:
@@ -7277,19 +8030,15 @@ cdef object _read_fetched_url(object jwks_uri, str issuer):
     raise ValueError("jwks_uri must be a URL of https, or of http on this machine")
 
 
-cdef _AppState _verified_state(object app):
-    """The state of what must be an app with a manager."""
-    if not isinstance(app, Quart):
-        raise TypeError(f"app must be a Quart app, not {type(app).__name__}")
-    return _state_of(app)
-
-
 cdef int _add_open_view(object app, str path, str endpoint, view) except -1:
     """Add a view that needs no token, whatever guards the app."""
     if endpoint in app.view_functions:
         raise ValueError(f"The app has the endpoint {endpoint!r} already")
+    # Quart would run what is no Python coroutine function in a thread.
+    wrapper = _WRAPPERS["exempt_coroutine"](view)
+    _RULES_OF[wrapper] = None
     # Some clients cut a slash at the end of the path off, and some do not.
-    app.add_url_rule(path, endpoint, jwt_exempt(view), methods=["GET"], strict_slashes=False)
+    app.add_url_rule(path, endpoint, wrapper, methods=["GET"], strict_slashes=False)
 
 
 cdef object _resource_metadata(_AppState state, tuple scopes):
@@ -7308,6 +8057,18 @@ cdef object _resource_metadata(_AppState state, tuple scopes):
     )
     response = state.app.response_class(json.dumps(metadata), content_type="application/json")
     response.headers["Access-Control-Allow-Origin"] = "*"
+    return response
+
+
+async def _answer_jwks():
+    cdef _AppState state = _current_state()
+    cdef _Settings settings = state.settings()
+    cdef double now = _now()
+    response = state.app.response_class(
+        json.dumps({"keys": _published_jwks(settings, now)}),
+        content_type="application/jwk-set+json",
+    )
+    response.headers["Cache-Control"] = f"public, max-age={_jwks_max_age(settings, now)}"
     return response
 
 
@@ -7404,7 +8165,7 @@ cdef _Settings _read_all(object app, list faults):
     None if it cannot be told which keys they need.
     """
     values = _watched_values(app.config)
-    has_algorithms = True
+    has_keys = True
     while True:
         try:
             settings = _Settings(values)
@@ -7414,9 +8175,13 @@ cdef _Settings _read_all(object app, list faults):
             if name is None or values[name] is DEFAULTS.get(name):
                 return None
             values[name] = DEFAULTS.get(name)
-            has_algorithms = has_algorithms and "ALGORITHM" not in name
+            if name == "JWT_KEYS":
+                values["JWT_SIGNING_KEY_ID"] = None
+            has_keys = has_keys and "ALGORITHM" not in name and name not in (
+                "JWT_KEYS", "JWT_SIGNING_KEY_ID"
+            )
         else:
-            return settings if has_algorithms else None
+            return settings if has_keys else None
 
 
 cdef int _add_key_faults(_AppState state, _Settings settings, list faults) except -1:
@@ -7429,8 +8194,10 @@ cdef int _add_key_faults(_AppState state, _Settings settings, list faults) excep
     cdef bint has_key = (
         callbacks.encode_key is not None
         or callbacks.decode_key is not None
+        or settings.ring is not None
         or len(callbacks.issuers) > 0
     )
+    _add_ring_faults(state, settings, faults)
     for name in settings.decode_algorithms:
         for signing in (False, True):
             if (callbacks.encode_key if signing else callbacks.decode_key) is not None or (
@@ -7660,6 +8427,20 @@ def get_csrf_token(encoded_token):
     :raises: as :func:`decode_token`.
     """
     return _csrf_claim(decode_token(encoded_token))
+
+
+def get_jwks():
+    """Return the JWK Set (RFC 7517, section 5) by which others verify the tokens of the app.
+
+    It holds the asymmetric keys of JWT_KEYS until their ``verify_until``, also those that are to
+    sign later, and JWT_PUBLIC_KEY or the public half of JWT_PRIVATE_KEY, named by its thumbprint
+    (RFC 7638) unless it is a JWK with a ``kid``. Secrets and private members are never in it.
+
+    :return: a new dict with the list ``keys``, sorted by ``kid``. Each key has ``kty``, ``kid``,
+        ``alg``, ``use`` and its public members.
+    :raises RuntimeError: there is no app context, or an option or a key is wrong.
+    """
+    return {"keys": _published_jwks(_current_state().settings(), _now())}
 
 
 def get_unverified_jwt_headers(encoded_token):
@@ -8800,7 +9581,190 @@ cdef object _jwt_commands(object app):
         "purge", callback=lambda: asyncio.run(_purge(app)),
         help="Delete from the token store what has ended.",
     ))
+    group.add_command(_keys_commands(app))
     return group
+
+
+cdef object _keys_commands(object app):
+    """The group ``jwt keys``."""
+    group = click.Group("keys", help="Make keys, and list those of JWT_KEYS.")
+    # ES521 is another name of ES512.
+    names = [name for name in _ALGORITHMS if name != "ES521"]
+    group.add_command(click.Command(
+        "new", callback=_print_new_key,
+        params=[
+            click.Option(
+                ["--algorithm"], type=click.Choice(names), required=True,
+                help="The algorithm of the key.",
+            ),
+            click.Option(
+                ["--kid"],
+                help="The name of the key; its thumbprint, or a random name, without one.",
+            ),
+            click.Option(
+                ["--format", "form"], type=click.Choice(("jwk", "pem")), default="jwk",
+                show_default=True, help="A secret has no PEM.",
+            ),
+        ],
+        help="Print a new key, which is secret, and how it goes into JWT_KEYS.",
+    ))
+    group.add_command(click.Command(
+        "list", callback=lambda: _print_keys(app),
+        help="List the keys of JWT_KEYS: which one signs, and until when each one verifies.",
+    ))
+    return group
+
+
+def _print_new_key(algorithm, kid, form):
+    if kid is not None and (not kid or _has_lone_surrogate({"kid": kid})):
+        raise click.UsageError("--kid must be a text, and not empty")
+    if _is_symmetric(algorithm):
+        if form == "pem":
+            raise click.UsageError("A secret has no PEM: use --format jwk")
+        # As long as the digest at least (RFC 7518, section 3.2).
+        secret = os.urandom(64)
+        members = {"kty": "oct", "k": _base64url_text(secret)}
+        kid = kid or _new_uuid()
+    else:
+        private = _new_private_key(algorithm)
+        members = _private_members(private)
+        kid = kid or _thumbprint(private.public_key())
+    if form == "pem":
+        click.echo(private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ).decode(), nl=False)
+        entry = f'{{"key": PEM, "algorithm": "{algorithm}"}}'
+        kind = "PEM"
+    else:
+        click.echo(json.dumps({**members, "kid": kid, "alg": algorithm, "use": "sig"}))
+        entry = '{"key": JWK}'
+        kind = "JWK"
+    click.echo(
+        f"The {kind} above is a secret. Keep it where the app reads its secrets, and add it:\n"
+        f"    app.config[\"JWT_KEYS\"][{json.dumps(kid)}] = {entry}\n"
+        'With a "sign_from" the key signs from then on, and until then it only verifies.',
+        err=True,
+    )
+
+
+cdef object _new_private_key(str algorithm):
+    if algorithm in _RSA_ALGORITHMS:
+        return rsa.generate_private_key(public_exponent=65537, key_size=3072)
+    if algorithm == "EdDSA":
+        return ed25519.Ed25519PrivateKey.generate()
+    curves = {
+        "ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1,
+        "ES256K": ec.SECP256K1,
+    }
+    return ec.generate_private_key(curves[algorithm]())
+
+
+cdef str _printable(str kid):
+    return kid if kid.isprintable() else json.dumps(kid)
+
+
+cdef str _utc(object moment):
+    """A moment in POSIX seconds as text."""
+    if moment is None:
+        return "-"
+    text = datetime.datetime.fromtimestamp(moment, datetime.timezone.utc).isoformat(
+        " ", "seconds"
+    )
+    return f"{text[:19]} UTC"
+
+
+def _print_keys(app):
+    cdef _AppState state = _state_of(app)
+    cdef _Settings settings
+    cdef _RingKey signer = None
+    cdef _RingKey key
+    cdef double now = _now()
+    cdef bint has_loader = state.callbacks.encode_key is not None
+    fault = None
+    try:
+        settings = state.settings()
+    except RuntimeError as error:
+        raise click.ClickException(str(error)) from None
+    if settings.ring is None:
+        raise click.ClickException("JWT_KEYS is not set")
+    if not has_loader:
+        try:
+            signer = _signer(settings, now)
+        except RuntimeError as error:
+            # After the list, which helps to correct it.
+            fault = click.ClickException(str(error))
+    rows = [("kid", "algorithm", "state", "verifies until", "published")]
+    for _, key in sorted(settings.ring.items()):
+        if key.has_ended(now):
+            words = "no longer verifies"
+        elif key is signer:
+            words = "signs now"
+        elif key.sign_from is not None and key.sign_from > now and not has_loader:
+            words = f"signs from {_utc(key.sign_from)}"
+        else:
+            words = "only verifies"
+        is_published = not key.is_secret and not key.has_ended(now)
+        rows.append((
+            _printable(key.kid), key.algorithm, words, _utc(key.verify_until),
+            "yes" if is_published else "no",
+        ))
+    widths = [max([len(row[column]) for row in rows]) for column in range(4)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths)]
+        click.echo("  ".join((*cells, row[4])))
+    if fault is not None:
+        raise fault
+    if has_loader:
+        click.echo("The encode_key_loader chooses the key that signs.", err=True)
+    elif signer is None:
+        click.echo("No key of JWT_KEYS can sign.", err=True)
+    else:
+        for warning in _ring_warnings(settings, signer, now):
+            click.echo(f"Warning: {warning}", err=True)
+
+
+cdef list _ring_warnings(_Settings settings, _RingKey signer, double now):
+    """What will go wrong if JWT_KEYS stays as it is."""
+    cdef _RingKey key
+    warned = []
+    upcoming = [key for key in settings.ring_starts if (<_RingKey>key).sign_from > now]
+    if signer.verify_until is not None and not [
+        key for key in upcoming if (<_RingKey>key).sign_from <= signer.verify_until
+    ]:
+        warned.append(
+            f'{_ring_name(signer.kid)} signs until its "verify_until", and no other key has a '
+            '"sign_from" before that'
+        )
+    # By key, when it stops signing; None if it does not.
+    ends = {}
+    signing = [key for key in settings.ring_starts if (<_RingKey>key).sign_from <= now]
+    signing = [*(signing or [signer]), *upcoming]
+    for index, key in enumerate(signing):
+        has_next = index + 1 < len(signing)
+        ends[key.kid] = (<_RingKey>signing[index + 1]).sign_from if has_next else None
+    for key in signing:
+        if key.verify_until is None or key.has_ended(now):
+            continue
+        end = ends[key.kid]
+        if end is None:
+            # That it has no successor is the other warning.
+            continue
+        last = _last_expiry(settings, end)
+        if last is None or key.verify_until < last:
+            until = "never expire" if last is None else f"expire by {_utc(last)}"
+            warned.append(
+                f'{_ring_name(key.kid)} has a "verify_until" before the tokens that it signs '
+                f"have expired, which {until}"
+            )
+    return warned
+
+
+cdef object _last_expiry(_Settings settings, double moment):
+    """When the last token that is signed at a moment expires; None for never."""
+    if any([lifetime is False for lifetime in settings.lifetimes]):
+        return None
+    return max([_expiry(moment, lifetime) for lifetime in settings.lifetimes])
 
 
 async def _purge(app):

@@ -71,6 +71,8 @@ DEFAULTS: dict[str, Any] = {
     "JWT_SECRET_KEY": None,
     "JWT_PUBLIC_KEY": None,
     "JWT_PRIVATE_KEY": None,
+    "JWT_KEYS": None,
+    "JWT_SIGNING_KEY_ID": None,
     "JWT_IDENTITY_CLAIM": "identity",
     "JWT_USER_CLAIMS": "user_claims",
     "JWT_CLAIMS_IN_REFRESH_TOKEN": False,
