@@ -18,6 +18,7 @@ import asyncio
 import datetime
 import doctest
 import inspect
+import json
 import os
 import re
 import shutil
@@ -40,8 +41,9 @@ from quart import Quart
 from quart.cli import ScriptInfo
 
 import quart_jwt_extended as qje
-from support import SECRET, access_claims, bearer, hs_token
+from support import OTHER_SECRET, SECRET, access_claims, bearer, hs_token
 from support.example_process import running
+from support.openid_provider import KEYS, Provider
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -226,6 +228,13 @@ async def test_python_in_docs_runs(block: Block) -> None:
         await run(part.code, namespace, str(part))
 
 
+@pytest.fixture
+def openid_provider() -> Iterator[Provider]:
+    """An identity provider for one test."""
+    with Provider() as provider:
+        yield provider
+
+
 async def namespace_after(page: str, marker: str) -> dict[str, Any]:
     """What the one block of a page that holds a marker leaves behind."""
     (block,) = [block for block in OTHERS if block.page == page and marker in block.code]
@@ -392,27 +401,105 @@ async def test_store_of_the_page_that_is_away_refuses_with_503() -> None:
     assert response.status_code == 503
 
 
-@pytest.mark.parametrize(
-    ("header", "claims", "status"),
-    [({"typ": "at+jwt"}, {}, 200), ({}, {}, 401), ({"typ": "at+jwt"}, {"exp": ...}, 401)],
-    ids=["access token", "unmarked", "endless"],
-)
-async def test_mark_of_the_page_is_asked_for(
-    header: dict[str, Any], claims: dict[str, Any], status: int
+async def test_users_of_the_page_are_told_apart_by_their_issuer(
+    openid_provider: Provider,
 ) -> None:
-    app = (await namespace_after("openid.md", "is_access_token"))["app"]
-    app.config["JWT_ERROR_FORMAT"] = "problem"
+    names = await namespace_after("openid.md", "ACCOUNTS")
+    app, issuer = names["app"], openid_provider.issuer
+    names["jwt"].trust_issuer(issuer, audience="notes", algorithms=["ES256"])
+    names["ACCOUNTS"][issuer, "alice"] = {"name": "Another Alice"}
 
     @app.get("/")
     @qje.jwt_required
-    async def view() -> dict[str, Any]:
-        return {}
+    async def view() -> dict[str, str]:
+        return qje.get_current_user()
 
-    token = hs_token(access_claims(**claims), header={"alg": "HS256", **header})
+    client = app.test_client()
+    tokens = [
+        hs_token(access_claims()),
+        openid_provider.token("notes", sub="alice"),
+        openid_provider.token("notes", sub="bob"),
+    ]
+    answers = [await client.get("/", headers=bearer(token)) for token in tokens]
+    assert [answer.status_code for answer in answers] == [200, 200, 401]
+    users = [(await answer.get_json())["name"] for answer in answers[:2]]
+    assert users == ["Alice", "Another Alice"]
+
+
+async def test_routes_of_the_page_accept_their_issuers_only(openid_provider: Provider) -> None:
+    app = (await namespace_after("openid.md", "issuers=STAFF"))["app"]
+    qje.JWTManager(app, token_store=qje.MemoryTokenStore())
+    manager = app.extensions["quart-jwt-extended"]
+    manager.trust_issuer(openid_provider.issuer, audience="notes", algorithms=["ES256"])
+    client = app.test_client()
+    statuses = []
+    for token in (hs_token(access_claims()), openid_provider.token("notes")):
+        for method, path in (("GET", "/reports"), ("POST", "/logout")):
+            response = await client.open(path, method=method, headers=bearer(token))
+            statuses.append(response.status_code)
+    assert statuses == [422, 200, 422, 422]
+
+
+async def test_callback_of_the_page_fetches_keys(
+    openid_provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    openid_provider.answers[KEYS] = (
+        200,
+        {"Cache-Control": "max-age=60"},
+        json.dumps(openid_provider.key_set()).encode(),
+    )
+    names = await namespace_after("openid.md", "httpx.AsyncClient")
+    issuer = names["jwt"].trust_issuer(
+        openid_provider.issuer, audience="notes", algorithms=["ES256"]
+    )
+    try:
+        await issuer.reload()
+        assert issuer.key_ids == ("key-1",)
+        openid_provider.answers[KEYS] = (302, {"Location": KEYS}, b"")
+        with pytest.raises(qje.IssuerUnavailableError):
+            await issuer.reload()
+        assert issuer.last_error == "HTTPStatusError"
+    finally:
+        await names["close_client"]()
+
+
+async def test_handler_of_the_page_answers_an_outage(openid_provider: Provider) -> None:
+    names = await namespace_after("openid.md", "provider_is_down")
+    app = names["app"]
+    names["jwt"].trust_issuer(openid_provider.issuer, audience="notes", algorithms=["ES256"])
+    app.add_url_rule("/", "view", qje.jwt_required(lambda: "ok"))
+    token = openid_provider.token("notes")
+    openid_provider.stop()
     response = await app.test_client().get("/", headers=bearer(token))
-    assert response.status_code == status
-    challenge = response.headers.get("WWW-Authenticate")
-    assert challenge == (None if status == 200 else 'Bearer error="invalid_token"')
+    assert response.status_code == 503
+    assert await response.get_json() == {"msg": "Logins cannot be checked now"}
+
+
+async def test_apps_of_the_factory_of_the_page_share_their_trust() -> None:
+    names = await namespace_after("openid.md", "def create_app")
+    for _ in range(2):
+        client = names["create_app"]().test_client()
+        document = await (await client.get("/.well-known/oauth-protected-resource")).get_json()
+        assert document["authorization_servers"] == ["https://login.example.com"]
+
+
+async def test_metadata_of_the_page_are_what_it_shows() -> None:
+    app = (await namespace_after("openid.md", "tools:call"))["app"]
+    client = app.test_client()
+    shown = [b.code for b in BLOCKS if b.page == "openid.md" and b.language == "http"]
+    document, challenge = (block.replace("\n\n", "\n").splitlines() for block in shown)
+    forged = bearer(hs_token(access_claims(), secret=OTHER_SECRET))
+    responses = [
+        await client.get("/.well-known/oauth-protected-resource/mcp"),
+        await client.post("/mcp", headers=forged),
+    ]
+    assert json.loads("".join(document[3:])) == await responses[0].get_json()
+    for response, lines in zip(responses, (document[:3], challenge), strict=True):
+        assert lines[0] == f"HTTP/1.1 {response.status_code}"
+        for line in lines[1:]:
+            name, _, value = line.partition(": ")
+            assert response.headers[name] == value
 
 
 @pytest.mark.parametrize(
@@ -545,6 +632,8 @@ def test_every_public_name_is_in_the_reference_once() -> None:
     )
     named = [name for name in named if name != "quart_jwt_extended"]
     loaders = [f"JWTManager.{name}" for name in vars(qje.JWTManager) if name.endswith("_loader")]
+    methods = ("trust_issuer", "issuers", "serve_resource_metadata")
+    loaders += [f"JWTManager.{name}" for name in methods]
     others = ["init_app", "check", "testing.assert_protected", "testing.signed_in"]
     assert sorted(named) == sorted([*qje.__all__, *loaders, *others])
 
