@@ -911,7 +911,7 @@ class JWTManager:
         :param token_type: the ``typ`` that the header must have; ``"at+jwt"`` requires the claims
             of RFC 9068, section 2.2, too. None accepts any.
         :param audience_claim: the claim that holds the audience, for providers that leave ``aud``
-            out of access tokens.
+            out of access tokens. An ``aud`` that is there must hold one of the names, too.
         :param identity_claim: the claim that is the identity, a non-empty string in each token.
         :param scope_claim: the claim that holds the scopes; None takes JWT_SCOPE_CLAIM.
         :param leeway: seconds, or a timedelta, by which the clock of the issuer may differ; None

@@ -3227,6 +3227,9 @@ cdef dict _PUBLIC_MEMBERS = {
     "RSA": ("kty", "n", "e"), "EC": ("kty", "crv", "x", "y"), "OKP": ("kty", "crv", "x")
 }
 
+# Whoever publishes one of these has given the key away (RFC 7518, section 6).
+cdef frozenset _SECRET_MEMBERS = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
+
 # Claims of an access token by RFC 9068, section 2.2, beside those that are always required.
 cdef str _ACCESS_TOKEN_TYPE = "application/at+jwt"
 cdef tuple _ACCESS_TOKEN_CLAIMS = ("sub", "client_id", "iat", "jti")
@@ -3392,8 +3395,8 @@ cdef double _lifetime_of_keys(object cache_control) except -1:
 def _usable_keys(body, tuple algorithms):
     """The keys of a JWK Set (RFC 7517, section 5), prepared, by ``kid`` and algorithm.
 
-    What is of no use here is left out: symmetric keys, other uses, other algorithms, unknown types,
-    weak or broken keys, keys without a name, and names that two keys share.
+    What is of no use here is left out: symmetric and private keys, other uses, other algorithms,
+    unknown types, weak or broken keys, keys without a name, and names that two keys share.
     """
     members = _read_document(body).get("keys")
     if not isinstance(members, list):
@@ -3423,7 +3426,8 @@ cdef _PreparedKey _usable_key(object member, str name):
         return None
     operations = member.get("key_ops", ["verify"])
     if (
-        member.get("use", "sig") != "sig"
+        not _SECRET_MEMBERS.isdisjoint(member)
+        or member.get("use", "sig") != "sig"
         or member.get("alg", name) != name
         or not isinstance(operations, list)
         or "verify" not in operations
@@ -3868,6 +3872,9 @@ cdef bint _verify_registered_claims(
         expired = not _is_after(claim, second)
     _verify_issuer(claims, settings)
     _verify_audience(claims.get(settings.audience_claim), settings)
+    if settings.audience_claim != "aud" and claims.get("aud"):
+        # Whom it does not name must reject the token (RFC 7519, section 4.1.3).
+        _verify_audience(claims["aud"], settings)
     claim = _claim(claims, "sub")
     if claim is not _ABSENT and settings.verify_sub and not isinstance(claim, str):
         raise InvalidSubjectError("Subject must be a string")
@@ -4829,7 +4836,7 @@ cdef class _Rules:
         cdef _ParsedToken token = None
         cdef _VerifiedToken verified = None
         app_context = get_value(_CV_APP)
-        request = location = verifying = None
+        request = location = before = verifying = None
         if given is _ABSENT:
             request = None if app_context is None else _request_in(app_context)
             if request is None:
@@ -4918,8 +4925,8 @@ cdef class _Rules:
 
             verified = _new_verified(token.header.parameters, claims, settings)
             verified.location = location
-            if request is None or settings.issuer is not None:
-                # Callbacks must not take it for a token of the app, or for that of the request.
+            if request is None or before is not None or settings.issuer is not None:
+                # Callbacks must not take it for a token of the app, or for another one.
                 verifying = _VERIFYING.set((state.app, _request_in(app_context), verified))
 
             # Revocation.
@@ -7874,7 +7881,7 @@ class JWTManager:
         :param token_type: the ``typ`` that the header must have; ``"at+jwt"`` requires the claims
             of RFC 9068, section 2.2, too. None accepts any.
         :param audience_claim: the claim that holds the audience, for providers that leave ``aud``
-            out of access tokens.
+            out of access tokens. An ``aud`` that is there must hold one of the names, too.
         :param identity_claim: the claim that is the identity, a non-empty string in each token.
         :param scope_claim: the claim that holds the scopes; None takes JWT_SCOPE_CLAIM.
         :param leeway: seconds, or a timedelta, by which the clock of the issuer may differ; None
@@ -8713,6 +8720,7 @@ async def revoke_token(token=None):
     jti = claims.get("jti")
     if not isinstance(jti, str):
         raise JWTDecodeError("Missing or invalid claim: jti")
+    settings = _settings_of_issuer(state, settings, claims)
     lifetime = end = None
     if "exp" in claims:
         if not _is_number(claims["exp"]):
@@ -8722,7 +8730,7 @@ async def revoke_token(token=None):
         lifetime = end - _now()
         if lifetime <= 0:
             return
-    token_id = _token_id(claims, _settings_of_issuer(state, settings, claims))
+    token_id = _token_id(claims, settings)
     await _stored(store.revoke_token, token_id, lifetime=lifetime)
     state.watch.add("token", token_id, end)
 
