@@ -228,13 +228,6 @@ async def test_python_in_docs_runs(block: Block) -> None:
         await run(part.code, namespace, str(part))
 
 
-@pytest.fixture
-def openid_provider() -> Iterator[Provider]:
-    """An identity provider for one test."""
-    with Provider() as provider:
-        yield provider
-
-
 async def namespace_after(page: str, marker: str) -> dict[str, Any]:
     """What the one block of a page that holds a marker leaves behind."""
     (block,) = [block for block in OTHERS if block.page == page and marker in block.code]
@@ -402,10 +395,10 @@ async def test_store_of_the_page_that_is_away_refuses_with_503() -> None:
 
 
 async def test_users_of_the_page_are_told_apart_by_their_issuer(
-    openid_provider: Provider,
+    provider: Provider,
 ) -> None:
     names = await namespace_after("openid.md", "ACCOUNTS")
-    app, issuer = names["app"], openid_provider.issuer
+    app, issuer = names["app"], provider.issuer
     names["jwt"].trust_issuer(issuer, audience="notes", algorithms=["ES256"])
     names["ACCOUNTS"][issuer, "alice"] = {"name": "Another Alice"}
 
@@ -417,8 +410,8 @@ async def test_users_of_the_page_are_told_apart_by_their_issuer(
     client = app.test_client()
     tokens = [
         hs_token(access_claims()),
-        openid_provider.token("notes", sub="alice"),
-        openid_provider.token("notes", sub="bob"),
+        provider.token("notes", sub="alice"),
+        provider.token("notes", sub="bob"),
     ]
     answers = [await client.get("/", headers=bearer(token)) for token in tokens]
     assert [answer.status_code for answer in answers] == [200, 200, 401]
@@ -426,14 +419,14 @@ async def test_users_of_the_page_are_told_apart_by_their_issuer(
     assert users == ["Alice", "Another Alice"]
 
 
-async def test_routes_of_the_page_accept_their_issuers_only(openid_provider: Provider) -> None:
+async def test_routes_of_the_page_accept_their_issuers_only(provider: Provider) -> None:
     app = (await namespace_after("openid.md", "issuers=STAFF"))["app"]
     qje.JWTManager(app, token_store=qje.MemoryTokenStore())
     manager = app.extensions["quart-jwt-extended"]
-    manager.trust_issuer(openid_provider.issuer, audience="notes", algorithms=["ES256"])
+    manager.trust_issuer(provider.issuer, audience="notes", algorithms=["ES256"])
     client = app.test_client()
     statuses = []
-    for token in (hs_token(access_claims()), openid_provider.token("notes")):
+    for token in (hs_token(access_claims()), provider.token("notes")):
         for method, path in (("GET", "/reports"), ("POST", "/logout")):
             response = await client.open(path, method=method, headers=bearer(token))
             statuses.append(response.status_code)
@@ -441,22 +434,16 @@ async def test_routes_of_the_page_accept_their_issuers_only(openid_provider: Pro
 
 
 async def test_callback_of_the_page_fetches_keys(
-    openid_provider: Provider, monkeypatch: pytest.MonkeyPatch
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    openid_provider.answers[KEYS] = (
-        200,
-        {"Cache-Control": "max-age=60"},
-        json.dumps(openid_provider.key_set()).encode(),
-    )
+    provider.publish(KEYS, provider.key_set(), headers={"Cache-Control": "max-age=60"})
     names = await namespace_after("openid.md", "httpx.AsyncClient")
-    issuer = names["jwt"].trust_issuer(
-        openid_provider.issuer, audience="notes", algorithms=["ES256"]
-    )
+    issuer = names["jwt"].trust_issuer(provider.issuer, audience="notes", algorithms=["ES256"])
     try:
         await issuer.reload()
         assert issuer.key_ids == ("key-1",)
-        openid_provider.answers[KEYS] = (302, {"Location": KEYS}, b"")
+        provider.redirect(KEYS, "/elsewhere")
         with pytest.raises(qje.IssuerUnavailableError):
             await issuer.reload()
         assert issuer.last_error == "HTTPStatusError"
@@ -464,13 +451,13 @@ async def test_callback_of_the_page_fetches_keys(
         await names["close_client"]()
 
 
-async def test_handler_of_the_page_answers_an_outage(openid_provider: Provider) -> None:
+async def test_handler_of_the_page_answers_an_outage(provider: Provider) -> None:
     names = await namespace_after("openid.md", "provider_is_down")
     app = names["app"]
-    names["jwt"].trust_issuer(openid_provider.issuer, audience="notes", algorithms=["ES256"])
+    names["jwt"].trust_issuer(provider.issuer, audience="notes", algorithms=["ES256"])
     app.add_url_rule("/", "view", qje.jwt_required(lambda: "ok"))
-    token = openid_provider.token("notes")
-    openid_provider.stop()
+    token = provider.token("notes")
+    provider.stop()
     response = await app.test_client().get("/", headers=bearer(token))
     assert response.status_code == 503
     assert await response.get_json() == {"msg": "Logins cannot be checked now"}

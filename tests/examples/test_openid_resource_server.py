@@ -198,7 +198,6 @@ async def example(lone: Provider, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         yield module
 
 
-@pytest.mark.may_show_secrets("the log names the provider, which its tokens name, too")
 async def test_service_outlives_an_outage_of_its_provider(
     example: ModuleType, lone: Provider
 ) -> None:

@@ -67,8 +67,8 @@ NO_SECRET_HEADERS = {
 # Cookies are where tokens and CSRF values belong; the others have hardly a value of their own.
 NO_ERROR_HEADERS = {b"set-cookie", b"content-type", b"content-length"}
 
-# The identity is what an error about the user names.
-NO_SECRET_CLAIMS = {"identity", "sub"}
+# The identity is what an error about the user names; a trusted issuer, one about its keys.
+NO_SECRET_CLAIMS = {"identity", "sub", "iss"}
 # What a route asks for, which is also what some token grants; where a service says who it is, which
 # is also whom its tokens are for.
 PUBLIC_PARAMETERS = re.compile(rb',? (?:scope|resource_metadata)="[^"]*"')
