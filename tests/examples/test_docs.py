@@ -621,7 +621,7 @@ def test_every_public_name_is_in_the_reference_once() -> None:
     loaders = [f"JWTManager.{name}" for name in vars(qje.JWTManager) if name.endswith("_loader")]
     methods = ("trust_issuer", "issuers", "serve_resource_metadata")
     loaders += [f"JWTManager.{name}" for name in methods]
-    others = ["init_app", "check", "testing.assert_protected", "testing.signed_in"]
+    others = ["init_app", "check", "describe", "testing.assert_protected", "testing.signed_in"]
     assert sorted(named) == sorted([*qje.__all__, *loaders, *others])
 
 
@@ -638,17 +638,45 @@ def table_below(heading: str, page: str) -> list[list[str]]:
     return [row.split(" | ") for row in rows[1:]]
 
 
-def test_listing_of_routes_is_what_the_command_prints() -> None:
+def app_of_the_listing() -> Quart:
     app = Quart("docs_routes")
     qje.JWTManager(app)
-    qje.protect(app, exempt=("static",))
+    app.add_url_rule("/health", "health", lambda: "")
     app.add_url_rule("/login", "login", qje.jwt_exempt(lambda: ""), methods=["POST"])
-    app.add_url_rule("/me", "me", lambda: "")
+    app.add_url_rule("/me", "me", qje.jwt_required(lambda: ""))
     delete_order = qje.jwt_required(lambda number: "", fresh=True, scopes="orders:write")
     app.add_url_rule("/orders/<int:number>", "orders", delete_order, methods=["DELETE"])
-    (shown,) = [b.code for b in BLOCKS if b.page == "whole-apps.md" and b.language == "console"]
-    printed = CliRunner().invoke(app.cli, ["jwt", "routes"], obj=ScriptInfo(create_app=lambda: app))
-    assert printed.output == shown.partition("\n")[2]
+    return app
+
+
+def routes_block(language: str) -> str:
+    (code,) = [b.code for b in BLOCKS if b.page == "whole-apps.md" and b.language == language]
+    return code
+
+
+def test_listing_of_routes_is_what_the_command_prints() -> None:
+    app = app_of_the_listing()
+    info = ScriptInfo(create_app=lambda: app)
+    printed = CliRunner().invoke(app.cli, ["jwt", "routes"], obj=info)
+    assert printed.output == routes_block("console").partition("\n")[2]
+
+
+def test_json_of_routes_is_what_the_command_writes() -> None:
+    app = app_of_the_listing()
+    info = ScriptInfo(create_app=lambda: app)
+    printed = CliRunner().invoke(app.cli, ["jwt", "routes", "--json"], obj=info)
+    assert json.loads(printed.output)[-1] == json.loads(routes_block("json"))
+
+
+def test_check_of_routes_fails_as_the_page_shows() -> None:
+    app = app_of_the_listing()
+    info = ScriptInfo(create_app=lambda: app)
+    command, _, shown = routes_block("text").partition("\n")
+    arguments = command.partition(" jwt ")[2].split()
+    failed = CliRunner().invoke(app.cli, ["jwt", *arguments], obj=info)
+    assert (failed.exit_code, failed.stderr) == (1, shown)
+    passed = CliRunner().invoke(app.cli, ["jwt", *arguments, "--open", "static"], obj=info)
+    assert (passed.exit_code, passed.output) == (0, "")
 
 
 def test_names_that_are_the_same_as_in_flask_jwt_extended_exist() -> None:
@@ -729,6 +757,9 @@ NOT_MESSAGES = {
     # The help of the command, and its column of what a route asks for.
     "Commands of quart-jwt-extended.",
     "List the routes and how they are protected, open ones first.",
+    "Write JSON, for programs.",
+    "Fail with exit code 1 if a route is open that no --open names.",
+    "An endpoint that is open on purpose, for --check. Repeatable.",
     "Delete from the token store what has ended.",
     "Deleted: <>",
     "access token",
@@ -758,9 +789,18 @@ NOT_MESSAGES = {
         "        return fn(*args, **kwargs)\n\n    return wrapper\n"
     ),
     "async def start(app, **kwargs):\n    note()",
+    # The descriptions of security schemes in an OpenAPI document.
+    "An access token",
+    "A refresh token",
+    ", after <>",
+    ", after <> and a space",
+    " <> requests send its CSRF value in the header ",
+    " or the form field <>",
+    "; it is the value of the cookie <>",
     # Fields of named tuples, and a statement of SQL. Scripts for Redis are known by their calls.
     "access_token refresh_token session_id",
     "id identity generation created_at rotated_at expires_at ends_at metadata",
+    "token_type optional fresh scopes locations skip_revocation_check close_with_token issuers",
     "BEGIN IMMEDIATE",
     # A pattern of the testing kit.
     "; Domain=[^;]*",
