@@ -41,8 +41,9 @@ from quart import Quart
 from quart.cli import ScriptInfo
 
 import quart_jwt_extended as qje
-from support import SECRET, access_claims, bearer, hs_token
+from support import OTHER_SECRET, SECRET, access_claims, bearer, hs_token
 from support.example_process import running
+from support.openid_provider import KEYS, Provider
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -393,27 +394,99 @@ async def test_store_of_the_page_that_is_away_refuses_with_503() -> None:
     assert response.status_code == 503
 
 
-@pytest.mark.parametrize(
-    ("header", "claims", "status"),
-    [({"typ": "at+jwt"}, {}, 200), ({}, {}, 401), ({"typ": "at+jwt"}, {"exp": ...}, 401)],
-    ids=["access token", "unmarked", "endless"],
-)
-async def test_mark_of_the_page_is_asked_for(
-    header: dict[str, Any], claims: dict[str, Any], status: int
+async def test_users_of_the_page_are_told_apart_by_their_issuer(
+    provider: Provider,
 ) -> None:
-    app = (await namespace_after("openid.md", "is_access_token"))["app"]
-    app.config["JWT_ERROR_FORMAT"] = "problem"
+    names = await namespace_after("openid.md", "ACCOUNTS")
+    app, issuer = names["app"], provider.issuer
+    names["jwt"].trust_issuer(issuer, audience="notes", algorithms=["ES256"])
+    names["ACCOUNTS"][issuer, "alice"] = {"name": "Another Alice"}
 
     @app.get("/")
     @qje.jwt_required
-    async def view() -> dict[str, Any]:
-        return {}
+    async def view() -> dict[str, str]:
+        return qje.get_current_user()
 
-    token = hs_token(access_claims(**claims), header={"alg": "HS256", **header})
+    client = app.test_client()
+    tokens = [
+        hs_token(access_claims()),
+        provider.token("notes", sub="alice"),
+        provider.token("notes", sub="bob"),
+    ]
+    answers = [await client.get("/", headers=bearer(token)) for token in tokens]
+    assert [answer.status_code for answer in answers] == [200, 200, 401]
+    users = [(await answer.get_json())["name"] for answer in answers[:2]]
+    assert users == ["Alice", "Another Alice"]
+
+
+async def test_routes_of_the_page_accept_their_issuers_only(provider: Provider) -> None:
+    app = (await namespace_after("openid.md", "issuers=STAFF"))["app"]
+    qje.JWTManager(app, token_store=qje.MemoryTokenStore())
+    manager = app.extensions["quart-jwt-extended"]
+    manager.trust_issuer(provider.issuer, audience="notes", algorithms=["ES256"])
+    client = app.test_client()
+    statuses = []
+    for token in (hs_token(access_claims()), provider.token("notes")):
+        for method, path in (("GET", "/reports"), ("POST", "/logout")):
+            response = await client.open(path, method=method, headers=bearer(token))
+            statuses.append(response.status_code)
+    assert statuses == [422, 200, 422, 422]
+
+
+async def test_callback_of_the_page_fetches_keys(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    provider.publish(KEYS, provider.key_set(), headers={"Cache-Control": "max-age=60"})
+    names = await namespace_after("openid.md", "httpx.AsyncClient")
+    issuer = names["jwt"].trust_issuer(provider.issuer, audience="notes", algorithms=["ES256"])
+    try:
+        await issuer.reload()
+        assert issuer.key_ids == ("key-1",)
+        provider.redirect(KEYS, "/elsewhere")
+        with pytest.raises(qje.IssuerUnavailableError):
+            await issuer.reload()
+        assert issuer.last_error == "HTTPStatusError"
+    finally:
+        await names["close_client"]()
+
+
+async def test_handler_of_the_page_answers_an_outage(provider: Provider) -> None:
+    names = await namespace_after("openid.md", "provider_is_down")
+    app = names["app"]
+    names["jwt"].trust_issuer(provider.issuer, audience="notes", algorithms=["ES256"])
+    app.add_url_rule("/", "view", qje.jwt_required(lambda: "ok"))
+    token = provider.token("notes")
+    provider.stop()
     response = await app.test_client().get("/", headers=bearer(token))
-    assert response.status_code == status
-    challenge = response.headers.get("WWW-Authenticate")
-    assert challenge == (None if status == 200 else 'Bearer error="invalid_token"')
+    assert response.status_code == 503
+    assert await response.get_json() == {"msg": "Logins cannot be checked now"}
+
+
+async def test_apps_of_the_factory_of_the_page_share_their_trust() -> None:
+    names = await namespace_after("openid.md", "def create_app")
+    for _ in range(2):
+        client = names["create_app"]().test_client()
+        document = await (await client.get("/.well-known/oauth-protected-resource")).get_json()
+        assert document["authorization_servers"] == ["https://login.example.com"]
+
+
+async def test_metadata_of_the_page_are_what_it_shows() -> None:
+    app = (await namespace_after("openid.md", "tools:call"))["app"]
+    client = app.test_client()
+    shown = [b.code for b in BLOCKS if b.page == "openid.md" and b.language == "http"]
+    document, challenge = (block.replace("\n\n", "\n").splitlines() for block in shown)
+    forged = bearer(hs_token(access_claims(), secret=OTHER_SECRET))
+    responses = [
+        await client.get("/.well-known/oauth-protected-resource/mcp"),
+        await client.post("/mcp", headers=forged),
+    ]
+    assert json.loads("".join(document[3:])) == await responses[0].get_json()
+    for response, lines in zip(responses, (document[:3], challenge), strict=True):
+        assert lines[0] == f"HTTP/1.1 {response.status_code}"
+        for line in lines[1:]:
+            name, _, value = line.partition(": ")
+            assert response.headers[name] == value
 
 
 @pytest.mark.parametrize(
@@ -546,6 +619,8 @@ def test_every_public_name_is_in_the_reference_once() -> None:
     )
     named = [name for name in named if name != "quart_jwt_extended"]
     loaders = [f"JWTManager.{name}" for name in vars(qje.JWTManager) if name.endswith("_loader")]
+    methods = ("trust_issuer", "issuers", "serve_resource_metadata")
+    loaders += [f"JWTManager.{name}" for name in methods]
     others = ["init_app", "check", "describe", "testing.assert_protected", "testing.signed_in"]
     assert sorted(named) == sorted([*qje.__all__, *loaders, *others])
 
@@ -694,10 +769,12 @@ NOT_MESSAGES = {
     "optional <>",
     ", in <>",
     ", scopes: <>",
+    ", issuer: <>",
+    "the app itself",
     ", not checked for revocation",
     ", closed with the token",
-    # The header WWW-Authenticate.
-    ', scope="<>"',
+    # The header of a request for the keys of an issuer.
+    "application/json, application/jwk-set+json",
     # The source of the wrapper around a view.
     (
         "def {name}(fn, verify, original, options):\n    async def wrapper(*args, **kwargs):\n"
@@ -733,6 +810,8 @@ NOT_MESSAGES = {
     "Rejected: %s, endpoint %s, location %s, kid %.100r, reason %.300r",
     "<> (page of <>, host <>)",
     "Weak key: %s",
+    # What an issuer looks like in a debugger.
+    "<TrustedIssuer <>>",
     # Parts of messages, which are there as a whole.
     "<> function <>",
     "<>, not <>",
