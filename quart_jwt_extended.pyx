@@ -3646,15 +3646,15 @@ cdef class _Issuer:
         loading.add_done_callback(_note_outcome)
         try:
             await asyncio.wait([loading], timeout=_FETCH_TIMEOUT)
-        except BaseException:
+        except asyncio.CancelledError:
             # The event loop ends, and this is no attempt of which the outcome is known.
+            loading.cancel()
             if self.attempted_at == began:
                 self.attempted_at = -_INFINITY
             raise
-        finally:
-            loading.cancel()
         try:
             if not loading.done():
+                loading.cancel()
                 raise asyncio.TimeoutError
             if loading.cancelled():
                 raise _FetchError("it was cancelled")
