@@ -545,7 +545,7 @@ def test_every_public_name_is_in_the_reference_once() -> None:
     )
     named = [name for name in named if name != "quart_jwt_extended"]
     loaders = [f"JWTManager.{name}" for name in vars(qje.JWTManager) if name.endswith("_loader")]
-    others = ["init_app", "check", "testing.assert_protected", "testing.signed_in"]
+    others = ["init_app", "check", "serve_jwks", "testing.assert_protected", "testing.signed_in"]
     assert sorted(named) == sorted([*qje.__all__, *loaders, *others])
 
 
@@ -655,6 +655,29 @@ NOT_MESSAGES = {
     "List the routes and how they are protected, open ones first.",
     "Delete from the token store what has ended.",
     "Deleted: <>",
+    # The commands for keys: their help, the states of a key, and what to do with a new one.
+    "Make keys, and list those of JWT_KEYS.",
+    "Print a new key, which is secret, and how it goes into JWT_KEYS.",
+    "List the keys of JWT_KEYS: which one signs, and until when each one verifies.",
+    "The algorithm of the key.",
+    "The name of the key; its thumbprint, or a random name, without one.",
+    "A secret has no PEM.",
+    "verifies until",
+    "signs now",
+    "signs from <>",
+    "only verifies",
+    "no longer verifies",
+    "<> UTC",
+    "Warning: <>",
+    (
+        "The <> above is a secret. Keep it where the app reads its secrets, and add it:\n"
+        '    app.config["JWT_KEYS"][<>] = <>\n'
+        'With a "sign_from" the key signs from then on, and until then it only verifies.'
+    ),
+    '{"key": JWK}',
+    '{"key": PEM, "algorithm": "<>"}',
+    # The header Cache-Control.
+    "public, max-age=<>",
     "access token",
     "refresh token",
     "access or refresh token",
