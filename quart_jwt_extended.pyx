@@ -891,10 +891,13 @@ cdef class _Settings:
     # place, each with a copy; the config with its version, when they were last compared.
     cdef list seen, copies
     cdef object ring_copy
+    # While this one is made, the one before it, whose keys by name need not be read again.
+    cdef _Settings previous
     cdef object config
     cdef uint64_t version
 
-    def __cinit__(self, dict values):
+    def __cinit__(self, dict values, _Settings previous=None):
+        self.previous = previous
         try:
             self._read(values)
         except RuntimeError as error:
@@ -904,6 +907,7 @@ cdef class _Settings:
             shown = RuntimeError(f"{error}, not {_shown(values[name])}")
             shown.option = name
             raise shown from None
+        self.previous = None
         self.verifying_keys = {}
         self.by_issuer = {}
         self.audience_claim = "aud"
@@ -1076,7 +1080,7 @@ cdef class _Settings:
             raise _wrong_option("JWT_KEYS", accepts)
         # Another thread may change it while it is read.
         self.ring_copy = _copied(values["JWT_KEYS"], _RING_DEPTH)
-        self.ring = _new_ring(self.ring_copy, self.algorithm, accepts)
+        self.ring = _new_ring(self.ring_copy, self, accepts)
         self.ring_starts = _sorted_starts(self.ring)
         signing = [kid for kid, key in self.ring.items() if (<_RingKey>key).private is not None]
         self.ring_signs = bool(signing)
@@ -1272,7 +1276,7 @@ cdef class _AppState:
         # One read of the attribute: another thread may put a newer snapshot there meanwhile.
         current = self.current
         if current is None or not current.is_current(config):
-            current = _Settings(_watched_values(config))
+            current = _Settings(_watched_values(config), current)
             self.current = current
         return current
 
@@ -2591,6 +2595,8 @@ cdef class _RingKey:
     # POSIX seconds, or None.
     cdef readonly object sign_from, verify_until
     cdef _PreparedKey verifying, signing
+    # JWT_SIGNATURE_CACHE_SIZE when it was prepared.
+    cdef Py_ssize_t cache_size
     cdef dict jwk
 
     cdef bint has_ended(self, double now) except -1:
@@ -2605,11 +2611,14 @@ cdef class _RingKey:
             self.signing = _prepare_configured(
                 state, settings, self.private, _ring_name(self.kid), self.algorithm, True
             ).named(self.kid)
-        elif not signing and self.verifying is None:
+        if signing:
+            return self.signing
+        if self.verifying is None or self.cache_size != settings.signature_cache_size:
             self.verifying = _prepare_configured(
                 state, settings, self.public, _ring_name(self.kid), self.algorithm, False
             )
-        return self.signing if signing else self.verifying
+            self.cache_size = settings.signature_cache_size
+        return self.verifying
 
     cdef dict public_jwk(self):
         if self.jwk is None:
@@ -2654,10 +2663,9 @@ cdef bint _is_unchanged(object value, object copy, int depth) except -1:
     return type(value) is type(copy) and type(copy) in (str, bytes, int, float) and value == copy
 
 
-cdef dict _new_ring(dict given, str algorithm, str accepts):
+cdef dict _new_ring(dict given, _Settings settings, str accepts):
     """The keys of JWT_KEYS by kid.
 
-    :param algorithm: JWT_ALGORITHM.
     :raises RuntimeError: the text says of all that are wrong why.
     """
     cdef dict ring = {}
@@ -2669,7 +2677,8 @@ cdef dict _new_ring(dict given, str algorithm, str accepts):
             raise _wrong_option("JWT_KEYS", accepts)
         kid = _plain_text(kid)
         try:
-            ring[kid] = _new_ring_key(kid, entry, algorithm)
+            key = _known_ring_key(kid, entry, settings)
+            ring[kid] = _new_ring_key(kid, entry, settings.algorithm) if key is None else key
         except jwt.InvalidKeyError as error:
             faults.append(f"{_ring_name(kid)} cannot be used: {error}")
         except RuntimeError as error:
@@ -2688,6 +2697,16 @@ cdef dict _new_ring(dict given, str algorithm, str accepts):
         error.is_complete = True
         raise error
     return ring
+
+
+cdef _RingKey _known_ring_key(str kid, object entry, _Settings settings):
+    """The key as the snapshot before has read it, None if it has not: reading takes its time."""
+    cdef _Settings previous = settings.previous
+    if previous is None or previous.ring is None or previous.algorithm != settings.algorithm:
+        return None
+    if not _is_unchanged(entry, (<dict>previous.ring_copy).get(kid, _ABSENT), _RING_DEPTH - 1):
+        return None
+    return previous.ring[kid]
 
 
 cdef list _sorted_starts(dict ring):
@@ -2754,10 +2773,9 @@ cdef object _read_moment(dict options, str where, str name):
     if value is None:
         return None
     try:
-        if isinstance(value, datetime.datetime):
-            if value.utcoffset() is not None:
-                return value.timestamp()
-        elif type(value) in (int, float):
+        if isinstance(value, datetime.datetime) and value.utcoffset() is not None:
+            return value.timestamp()
+        if type(value) in (int, float):
             # No moment that datetime does not know, infinity for example, could be shown.
             datetime.datetime.fromtimestamp(value, datetime.timezone.utc)
             return value
@@ -8196,6 +8214,8 @@ cdef int _verify_configuration(object app) except -1:
         _add_issuer_faults(state, settings, faults)
     if faults:
         raise RuntimeError("\n".join(["The configuration is wrong:", *faults]))
+    # The first request need not read all of it again.
+    state.current = settings
 
 
 cdef int _add_issuer_faults(_AppState state, _Settings settings, list faults) except -1:

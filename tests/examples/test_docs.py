@@ -621,7 +621,14 @@ def test_every_public_name_is_in_the_reference_once() -> None:
     loaders = [f"JWTManager.{name}" for name in vars(qje.JWTManager) if name.endswith("_loader")]
     methods = ("trust_issuer", "issuers", "serve_resource_metadata")
     loaders += [f"JWTManager.{name}" for name in methods]
-    others = ["init_app", "check", "describe", "testing.assert_protected", "testing.signed_in"]
+    others = [
+        "init_app",
+        "check",
+        "describe",
+        "serve_jwks",
+        "testing.assert_protected",
+        "testing.signed_in",
+    ]
     assert sorted(named) == sorted([*qje.__all__, *loaders, *others])
 
 
@@ -762,6 +769,29 @@ NOT_MESSAGES = {
     "An endpoint that is open on purpose, for --check. Repeatable.",
     "Delete from the token store what has ended.",
     "Deleted: <>",
+    # The commands for keys: their help, the states of a key, and what to do with a new one.
+    "Make keys, and list those of JWT_KEYS.",
+    "Print a new key, which is secret, and how it goes into JWT_KEYS.",
+    "List the keys of JWT_KEYS: which one signs, and until when each one verifies.",
+    "The algorithm of the key.",
+    "The name of the key; its thumbprint, or a random name, without one.",
+    "A secret has no PEM.",
+    "verifies until",
+    "signs now",
+    "signs from <>",
+    "only verifies",
+    "no longer verifies",
+    "<> UTC",
+    "Warning: <>",
+    (
+        "The <> above is a secret. Keep it where the app reads its secrets, and add it:\n"
+        '    app.config["JWT_KEYS"][<>] = <>\n'
+        'With a "sign_from" the key signs from then on, and until then it only verifies.'
+    ),
+    '{"key": JWK}',
+    '{"key": PEM, "algorithm": "<>"}',
+    # The header Cache-Control.
+    "public, max-age=<>",
     "access token",
     "refresh token",
     "access or refresh token",
