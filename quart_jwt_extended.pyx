@@ -8029,7 +8029,8 @@ cdef list _route_rows(object app):
         for method in _methods_of(app, rule):
             state, rules = _state_of_route(app, settings, rule, method)
             # In words, a route without locations of its own has none.
-            row = (state, _new_protection(settings, rule, rules), state if rules is None else repr(rules))
+            words = state if rules is None else repr(rules)
+            row = (state, _new_protection(settings, rule, rules), words)
             alike.setdefault(row, []).append(method)
         for row, methods in alike.items():
             rows.append((rule.rule, methods, rule.endpoint, *row))
