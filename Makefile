@@ -10,7 +10,7 @@
 # make fuzz         coverage-guided fuzzing for SECONDS=60; needs clang, see tests/fuzz/README.md
 # make load         Hypercorn and uvicorn under load, with a Redis that goes and comes: four phases of
 #                   SECONDS=60; then SESSIONS=10000 of them on two workers, with Redis and PostgreSQL
-#                   that go and come: four runs
+#                   that go and come: four runs; then a trusted issuer that goes and comes
 # make wheels       a source distribution and a wheel for every installed Python, each one tested
 # make docs         the documentation as HTML in docs/_build/html; a warning is an error
 # make bench        measure this library beside others: tables and a chart in benchmarks/results
@@ -115,6 +115,7 @@ load:
 	$(ENVIRONMENT) $(VENV) --extra test
 	$(BIN)/python tests/load/run.py --seconds $(SECONDS)
 	$(BIN)/python tests/load/sessions.py --seconds $(SECONDS) --sessions $(SESSIONS)
+	$(BIN)/python tests/load/issuers.py --seconds $(SECONDS)
 
 wheels:
 	.ci/wheels $(PYTEST_ARGS)

@@ -65,7 +65,7 @@ _DecodeKey = TypeVar(
     ],
 )
 _Document: TypeAlias = str | bytes | dict[str, Any]
-_Fetched: TypeAlias = _Document | tuple[_Document, Mapping[str, str]]
+_Fetched: TypeAlias = _Document | tuple[_Document, Mapping[str, str]] | None
 _JWKSFetch = TypeVar("_JWKSFetch", bound=Callable[[str], _Fetched | Awaitable[_Fetched]])
 _ClaimsCheck = TypeVar("_ClaimsCheck", bound=Callable[[_Claims], bool | Awaitable[bool]])
 _TokenCheck = TypeVar(
@@ -107,6 +107,7 @@ __all__ = [
     "JWTManager",
     "MemoryTokenStore",
     "NoAuthorizationError",
+    "Protection",
     "RedisTokenStore",
     "RevokedTokenError",
     "SQLTokenStore",
@@ -150,6 +151,7 @@ __all__ = [
     "jwt_refresh_token_required",
     "jwt_required",
     "protect",
+    "protection_of",
     "renew_websocket",
     "revoke_session",
     "revoke_sessions",
@@ -645,6 +647,23 @@ class JWTManager:
         :raises RuntimeError: options or keys are wrong, all of which the message lists, or a
             decorator stands above a route or a hook, where it protects nothing.
         """
+    def describe(self, app: Quart) -> None:
+        """Put how the routes of an app are protected into the document of quart-schema.
+
+        Each place where a documented route takes a token becomes a security scheme, such as
+        ``jwtAccessHeader``, ``jwtRefreshCookie`` or ``jwtAccessQuery``. Each operation requires one
+        of those that it takes, with its scopes; one with ``optional=True`` requires none, too. A
+        JSON body cannot be a scheme in OpenAPI, and is left out. A scheme of the same name that
+        QuartSchema is given counts instead, as does the ``security`` of an operation.
+
+        Call it after ``QuartSchema(app)``. Routes that are added later are described, too.
+
+        :param app: the Quart app, to which a manager is bound.
+        :raises TypeError: ``app`` is no Quart app.
+        :raises RuntimeError: the app has no JWTManager or no QuartSchema, or quart-schema is older
+            than 0.21.
+        :raises ImportError: quart-schema is not installed; the extra ``openapi`` brings it.
+        """
 
     # --- Loaders: what goes into a token --------------------------------------
 
@@ -707,7 +726,7 @@ class JWTManager:
 
         :param callback: takes a URL (str), returns the body of the answer, at most 262144 bytes, as
             bytes, str or the dict in it; or a tuple of that and the headers of the answer (a
-            mapping), for its ``Cache-Control``.
+            mapping), for its ``Cache-Control``; or None if there is no such document (404).
         """
 
     # --- Loaders: checks ------------------------------------------------------
@@ -1669,4 +1688,49 @@ def protect(
     :param optional: as for :func:`jwt_required`, like the parameters that follow.
     :raises TypeError: an argument has a wrong type.
     :raises ValueError: as :func:`jwt_required`.
+    """
+
+# --- How a route is protected --------------------------------------------------
+
+class Protection(NamedTuple):
+    """What a route requires, as :func:`protection_of` returns it.
+
+    ``token_type`` is "access", "refresh", or None for any type. ``optional`` says whether a request
+    without a token is let in, ``fresh`` whether the token must be fresh, and
+    ``skip_revocation_check`` whether a revoked one is let in. ``scopes`` are those that the token
+    must grant, all of them. ``locations`` are where it is looked for, in this order: those of the
+    app unless the route names others, and only such as an HTTP request or a WebSocket has.
+    ``close_with_token`` says whether a WebSocket is closed when its token ends. ``issuers`` are the
+    names of those that the token may be from, where ``()`` is the app itself; None for the app and
+    all trusted issuers.
+
+    Its repr says the same in the words of ``quart jwt routes``.
+    """
+
+    token_type: Literal["access", "refresh"] | None
+    optional: bool
+    fresh: bool
+    scopes: tuple[str, ...]
+    locations: tuple[_Location, ...]
+    skip_revocation_check: bool
+    close_with_token: bool
+    issuers: tuple[str, ...] | None
+
+def protection_of(app: Quart, endpoint: str, method: str | None = None) -> Protection | None:
+    """How a view or WebSocket is protected, by its decorators and every ``protect`` around it.
+
+    It is for tools, and for decorators that need to know what is verified before them. What a hook
+    or a decorator of your own verifies, it cannot see.
+
+    :param app: the Quart app, with a JWTManager.
+    :param endpoint: the name of the endpoint, with the names of its blueprints in front, such as
+        ``request.endpoint``.
+    :param method: the method of a request, such as "POST", or "WEBSOCKET"; None if all methods are
+        protected alike, as are those of all views but a class with decorators of single methods.
+        OPTIONS where Quart answers by itself is none of them, and not protected.
+    :return: a :class:`Protection`; None if the route is exempt or open, and verifies no token.
+    :raises TypeError: an argument has a wrong type.
+    :raises ValueError: there is no such endpoint, it does not take the method, or None is given and
+        its methods are protected differently.
+    :raises RuntimeError: the app has no JWTManager, or an option is wrong.
     """

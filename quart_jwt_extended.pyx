@@ -25,7 +25,7 @@ Table of contents, in file order. Search for ``# `` and a title to get to its ba
 - Current request: get_jwt, get_jwt_identity, get_current_user, ...
 - Response cookies: set and unset
 - Decorators and current_user
-- Whole apps and the command line: protect, ``quart jwt routes``, ``quart jwt keys``
+- Whole apps and the command line: protect, protection_of, ``quart jwt``, OpenAPI
 - Testing kit: signed_in, assert_protected
 - Import paths of 0.1.0: config, default_callbacks, utils, tokens, ...
 
@@ -194,6 +194,7 @@ __all__ = [
     "JWTManager",
     "MemoryTokenStore",
     "NoAuthorizationError",
+    "Protection",
     "RedisTokenStore",
     "RevokedTokenError",
     "SQLTokenStore",
@@ -237,6 +238,7 @@ __all__ = [
     "jwt_refresh_token_required",
     "jwt_required",
     "protect",
+    "protection_of",
     "renew_websocket",
     "revoke_session",
     "revoke_sessions",
@@ -3254,6 +3256,12 @@ class _FetchError(Exception):
 
 # --- Fetching -----------------------------------------------------------------
 
+cdef object _status_error(int status):
+    error = _FetchError(f"it answered with status {status}")
+    error.status = status
+    return error
+
+
 cdef bint _is_loopback(str host) except -1:
     if host == "localhost":
         return True
@@ -3315,9 +3323,7 @@ class _Download:
             connection.request("GET", target, headers={**headers, "Connection": "close"})
             response = connection.getresponse()
             if response.status != 200:
-                error = _FetchError(f"it answered with status {response.status}")
-                error.status = response.status
-                raise error
+                raise _status_error(response.status)
             kind = response.headers.get_content_type()
             if kind != "application/json" and not kind.endswith("+json"):
                 raise _FetchError("its answer is not of the type application/json")
@@ -3325,6 +3331,9 @@ class _Download:
                 raise _FetchError("its answer is compressed")
             body = response.read(_DOCUMENT_SIZE + 1)
             return body, response.headers.get("Cache-Control")
+        except http.client.HTTPException as error:
+            # Their texts may hold what was sent.
+            raise _FetchError(f"its answer is not HTTP ({type(error).__name__})") from None
         finally:
             connection.close()
             if self.socket is not None:
@@ -3349,34 +3358,42 @@ async def _in_thread(function, *args):
     loop = asyncio.get_running_loop()
     answer = loop.create_future()
 
-    def deliver(method, value):
+    def deliver(value, error):
         if not answer.done():
-            method(value)
+            answer.set_result((value, error))
 
     def run():
         try:
-            outcome = (deliver, answer.set_result, function(*args))
-        except Exception as error:
-            outcome = (deliver, answer.set_exception, error)
+            outcome = (function(*args), None)
+        except BaseException as error:
+            # It is raised where the answer is waited for.
+            outcome = (None, error)
         try:
-            loop.call_soon_threadsafe(*outcome)
+            loop.call_soon_threadsafe(deliver, *outcome)
         except RuntimeError:
             # The loop was closed meanwhile, and nobody waits.
             return
 
-    threading.Thread(target=run, name="quart-jwt-extended", daemon=True).start()
-    return await answer
+    _start_thread(run)
+    value, error = await answer
+    if error is not None:
+        raise error
+    return value
+
+
+cdef int _start_thread(function) except -1:
+    threading.Thread(target=function, name="quart-jwt-extended", daemon=True).start()
 
 
 cdef object _read_document(object body):
     """The JSON object in the body of an answer, or the object itself, as a dict."""
     if isinstance(body, dict):
         return body
-    if len(body) > _DOCUMENT_SIZE:
-        raise _FetchError(f"its answer takes more than {_DOCUMENT_SIZE} bytes")
     try:
-        text = body if isinstance(body, str) else bytes(body).decode()
-        document = json.loads(text)
+        raw = body.encode() if isinstance(body, str) else bytes(body)
+        if len(raw) > _DOCUMENT_SIZE:
+            raise _FetchError(f"its answer takes more than {_DOCUMENT_SIZE} bytes")
+        document = json.loads(raw.decode())
     except (ValueError, RecursionError):
         raise _FetchError("its answer is not JSON") from None
     if not isinstance(document, dict):
@@ -3611,19 +3628,37 @@ cdef class _Issuer:
         return task
 
     cdef object start(self):
-        """Fetch the keys in a task of its own; None where there is no event loop."""
+        """Fetch the keys in a task of its own; where no event loop runs, in a thread."""
         loop = _running_loop()
-        if loop is None:
-            return None
         self.attempted_at = _ticks()
+        if loop is None:
+            _start_thread(lambda: asyncio.run(self.fetch()))
+            return None
         # In an empty context: that of a request would be kept for as long.
         self.task = Context().run(loop.create_task, self.fetch())
         return self.task
 
     async def fetch(self):
         """Replace the keys by those that the issuer publishes now; a failure is kept."""
+        cdef double began = self.attempted_at
+        # A task of its own: a callback may raise CancelledError, or not let itself be cancelled.
+        loading = asyncio.ensure_future(self.load())
+        loading.add_done_callback(_note_outcome)
         try:
-            keys, lifetime = await asyncio.wait_for(self.load(), _FETCH_TIMEOUT)
+            await asyncio.wait([loading], timeout=_FETCH_TIMEOUT)
+        except asyncio.CancelledError:
+            # The event loop ends, and this is no attempt of which the outcome is known.
+            loading.cancel()
+            if self.attempted_at == began:
+                self.attempted_at = -_INFINITY
+            raise
+        try:
+            if not loading.done():
+                loading.cancel()
+                raise asyncio.TimeoutError
+            if loading.cancelled():
+                raise _FetchError("it was cancelled")
+            keys, lifetime = loading.result()
         except Exception as error:
             # Whatever is wrong with an issuer, the keys that are known serve on.
             self.discovered = None
@@ -3635,10 +3670,6 @@ cdef class _Issuer:
                 )
             self.failure = error
             return
-        except BaseException:
-            # Its loop ends: that is no attempt of which the outcome is known.
-            self.attempted_at = -_INFINITY
-            raise
         now = _ticks()
         self.keys = keys
         self.renewed_at = now + 0.8 * lifetime
@@ -3695,13 +3726,15 @@ cdef class _Issuer:
         else:
             # It may block.
             answer = await _settled(await _in_thread(callback, url))
+        if answer is None:
+            raise _status_error(404)
         headers = {}
         if isinstance(answer, tuple) and len(answer) == 2:
             answer, headers = answer
         if not isinstance(answer, (str, bytes, dict)) or not hasattr(headers, "items"):
             raise _FetchSlip(
                 "The callback of jwks_fetch_loader must return the body of the answer, as bytes, "
-                "str or a dict, or a tuple of that and the headers"
+                "str or a dict, or a tuple of that and the headers, or None"
             )
         values = [value for name, value in headers.items() if name.lower() == "cache-control"]
         return answer, values[0] if values else None
@@ -3712,6 +3745,12 @@ cdef str _fetch_fault(error):
     if isinstance(error, asyncio.TimeoutError):
         return f"it took longer than {_FETCH_TIMEOUT:.0f} seconds"
     return str(error) if isinstance(error, (_FetchError, _FetchSlip)) else type(error).__name__
+
+
+def _note_outcome(loading):
+    """Look at what a task ended with, so that the loop does not complain that nobody did."""
+    if not loading.cancelled():
+        loading.exception()
 
 
 cdef object _running_loop():
@@ -3872,7 +3911,7 @@ cdef bint _verify_registered_claims(
         expired = not _is_after(claim, second)
     _verify_issuer(claims, settings)
     _verify_audience(claims.get(settings.audience_claim), settings)
-    if settings.audience_claim != "aud" and claims.get("aud"):
+    if settings.audience_claim != "aud" and "aud" in claims:
         # Whom it does not name must reject the token (RFC 7519, section 4.1.3).
         _verify_audience(claims["aud"], settings)
     claim = _claim(claims, "sub")
@@ -7513,6 +7552,25 @@ class JWTManager:
         """
         _verify_configuration(app)
 
+    def describe(self, app):
+        """Put how the routes of an app are protected into the document of quart-schema.
+
+        Each place where a documented route takes a token becomes a security scheme, such as
+        ``jwtAccessHeader``, ``jwtRefreshCookie`` or ``jwtAccessQuery``. Each operation requires one
+        of those that it takes, with its scopes; one with ``optional=True`` requires none, too. A
+        JSON body cannot be a scheme in OpenAPI, and is left out. A scheme of the same name that
+        QuartSchema is given counts instead, as does the ``security`` of an operation.
+
+        Call it after ``QuartSchema(app)``. Routes that are added later are described, too.
+
+        :param app: the Quart app, to which a manager is bound.
+        :raises TypeError: ``app`` is no Quart app.
+        :raises RuntimeError: the app has no JWTManager or no QuartSchema, or quart-schema is older
+            than 0.21.
+        :raises ImportError: quart-schema is not installed; the extra ``openapi`` brings it.
+        """
+        _describe(app)
+
     # --- Loaders: what goes into a token --------------------------------------
 
     def user_claims_loader(self, callback):
@@ -7589,7 +7647,7 @@ class JWTManager:
 
         :param callback: takes a URL (str), returns the body of the answer, at most 262144 bytes, as
             bytes, str or the dict in it; or a tuple of that and the headers of the answer (a
-            mapping), for its ``Cache-Control``.
+            mapping), for its ``Cache-Control``; or None if there is no such document (404).
         """
         return self._register("jwks_fetch_loader", "jwks_fetch", callback, {1: callback})
 
@@ -9568,21 +9626,186 @@ cdef list _scaffolds_of(object app, str endpoint):
     return found
 
 
+# --- How a route is protected --------------------------------------------------
+
+Protection = namedtuple(
+    "Protection",
+    "token_type optional fresh scopes locations skip_revocation_check close_with_token issuers",
+    module=__name__,
+)
+Protection.__doc__ = """What a route requires, as :func:`protection_of` returns it.
+
+    ``token_type`` is "access", "refresh", or None for any type. ``optional`` says whether a request
+    without a token is let in, ``fresh`` whether the token must be fresh, and
+    ``skip_revocation_check`` whether a revoked one is let in. ``scopes`` are those that the token
+    must grant, all of them. ``locations`` are where it is looked for, in this order: those of the
+    app unless the route names others, and only such as an HTTP request or a WebSocket has.
+    ``close_with_token`` says whether a WebSocket is closed when its token ends. ``issuers`` are the
+    names of those that the token may be from, where ``()`` is the app itself; None for the app and
+    all trusted issuers.
+
+    Its repr says the same in the words of ``quart jwt routes``.
+    """
+Protection.__repr__ = lambda protection: f"<Protection: {_words_of(protection)}>"
+
+
+cdef object _new_protection(_Settings settings, object rule, _Rules rules):
+    if rules is None:
+        return None
+    is_foreign = "json" if rule.websocket else "websocket_protocol"
+    locations = settings.token_location if rules.locations is None else rules.locations
+    return Protection(
+        token_type=None if rules.any_type else _TYPES[rules.token_type],
+        optional=rules.optional,
+        fresh=rules.fresh,
+        scopes=rules.scopes or (),
+        locations=tuple([name for name in locations if name != is_foreign]),
+        skip_revocation_check=rules.skip_revocation,
+        close_with_token=rules.close_with_token or (rule.websocket and settings.close_with_token),
+        issuers=_issuers_of(rules),
+    )
+
+
+cdef object _issuers_of(_Rules rules):
+    """The issuers that all rules of a route accept, None for all."""
+    if rules.issuers is None:
+        return None
+    if () in rules.issuers:
+        return ()
+    first, *others = rules.issuers
+    return tuple([name for name in first if all([name in names for names in others])])
+
+
+cdef str _words_of(object protection):
+    cdef _Rules rules = _Rules()
+    rules.token_type = _REFRESH if protection.token_type == "refresh" else _ACCESS
+    rules.any_type = protection.token_type is None
+    rules.optional = protection.optional
+    rules.fresh = protection.fresh
+    rules.scopes = protection.scopes
+    # A WebSocket may have none: its only one might be JSON.
+    rules.locations = protection.locations or None
+    rules.skip_revocation = protection.skip_revocation_check
+    rules.close_with_token = protection.close_with_token
+    rules.issuers = None if protection.issuers is None else (protection.issuers,)
+    return repr(rules)
+
+
+def protection_of(app, endpoint, method=None):
+    """How a view or WebSocket is protected, by its decorators and every ``protect`` around it.
+
+    It is for tools, and for decorators that need to know what is verified before them. What a hook
+    or a decorator of your own verifies, it cannot see.
+
+    :param app: the Quart app, with a JWTManager.
+    :param endpoint: the name of the endpoint, with the names of its blueprints in front, such as
+        ``request.endpoint``.
+    :param method: the method of a request, such as "POST", or "WEBSOCKET"; None if all methods are
+        protected alike, as are those of all views but a class with decorators of single methods.
+        OPTIONS where Quart answers by itself is none of them, and not protected.
+    :return: a :class:`Protection`; None if the route is exempt or open, and verifies no token.
+    :raises TypeError: an argument has a wrong type.
+    :raises ValueError: there is no such endpoint, it does not take the method, or None is given and
+        its methods are protected differently.
+    :raises RuntimeError: the app has no JWTManager, or an option is wrong.
+    """
+    cdef _Settings settings
+    _verify_app("protection_of", app)
+    if not isinstance(endpoint, str):
+        raise TypeError(f"endpoint must be the name of an endpoint, not {_shown(endpoint)}")
+    if method is not None and not isinstance(method, str):
+        raise TypeError(f"method must be the name of a method or None, not {_shown(method)}")
+    settings = _state_of(app).settings()
+    rules = [rule for rule in _served_rules(app) if rule.endpoint == endpoint]
+    if not rules:
+        raise ValueError(_unknown_endpoint(app, _plain_text(endpoint)))
+    if method is None:
+        by_method = {
+            name: _protection_by(app, settings, rule, name)
+            for rule in rules for name in _methods_of(app, rule)
+        }
+        found = set(by_method.values())
+        if len(found) > 1:
+            raise ValueError(
+                f"The methods of {endpoint!r} are protected differently; name one of them in "
+                "method: " + ", ".join(sorted(by_method))
+            )
+        return found.pop()
+    name = method.upper()
+    suitable = [rule for rule in rules if not rule.websocket and name in rule.methods]
+    if not suitable and name in ("WEBSOCKET", "GET"):
+        suitable = [rule for rule in rules if rule.websocket]
+    if not suitable:
+        taken = set()
+        for rule in rules:
+            taken.update(("WEBSOCKET",) if rule.websocket else rule.methods)
+        raise ValueError(
+            f"method must be one that {endpoint!r} takes, not {method!r}: "
+            + ", ".join(sorted(taken))
+        )
+    found = {_protection_by(app, settings, rule, name) for rule in suitable}
+    return None if None in found else found.pop()
+
+
+cdef str _unknown_endpoint(object app, str name):
+    near = difflib.get_close_matches(name, [rule.endpoint for rule in _served_rules(app)], 1)
+    hint = f": did you mean {near[0]!r}?" if near else ""
+    return f"The app has no endpoint {name!r}{hint}"
+
+
+cdef list _served_rules(object app):
+    """The rules of an app that lead to a view, in the order of its map."""
+    return [
+        rule for rule in app.url_map.iter_rules() if not rule.build_only and not rule.redirect_to
+    ]
+
+
+cdef list _methods_of(object app, object rule):
+    """The methods of a rule that a view answers: HEAD only where it is not that of GET."""
+    if rule.websocket:
+        return ["WEBSOCKET"]
+    left_out = set()
+    view_class = getattr(app.view_functions.get(rule.endpoint), "view_class", None)
+    if "GET" in rule.methods and not (isinstance(view_class, type) and hasattr(view_class, "head")):
+        left_out.add("HEAD")
+    if _has_automatic_options(app, rule):
+        left_out.add("OPTIONS")
+    return sorted(rule.methods - left_out) or sorted(rule.methods)
+
+
+cdef tuple _state_of_route(object app, _Settings settings, object rule, str method):
+    """Whether a rule is "open", "exempt" or "protected", and in the last case its _Rules."""
+    cdef _Route route = _Route(app, rule.endpoint, "GET" if rule.websocket else method)
+    if route.rules is None:
+        return ("exempt" if route.is_exempt or route.exempting else "open"), None
+    if method == "OPTIONS" and (settings.exempts_options or _has_automatic_options(app, rule)):
+        return "exempt", None
+    return "protected", route.rules
+
+
+cdef object _protection_by(object app, _Settings settings, object rule, str method):
+    return _new_protection(settings, rule, _state_of_route(app, settings, rule, method)[1])
+
+
 # --- Command line -------------------------------------------------------------
 
 cdef object _jwt_commands(object app):
     """The group ``jwt`` for ``quart --app APP``."""
     group = click.Group("jwt", help="Commands of quart-jwt-extended.")
-
-    def list_routes():
-        rows = _route_rows(app)
-        widths = [max([len(row[column]) for row in rows], default=0) for column in range(3)]
-        for row in rows:
-            cells = [cell.ljust(width) for cell, width in zip(row, widths)]
-            click.echo("  ".join((*cells, row[3])))
-
     group.add_command(click.Command(
-        "routes", callback=list_routes,
+        "routes",
+        params=[
+            click.Option(["--json", "as_json"], is_flag=True, help="Write JSON, for programs."),
+            click.Option(
+                ["--check"], is_flag=True,
+                help="Fail with exit code 1 if a route is open that no --open names.",
+            ),
+            click.Option(
+                ["--open", "listed"], multiple=True, metavar="ENDPOINT",
+                help="An endpoint that is open on purpose, for --check. Repeatable.",
+            ),
+        ],
+        callback=lambda as_json, check, listed: _show_routes(app, as_json, check, listed),
         help="List the routes and how they are protected, open ones first.",
     ))
     group.add_command(click.Command(
@@ -9784,31 +10007,218 @@ async def _purge(app):
     click.echo(f"Deleted: {count}")
 
 
+cdef int _show_routes(object app, bint as_json, bint check, tuple listed) except -1:
+    if listed and not check:
+        raise click.UsageError("--open needs --check")
+    try:
+        rows = _route_rows(app)
+    except RuntimeError as error:
+        raise click.ClickException(str(error)) from None
+    if as_json:
+        click.echo(json.dumps([
+            {
+                "path": path, "methods": methods, "endpoint": endpoint, "state": state,
+                "protection": None if protection is None else protection._asdict(),
+            }
+            for path, methods, endpoint, state, protection, _ in rows
+        ], indent=2))
+    elif not check:
+        click.echo("\n".join(_aligned(rows)), nl=bool(rows))
+    if check:
+        _verify_listed(app, rows, listed)
+
+
+cdef int _verify_listed(object app, list rows, tuple listed) except -1:
+    """Fail for each route that is open and not listed, and for each name that opens nothing."""
+    faults = []
+    unlisted = [row for row in rows if row[3] == "open" and row[2] not in listed]
+    if unlisted:
+        faults.append(
+            "These routes are open. Protect them, put jwt_exempt on them, or name their endpoints "
+            "with --open:"
+        )
+        faults.extend([f"  {line}" for line in _aligned(unlisted)])
+    for name in dict.fromkeys(listed):
+        states = {row[3] for row in rows if row[2] == name}
+        if not states:
+            faults.append(f"--open {name}: " + _unknown_endpoint(app, name))
+        elif states == {"protected"}:
+            faults.append(f"--open {name}: it is protected; remove the name from --open")
+    if faults:
+        raise click.ClickException("\n".join(faults))
+
+
+cdef list _aligned(list rows):
+    """A line for each row: path, methods, endpoint, and the words for its protection."""
+    cells = [(path, ",".join(methods), endpoint) for path, methods, endpoint, _, _, _ in rows]
+    widths = [max([len(row[column]) for row in cells], default=0) for column in range(3)]
+    return [
+        "  ".join([*[cell.ljust(width) for cell, width in zip(three, widths)], row[5]])
+        for three, row in zip(cells, rows)
+    ]
+
+
 cdef list _route_rows(object app):
-    """Path, methods, endpoint and protection of each rule, open ones first, then by path."""
+    """What is said of each rule, once for all methods that are protected alike.
+
+    A row is the path, the methods, the endpoint, whether it is open, its Protection, and these two
+    in words. Open ones come first, then the order is that of paths.
+    """
+    cdef _Settings settings = _state_of(app).settings()
     rows = []
-    for rule in app.url_map.iter_rules():
-        if rule.websocket:
-            methods = ("WEBSOCKET",)
-        else:
-            # HEAD goes with GET, and OPTIONS has a line where a view answers it.
-            left_out = {"HEAD", "OPTIONS"} if _has_automatic_options(app, rule) else {"HEAD"}
-            methods = sorted(rule.methods - left_out) or sorted(rule.methods)
-        by_method = {}
-        for method in methods:
-            words = _protection(app, rule.endpoint, method)
-            by_method.setdefault(words, []).append(method)
-        for words, names in by_method.items():
-            rows.append((rule.rule, ",".join(names), rule.endpoint, words))
-    rows.sort(key=lambda row: (row[3] not in ("open", "exempt"), row[0], row[1]))
+    for rule in _served_rules(app):
+        alike = {}
+        for method in _methods_of(app, rule):
+            state, rules = _state_of_route(app, settings, rule, method)
+            # In words, a route without locations of its own has none.
+            words = state if rules is None else repr(rules)
+            row = (state, _new_protection(settings, rule, rules), words)
+            alike.setdefault(row, []).append(method)
+        for row, methods in alike.items():
+            rows.append((rule.rule, methods, rule.endpoint, *row))
+    rows.sort(key=lambda row: (row[3] == "protected", row[0], row[1]))
     return rows
 
 
-cdef str _protection(object app, str endpoint, str method):
-    cdef _Route route = _Route(app, endpoint, "GET" if method == "WEBSOCKET" else method)
-    if route.rules is None:
-        return "exempt" if route.is_exempt else "open"
-    return repr(route.rules)
+# --- OpenAPI ------------------------------------------------------------------
+
+# The name under which quart-schema puts itself into app.extensions.
+cdef str _QUART_SCHEMA = "QUART_SCHEMA"
+
+
+cdef int _describe(object app) except -1:
+    _verify_app("describe", app)
+    try:
+        import quart_schema
+    except ModuleNotFoundError as error:
+        if error.name != "quart_schema":
+            raise
+        raise ImportError(
+            "describe needs quart-schema: pip install 'quart-jwt-extended[openapi]'"
+        ) from None
+    if not hasattr(quart_schema, "OpenAPIProvider"):
+        raise RuntimeError("describe needs quart-schema 0.21 or later")
+    extension = app.extensions.get(_QUART_SCHEMA)
+    if extension is None:
+        raise RuntimeError("describe needs QuartSchema(app) before it")
+    if not getattr(type(extension.openapi_provider), "_describes_jwt", False):
+        provider_class = _describing(type(extension.openapi_provider))
+        extension.openapi_provider = provider_class(app, extension)
+
+
+def _describing(provider_class):
+    """A subclass of an OpenAPIProvider that says how the routes of an app are protected."""
+
+    class DescribingProvider(provider_class):
+        _describes_jwt = True
+
+        def __init__(self, app, extension):
+            super().__init__(app, extension)
+            self._described_app = weakref.proxy(app)
+
+        def build_paths(self, rule):
+            paths, components = super().build_paths(rule)
+            _add_requirements(self._described_app, rule, paths)
+            return paths, components
+
+        def schema(self):
+            document = super().schema()
+            _add_schemes(self._described_app, document)
+            return document
+
+    return DescribingProvider
+
+
+cdef int _add_requirements(object app, object rule, object paths) except -1:
+    """Say what each operation of a rule requires, unless it does by itself."""
+    cdef _Settings settings = _state_of(app).settings()
+    for operations in paths.values():
+        for key, operation in operations.items():
+            # Beside operations there may be other things, such as parameters.
+            if key.upper() not in rule.methods or "security" in operation:
+                continue
+            rules = _state_of_route(app, settings, rule, key.upper())[1]
+            requirements = [] if rules is None else _requirements(settings, rule, rules)
+            if requirements:
+                operation["security"] = requirements
+
+
+cdef list _requirements(_Settings settings, object rule, _Rules rules):
+    """The alternatives of an operation (OpenAPI 3.1, Security Requirement Object)."""
+    protection = _new_protection(settings, rule, rules)
+    # Where a token of any type will do, a cookie still is that of one type.
+    own = _TYPES[rules.token_type]
+    requirements = []
+    for location in protection.locations:
+        place = _SCHEME_PLACES.get(location)
+        if place is not None:
+            is_any = protection.token_type is None and location != "cookies"
+            for token_type in _TYPES if is_any else (own,):
+                requirements.append({
+                    f"jwt{token_type.capitalize()}{place}": list(protection.scopes)
+                })
+    if protection.optional and requirements:
+        requirements.append({})
+    return requirements
+
+
+cdef int _add_schemes(object app, object document) except -1:
+    """Define the schemes that the document refers to, but for those that it defines."""
+    used = set()
+    operations = [operation for item in document["paths"].values() for operation in item.values()]
+    for holder in [document, *operations]:
+        if isinstance(holder, dict):
+            for requirement in holder.get("security", ()):
+                used.update(requirement)
+    schemes = {
+        name: scheme for name, scheme in _security_schemes(_state_of(app).settings()).items()
+        if name in used
+    }
+    if schemes:
+        components = document["components"]
+        components["securitySchemes"] = {**schemes, **components.get("securitySchemes", {})}
+
+
+cdef dict _SCHEME_PLACES = {"headers": "Header", "cookies": "Cookie", "query_string": "Query"}
+
+
+cdef dict _security_schemes(_Settings settings):
+    """A scheme for each type of token and each place (OpenAPI 3.1, Security Scheme Object)."""
+    schemes = {}
+    for token_type, name in enumerate(_TYPES):
+        words = "A refresh token" if token_type == _REFRESH else "An access token"
+        is_bearer = settings.header_lower == "authorization" and (
+            settings.header_type.lower() == "bearer"
+        )
+        kind = {"type": "apiKey", "in": "header", "name": settings.header_name}
+        shape = f", after {settings.header_type} and a space" if settings.header_type else ""
+        if is_bearer:
+            kind = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+            shape = ""
+        schemes[f"jwt{name.capitalize()}Header"] = {**kind, "description": f"{words}{shape}."}
+        schemes[f"jwt{name.capitalize()}Cookie"] = {
+            "type": "apiKey", "in": "cookie", "name": settings.cookie_names[token_type],
+            "description": f"{words}.{_csrf_words(settings, token_type)}",
+        }
+        shape = f", after {settings.query_string_prefix!r}" if settings.query_string_prefix else ""
+        schemes[f"jwt{name.capitalize()}Query"] = {
+            "type": "apiKey", "in": "query", "name": settings.query_string_name,
+            "description": f"{words}{shape}.",
+        }
+    return schemes
+
+
+cdef str _csrf_words(_Settings settings, int token_type):
+    if not settings.csrf_configured or not settings.csrf_request_methods:
+        return ""
+    methods = ", ".join(sorted(settings.csrf_request_methods))
+    words = f" {methods} requests send its CSRF value in the header "
+    words += settings.csrf_header_names[token_type]
+    if settings.csrf_check_form:
+        words += f" or the form field {settings.csrf_field_names[token_type]}"
+    if settings.csrf_in_cookies:
+        words += f"; it is the value of the cookie {settings.csrf_cookie_names[token_type]}"
+    return f"{words}."
 
 
 # -----------------------------------------------------------------------------
@@ -10210,8 +10620,8 @@ async def assert_protected(app, exempt=()):
     It makes a real request, without a token, for each rule and each method. A route is protected if
     that is rejected for want of a token, whatever the answer is: a redirect to a login page, too.
     Views that turn out to be open do run, and what they do is done: let the app of the test have
-    nothing to lose. Left out are HEAD, which goes with GET, OPTIONS where Quart answers by itself
-    or JWT_EXEMPT_OPTIONS says so, and rules that only redirect.
+    nothing to lose. Left out are HEAD where it is that of GET, OPTIONS where Quart answers by
+    itself or JWT_EXEMPT_OPTIONS says so, and rules that only redirect.
 
     URLs are made up from the converters. For one that cannot be made up, what the decorators of the
     view and :func:`.protect` say decides.
@@ -10232,9 +10642,7 @@ async def assert_protected(app, exempt=()):
     names = ()
     if exempt not in ((), [], set(), frozenset()):
         names = _read_rule_names("exempt", exempt, "endpoint names")
-    rules = [
-        rule for rule in app.url_map.iter_rules() if not rule.build_only and not rule.redirect_to
-    ]
+    rules = _served_rules(app)
     unknown = sorted(set(names) - {rule.endpoint for rule in rules})
     if unknown:
         raise ValueError(
@@ -10256,12 +10664,10 @@ async def assert_protected(app, exempt=()):
 
 
 cdef list _methods_to_ask(object app, object rule, bint exempts_options):
-    if rule.websocket:
-        return ["WEBSOCKET"]
-    left_out = {"HEAD"}
-    if exempts_options or _has_automatic_options(app, rule):
-        left_out.add("OPTIONS")
-    return sorted(rule.methods - left_out) or sorted(rule.methods - {"OPTIONS"})
+    left_out = exempts_options or (
+        not rule.websocket and _has_automatic_options(app, rule)
+    )
+    return [name for name in _methods_of(app, rule) if name != "OPTIONS" or not left_out]
 
 
 async def _answer_without_token(app, rule, method):

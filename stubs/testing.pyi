@@ -54,8 +54,8 @@ async def assert_protected(app: Quart, exempt: _Names = ()) -> None:
     It makes a real request, without a token, for each rule and each method. A route is protected if
     that is rejected for want of a token, whatever the answer is: a redirect to a login page, too.
     Views that turn out to be open do run, and what they do is done: let the app of the test have
-    nothing to lose. Left out are HEAD, which goes with GET, OPTIONS where Quart answers by itself
-    or JWT_EXEMPT_OPTIONS says so, and rules that only redirect.
+    nothing to lose. Left out are HEAD where it is that of GET, OPTIONS where Quart answers by
+    itself or JWT_EXEMPT_OPTIONS says so, and rules that only redirect.
 
     URLs are made up from the converters. For one that cannot be made up, what the decorators of the
     view and :func:`.protect` say decides.

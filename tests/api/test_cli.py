@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from quart import Blueprint, Quart
 from quart.views import MethodView
+from werkzeug.routing import Rule
 
 import quart_jwt_extended as qje
 from support import SECRET
@@ -98,13 +100,13 @@ def test_automatic_static_route_is_listed() -> None:
     for options, expected in (
         (None, "open"),
         ({}, "access token"),
-        ({"exempt": ("static",)}, ("open", "exempt")),
+        ({"exempt": ("static",)}, "exempt"),
     ):
         app = Quart("listed", static_folder="static")
         qje.JWTManager(app)
         if options is not None:
             qje.protect(app, **options)
-        assert protections(app)["/static/<path:filename>"] in expected
+        assert protections(app)["/static/<path:filename>"] == expected
 
 
 @pytest.mark.parametrize(
@@ -166,9 +168,8 @@ def test_own_rules_are_listed_with_those_of_the_app() -> None:
     add(app, "named")
     add(app, "both", qje.jwt_refresh_token_required)
     add(app, "plain")
-    found = protections(app)
-    assert found.pop("/named") in ("open", "exempt")
-    assert found == {
+    assert protections(app) == {
+        "/named": "exempt",
         "/own": "optional fresh access token",
         "/exempt": "exempt",
         "/both": "refresh token",
@@ -258,11 +259,66 @@ def test_route_of_only_head_or_options_is_listed(methods: list[str]) -> None:
     assert [(row[0], row[2], row[3]) for row in routes(app)] == [("/page", "page", "open")]
 
 
+def test_head_of_its_own_that_is_open_has_a_row() -> None:
+    app = new_app()
+
+    class Thing(MethodView):
+        @qje.jwt_required
+        async def get(self) -> str:
+            return ""
+
+        async def head(self) -> str:
+            return ""
+
+    app.add_url_rule("/thing", view_func=Thing.as_view("thing"))
+    assert routes(app) == [
+        ("/thing", "HEAD", "thing", "open"),
+        ("/thing", "GET", "thing", "access token"),
+    ]
+
+
+def test_options_that_need_no_token_by_the_option_are_exempt() -> None:
+    app = new_app()
+    add(app, "page", qje.jwt_required, methods=["GET", "OPTIONS"])
+    assert protections(app) == {"/page": "access token"}
+    app.config["JWT_EXEMPT_OPTIONS"] = True
+    assert routes(app) == [
+        ("/page", "OPTIONS", "page", "exempt"),
+        ("/page", "GET", "page", "access token"),
+    ]
+
+
+def test_rules_that_lead_to_no_view_are_left_out() -> None:
+    app = new_app()
+    add(app, "page", qje.jwt_required)
+    app.url_map.add(Rule("/old", endpoint="old", redirect_to="/page"))
+    app.url_map.add(Rule("/elsewhere", endpoint="elsewhere", build_only=True))
+    assert protections(app) == {"/page": "access token"}
+
+
+def test_wrong_option_fails_the_command_without_a_traceback() -> None:
+    app = new_app()
+    app.config["JWT_TOKEN_LOCATION"] = "pockets"
+    result = app.test_cli_runner().invoke(args=["jwt", "routes"])
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: JWT_TOKEN_LOCATION must")
+
+
+def test_app_without_a_key_is_listed() -> None:
+    # CI has no secrets.
+    app = new_app()
+    app.config["JWT_SECRET_KEY"] = None
+    add(app, "page", qje.jwt_required)
+    assert protections(app) == {"/page": "access token"}
+
+
 def test_command_and_group_have_a_help_text() -> None:
     runner = new_app().test_cli_runner()
     assert "List the routes" in runner.invoke(args=["jwt", "--help"]).output
     result = runner.invoke(args=["jwt", "routes", "--help"])
     assert (result.exit_code, "open ones first" in result.output) == (0, True)
+    assert all(option in result.output for option in ("--json", "--check", "--open ENDPOINT"))
 
 
 def test_second_manager_of_an_app_leaves_one_command() -> None:
@@ -282,6 +338,209 @@ def test_command_lists_the_app_it_is_called_for() -> None:
         add(app, name)
         apps.append(app)
     assert [protections(app) for app in apps] == [{"/one": "open"}, {"/two": "open"}]
+
+
+# --- JSON ----------------------------------------------------------------------
+
+
+def in_json(app: Quart, *arguments: str) -> list[dict[str, Any]]:
+    result = app.test_cli_runner().invoke(args=["jwt", "routes", "--json", *arguments])
+    assert (result.exit_code, result.stderr) == (0, "")
+    return json.loads(result.stdout)
+
+
+def test_json_has_an_object_for_each_row() -> None:
+    app = new_app()
+    app.config["JWT_TOKEN_LOCATION"] = ["headers", "json"]
+    add(app, "open", methods=["POST", "GET"])
+    add(app, "exempt", qje.jwt_exempt)
+    add(app, "page", qje.jwt_required(fresh=True, scopes=("b", "a")))
+    add_socket(app, "ws", qje.jwt_optional)
+    bare = {
+        "token_type": "access",
+        "optional": False,
+        "fresh": False,
+        "scopes": [],
+        "locations": ["headers"],
+        "skip_revocation_check": False,
+        "close_with_token": False,
+        "issuers": None,
+    }
+    assert in_json(app) == [
+        {
+            "path": "/exempt",
+            "methods": ["GET"],
+            "endpoint": "exempt",
+            "state": "exempt",
+            "protection": None,
+        },
+        {
+            "path": "/open",
+            "methods": ["GET", "POST"],
+            "endpoint": "open",
+            "state": "open",
+            "protection": None,
+        },
+        {
+            "path": "/page",
+            "methods": ["GET"],
+            "endpoint": "page",
+            "state": "protected",
+            "protection": {
+                **bare,
+                "fresh": True,
+                "scopes": ["b", "a"],
+                "locations": ["headers", "json"],
+            },
+        },
+        {
+            "path": "/ws",
+            "methods": ["WEBSOCKET"],
+            "endpoint": "ws",
+            "state": "protected",
+            "protection": {**bare, "optional": True},
+        },
+    ]
+
+
+def test_json_has_what_protection_of_returns() -> None:
+    app = new_app()
+    add(app, "page", qje.jwt_required(refresh=True, locations="cookies"))
+    (row,) = in_json(app)
+    expected = qje.protection_of(app, "page")
+    assert expected is not None
+    assert row["protection"] == json.loads(json.dumps(expected._asdict()))
+
+
+def test_json_of_an_app_without_routes_is_an_empty_array() -> None:
+    assert in_json(new_app()) == []
+
+
+# --- --check -------------------------------------------------------------------
+
+
+def check(app: Quart, *names: str) -> tuple[int, str]:
+    """The exit code and what is written on stderr; nothing is on stdout."""
+    opened = [part for name in names for part in ("--open", name)]
+    result = app.test_cli_runner().invoke(args=["jwt", "routes", "--check", *opened])
+    assert result.stdout == ""
+    return result.exit_code, result.stderr
+
+
+def lines_of(app: Quart, *names: str) -> list[str]:
+    code, text = check(app, *names)
+    assert code == 1
+    return text.splitlines()
+
+
+HEADING = (
+    "Error: These routes are open. Protect them, put jwt_exempt on them, or name their endpoints "
+    "with --open:"
+)
+
+
+def checked_app() -> Quart:
+    app = new_app()
+    add(app, "health")
+    add(app, "login", qje.jwt_exempt)
+    add(app, "maybe", qje.jwt_optional)
+    add(app, "me", qje.jwt_required)
+    add_socket(app, "feed")
+    return app
+
+
+def test_check_passes_silently_if_each_open_route_is_listed() -> None:
+    assert check(checked_app(), "health", "feed") == (0, "")
+
+
+def test_check_shows_each_open_route_that_is_not_listed() -> None:
+    assert lines_of(checked_app()) == [
+        HEADING,
+        "  /feed    WEBSOCKET  feed    open",
+        "  /health  GET        health  open",
+    ]
+    assert lines_of(checked_app(), "feed") == [HEADING, "  /health  GET  health  open"]
+
+
+def test_check_takes_what_is_exempt_or_optional_for_closed() -> None:
+    app = new_app()
+    part = Blueprint("part", __name__)
+    qje.protect(part, exempt="named")
+    add(app, "exempt", qje.jwt_exempt)
+    add(app, "maybe", qje.jwt_optional)
+    add(part, "named")
+    app.register_blueprint(part)
+    assert check(app) == (0, "")
+
+
+def test_check_takes_static_files_for_open() -> None:
+    app = Quart("listed", static_folder="static")
+    qje.JWTManager(app)
+    assert lines_of(app) == [HEADING, "  /static/<path:filename>  GET  static  open"]
+    assert check(app, "static") == (0, "")
+    qje.protect(app, exempt="static")
+    assert check(app) == (0, "")
+
+
+def test_check_finds_the_open_method_of_a_class() -> None:
+    app = new_app()
+
+    class Thing(MethodView):
+        @qje.jwt_required
+        async def get(self) -> str:
+            return ""
+
+        async def post(self) -> str:
+            return ""
+
+    app.add_url_rule("/thing", view_func=Thing.as_view("thing"))
+    assert lines_of(app) == [HEADING, "  /thing  POST  thing  open"]
+    assert check(app, "thing") == (0, "")
+
+
+def test_check_fails_for_a_listed_name_that_is_no_endpoint() -> None:
+    assert lines_of(checked_app(), "health", "feed", "helth") == [
+        "Error: --open helth: The app has no endpoint 'helth': did you mean 'health'?"
+    ]
+    # An abbreviation of a name lists nothing.
+    assert len(lines_of(checked_app(), "healt", "feed")) == 3
+
+
+def test_check_fails_for_a_listed_name_that_is_protected() -> None:
+    for name in ("me", "maybe"):
+        assert lines_of(checked_app(), "health", name, "feed", name) == [
+            f"Error: --open {name}: it is protected; remove the name from --open"
+        ]
+
+
+def test_check_takes_a_listed_name_that_is_exempt() -> None:
+    assert check(checked_app(), "health", "feed", "login") == (0, "")
+
+
+def test_check_shows_all_faults_together() -> None:
+    assert lines_of(checked_app(), "feed", "me", "gone") == [
+        HEADING,
+        "  /health  GET  health  open",
+        "--open me: it is protected; remove the name from --open",
+        "--open gone: The app has no endpoint 'gone'",
+    ]
+
+
+def test_check_with_json_writes_both() -> None:
+    result = checked_app().test_cli_runner().invoke(args=["jwt", "routes", "--json", "--check"])
+    assert result.exit_code == 1
+    assert {row["endpoint"] for row in json.loads(result.stdout) if row["state"] == "open"} == {
+        "feed",
+        "health",
+    }
+    assert result.stderr.splitlines()[0] == HEADING
+
+
+def test_open_without_check_is_a_wrong_usage() -> None:
+    arguments = ["jwt", "routes", "--open", "health"]
+    result = checked_app().test_cli_runner().invoke(args=arguments)
+    assert result.exit_code == 2
+    assert "Error: --open needs --check" in result.stderr
 
 
 # --- The real command ----------------------------------------------------------
@@ -352,12 +611,32 @@ def test_quart_command_lists_the_routes_of_a_module(tmp_path: Path, target: str)
     )
     assert (result.returncode, result.stderr) == (0, "")
     rows = parsed(result.stdout)
-    assert rows[0][:3] == ("/health", "GET", "health")
-    assert rows[0][3] in ("open", "exempt")
-    assert rows[1:] == [
+    assert rows == [
+        ("/health", "GET", "health", "exempt"),
         ("/login", "GET", "login", "exempt"),
         ("/part/admin", "GET", "part.admin", "fresh access token, scopes: admin"),
         ("/private", "GET", "private", "access token"),
         ("/refresh", "POST", "refresh", "refresh token"),
         ("/ws", "WEBSOCKET", "ws", "access token"),
     ]
+
+
+def test_quart_command_fails_a_job_of_ci(tmp_path: Path) -> None:
+    unguarded = MODULE.replace('qje.protect(app, exempt=("health",))\n', "")
+    assert unguarded != MODULE
+    (tmp_path / "service.py").write_text(textwrap.dedent(unguarded))
+    outcomes = []
+    for opened in (["health", "private"], ["health", "private", "ws"]):
+        names = [part for name in opened for part in ("--open", name)]
+        result = subprocess.run(
+            [sys.executable, "-m", "quart", "--app", "service:app", "jwt", "routes", "--check"]
+            + names,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        outcomes.append((result.returncode, result.stdout, result.stderr.splitlines()))
+    assert outcomes == [(1, "", [HEADING, "  /ws  WEBSOCKET  ws  open"]), (0, "", [])]

@@ -988,6 +988,20 @@ async def test_defaults_that_redirect_are_evaded() -> None:
     ]  # fmt: skip
 
 
+async def test_head_of_its_own_is_tried() -> None:
+    class Thing(MethodView):
+        @qje.jwt_required
+        async def get(self) -> str:
+            return ""
+
+        async def head(self) -> str:
+            return ""
+
+    app = new_app()
+    app.add_url_rule("/thing", view_func=Thing.as_view("thing"))
+    assert await found(app) == ["HEAD /thing, endpoint 'thing'"]
+
+
 async def test_rule_that_only_redirects_is_left_out() -> None:
     app = new_app()
     add(app, "/new", qje.jwt_required)

@@ -18,6 +18,7 @@ import asyncio
 import datetime
 import doctest
 import inspect
+import json
 import os
 import re
 import shutil
@@ -40,8 +41,9 @@ from quart import Quart
 from quart.cli import ScriptInfo
 
 import quart_jwt_extended as qje
-from support import SECRET, access_claims, bearer, hs_token
+from support import OTHER_SECRET, SECRET, access_claims, bearer, hs_token
 from support.example_process import running
+from support.openid_provider import KEYS, Provider
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -392,27 +394,99 @@ async def test_store_of_the_page_that_is_away_refuses_with_503() -> None:
     assert response.status_code == 503
 
 
-@pytest.mark.parametrize(
-    ("header", "claims", "status"),
-    [({"typ": "at+jwt"}, {}, 200), ({}, {}, 401), ({"typ": "at+jwt"}, {"exp": ...}, 401)],
-    ids=["access token", "unmarked", "endless"],
-)
-async def test_mark_of_the_page_is_asked_for(
-    header: dict[str, Any], claims: dict[str, Any], status: int
+async def test_users_of_the_page_are_told_apart_by_their_issuer(
+    provider: Provider,
 ) -> None:
-    app = (await namespace_after("openid.md", "is_access_token"))["app"]
-    app.config["JWT_ERROR_FORMAT"] = "problem"
+    names = await namespace_after("openid.md", "ACCOUNTS")
+    app, issuer = names["app"], provider.issuer
+    names["jwt"].trust_issuer(issuer, audience="notes", algorithms=["ES256"])
+    names["ACCOUNTS"][issuer, "alice"] = {"name": "Another Alice"}
 
     @app.get("/")
     @qje.jwt_required
-    async def view() -> dict[str, Any]:
-        return {}
+    async def view() -> dict[str, str]:
+        return qje.get_current_user()
 
-    token = hs_token(access_claims(**claims), header={"alg": "HS256", **header})
+    client = app.test_client()
+    tokens = [
+        hs_token(access_claims()),
+        provider.token("notes", sub="alice"),
+        provider.token("notes", sub="bob"),
+    ]
+    answers = [await client.get("/", headers=bearer(token)) for token in tokens]
+    assert [answer.status_code for answer in answers] == [200, 200, 401]
+    users = [(await answer.get_json())["name"] for answer in answers[:2]]
+    assert users == ["Alice", "Another Alice"]
+
+
+async def test_routes_of_the_page_accept_their_issuers_only(provider: Provider) -> None:
+    app = (await namespace_after("openid.md", "issuers=STAFF"))["app"]
+    qje.JWTManager(app, token_store=qje.MemoryTokenStore())
+    manager = app.extensions["quart-jwt-extended"]
+    manager.trust_issuer(provider.issuer, audience="notes", algorithms=["ES256"])
+    client = app.test_client()
+    statuses = []
+    for token in (hs_token(access_claims()), provider.token("notes")):
+        for method, path in (("GET", "/reports"), ("POST", "/logout")):
+            response = await client.open(path, method=method, headers=bearer(token))
+            statuses.append(response.status_code)
+    assert statuses == [422, 200, 422, 422]
+
+
+async def test_callback_of_the_page_fetches_keys(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    provider.publish(KEYS, provider.key_set(), headers={"Cache-Control": "max-age=60"})
+    names = await namespace_after("openid.md", "httpx.AsyncClient")
+    issuer = names["jwt"].trust_issuer(provider.issuer, audience="notes", algorithms=["ES256"])
+    try:
+        await issuer.reload()
+        assert issuer.key_ids == ("key-1",)
+        provider.redirect(KEYS, "/elsewhere")
+        with pytest.raises(qje.IssuerUnavailableError):
+            await issuer.reload()
+        assert issuer.last_error == "HTTPStatusError"
+    finally:
+        await names["close_client"]()
+
+
+async def test_handler_of_the_page_answers_an_outage(provider: Provider) -> None:
+    names = await namespace_after("openid.md", "provider_is_down")
+    app = names["app"]
+    names["jwt"].trust_issuer(provider.issuer, audience="notes", algorithms=["ES256"])
+    app.add_url_rule("/", "view", qje.jwt_required(lambda: "ok"))
+    token = provider.token("notes")
+    provider.stop()
     response = await app.test_client().get("/", headers=bearer(token))
-    assert response.status_code == status
-    challenge = response.headers.get("WWW-Authenticate")
-    assert challenge == (None if status == 200 else 'Bearer error="invalid_token"')
+    assert response.status_code == 503
+    assert await response.get_json() == {"msg": "Logins cannot be checked now"}
+
+
+async def test_apps_of_the_factory_of_the_page_share_their_trust() -> None:
+    names = await namespace_after("openid.md", "def create_app")
+    for _ in range(2):
+        client = names["create_app"]().test_client()
+        document = await (await client.get("/.well-known/oauth-protected-resource")).get_json()
+        assert document["authorization_servers"] == ["https://login.example.com"]
+
+
+async def test_metadata_of_the_page_are_what_it_shows() -> None:
+    app = (await namespace_after("openid.md", "tools:call"))["app"]
+    client = app.test_client()
+    shown = [b.code for b in BLOCKS if b.page == "openid.md" and b.language == "http"]
+    document, challenge = (block.replace("\n\n", "\n").splitlines() for block in shown)
+    forged = bearer(hs_token(access_claims(), secret=OTHER_SECRET))
+    responses = [
+        await client.get("/.well-known/oauth-protected-resource/mcp"),
+        await client.post("/mcp", headers=forged),
+    ]
+    assert json.loads("".join(document[3:])) == await responses[0].get_json()
+    for response, lines in zip(responses, (document[:3], challenge), strict=True):
+        assert lines[0] == f"HTTP/1.1 {response.status_code}"
+        for line in lines[1:]:
+            name, _, value = line.partition(": ")
+            assert response.headers[name] == value
 
 
 @pytest.mark.parametrize(
@@ -545,7 +619,9 @@ def test_every_public_name_is_in_the_reference_once() -> None:
     )
     named = [name for name in named if name != "quart_jwt_extended"]
     loaders = [f"JWTManager.{name}" for name in vars(qje.JWTManager) if name.endswith("_loader")]
-    others = ["init_app", "check", "testing.assert_protected", "testing.signed_in"]
+    methods = ("trust_issuer", "issuers", "serve_resource_metadata")
+    loaders += [f"JWTManager.{name}" for name in methods]
+    others = ["init_app", "check", "describe", "testing.assert_protected", "testing.signed_in"]
     assert sorted(named) == sorted([*qje.__all__, *loaders, *others])
 
 
@@ -562,17 +638,45 @@ def table_below(heading: str, page: str) -> list[list[str]]:
     return [row.split(" | ") for row in rows[1:]]
 
 
-def test_listing_of_routes_is_what_the_command_prints() -> None:
+def app_of_the_listing() -> Quart:
     app = Quart("docs_routes")
     qje.JWTManager(app)
-    qje.protect(app, exempt=("static",))
+    app.add_url_rule("/health", "health", lambda: "")
     app.add_url_rule("/login", "login", qje.jwt_exempt(lambda: ""), methods=["POST"])
-    app.add_url_rule("/me", "me", lambda: "")
+    app.add_url_rule("/me", "me", qje.jwt_required(lambda: ""))
     delete_order = qje.jwt_required(lambda number: "", fresh=True, scopes="orders:write")
     app.add_url_rule("/orders/<int:number>", "orders", delete_order, methods=["DELETE"])
-    (shown,) = [b.code for b in BLOCKS if b.page == "whole-apps.md" and b.language == "console"]
-    printed = CliRunner().invoke(app.cli, ["jwt", "routes"], obj=ScriptInfo(create_app=lambda: app))
-    assert printed.output == shown.partition("\n")[2]
+    return app
+
+
+def routes_block(language: str) -> str:
+    (code,) = [b.code for b in BLOCKS if b.page == "whole-apps.md" and b.language == language]
+    return code
+
+
+def test_listing_of_routes_is_what_the_command_prints() -> None:
+    app = app_of_the_listing()
+    info = ScriptInfo(create_app=lambda: app)
+    printed = CliRunner().invoke(app.cli, ["jwt", "routes"], obj=info)
+    assert printed.output == routes_block("console").partition("\n")[2]
+
+
+def test_json_of_routes_is_what_the_command_writes() -> None:
+    app = app_of_the_listing()
+    info = ScriptInfo(create_app=lambda: app)
+    printed = CliRunner().invoke(app.cli, ["jwt", "routes", "--json"], obj=info)
+    assert json.loads(printed.output)[-1] == json.loads(routes_block("json"))
+
+
+def test_check_of_routes_fails_as_the_page_shows() -> None:
+    app = app_of_the_listing()
+    info = ScriptInfo(create_app=lambda: app)
+    command, _, shown = routes_block("text").partition("\n")
+    arguments = command.partition(" jwt ")[2].split()
+    failed = CliRunner().invoke(app.cli, ["jwt", *arguments], obj=info)
+    assert (failed.exit_code, failed.stderr) == (1, shown)
+    passed = CliRunner().invoke(app.cli, ["jwt", *arguments, "--open", "static"], obj=info)
+    assert (passed.exit_code, passed.output) == (0, "")
 
 
 def test_names_that_are_the_same_as_in_flask_jwt_extended_exist() -> None:
@@ -653,6 +757,9 @@ NOT_MESSAGES = {
     # The help of the command, and its column of what a route asks for.
     "Commands of quart-jwt-extended.",
     "List the routes and how they are protected, open ones first.",
+    "Write JSON, for programs.",
+    "Fail with exit code 1 if a route is open that no --open names.",
+    "An endpoint that is open on purpose, for --check. Repeatable.",
     "Delete from the token store what has ended.",
     "Deleted: <>",
     "access token",
@@ -662,10 +769,12 @@ NOT_MESSAGES = {
     "optional <>",
     ", in <>",
     ", scopes: <>",
+    ", issuer: <>",
+    "the app itself",
     ", not checked for revocation",
     ", closed with the token",
-    # The header WWW-Authenticate.
-    ', scope="<>"',
+    # The header of a request for the keys of an issuer.
+    "application/json, application/jwk-set+json",
     # The source of the wrapper around a view.
     (
         "def {name}(fn, verify, original, options):\n    async def wrapper(*args, **kwargs):\n"
@@ -680,9 +789,18 @@ NOT_MESSAGES = {
         "        return fn(*args, **kwargs)\n\n    return wrapper\n"
     ),
     "async def start(app, **kwargs):\n    note()",
+    # The descriptions of security schemes in an OpenAPI document.
+    "An access token",
+    "A refresh token",
+    ", after <>",
+    ", after <> and a space",
+    " <> requests send its CSRF value in the header ",
+    " or the form field <>",
+    "; it is the value of the cookie <>",
     # Fields of named tuples, and a statement of SQL. Scripts for Redis are known by their calls.
     "access_token refresh_token session_id",
     "id identity generation created_at rotated_at expires_at ends_at metadata",
+    "token_type optional fresh scopes locations skip_revocation_check close_with_token issuers",
     "BEGIN IMMEDIATE",
     # A pattern of the testing kit.
     "; Domain=[^;]*",
@@ -692,6 +810,8 @@ NOT_MESSAGES = {
     "Rejected: %s, endpoint %s, location %s, kid %.100r, reason %.300r",
     "<> (page of <>, host <>)",
     "Weak key: %s",
+    # What an issuer looks like in a debugger.
+    "<TrustedIssuer <>>",
     # Parts of messages, which are there as a whole.
     "<> function <>",
     "<>, not <>",

@@ -7,6 +7,7 @@ slips into the request path.
 from __future__ import annotations
 
 import functools
+import json
 import os
 import re
 import shutil
@@ -15,9 +16,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+import jwt
 import pytest
 
 from support import SECRET, access_claims, hs_token
+from support.signing_keys import private_key, public_pem
 
 pytestmark = pytest.mark.packaging
 
@@ -28,40 +31,100 @@ BUDGET = 68_200
 # How much more a token costs that is not plain ASCII, or holds a float.
 CLIFF = 1.5
 CALLS = 500
+# A signature by RSA takes ten times as long, and always the same.
+SIGNED_CALLS = 100
 VALUES = {"plain": "plain", "letter": "\u00e9", "float": 1.5, "escape": 'a "quote"'}
 FUNCTIONS = ["decode_token", "create_access_token"]
 
+# Half a microsecond, by which the cost of a trusted issuer's token may differ from that of the
+# app's own, and that of the app's own from itself without issuers: at about four instructions per
+# nanosecond, at -O2.
+HALF_A_MICROSECOND = 2_000
+ISSUER, AUDIENCE = "https://issuer.example", "api"
+# How many issuers the app trusts, and whose token it gets.
+TRUSTING = [(0, "own"), (1, "own"), (100, "own"), (1, "issuer"), (100, "issuer")]
+
 PROGRAM = f"""
-import asyncio, functools, sys
+import asyncio, functools, gc, json, sys
 from quart import Quart
 import quart_jwt_extended as qje
 
-async def main():
+def repeat(call, times={CALLS}):
+    call(None, None)
+    functools.reduce(call, range(times), None)
+
+async def main(tokens):
     app = Quart("budget")
     app.config["JWT_SECRET_KEY"] = {SECRET!r}
     qje.JWTManager(app)
     async with app.app_context():
-        for token in sys.argv[1:]:
+        for token in tokens:
             claims = qje.decode_token(token)["user_claims"]
-            for call in (
-                lambda _, __: qje.decode_token(token),
-                lambda _, __: qje.create_access_token("alice", user_claims=claims),
-            ):
-                call(None, None)
-                functools.reduce(call, range({CALLS}), None)
+            repeat(lambda _, __: qje.decode_token(token))
+            repeat(lambda _, __: qje.create_access_token("alice", user_claims=claims))
 
-asyncio.run(main())
+async def trusting(issuers, token, public_key, key_set):
+    app = Quart("budget")
+    app.config.update(
+        JWT_ALGORITHM="RS256", JWT_PUBLIC_KEY=public_key, JWT_DECODE_AUDIENCE={AUDIENCE!r},
+        JWT_DECODE_ISSUER="https://app.example",
+    )
+    manager = qje.JWTManager(app)
+
+    @manager.jwks_fetch_loader
+    async def fetch(url):
+        return key_set
+
+    for number in range(issuers):
+        # The last one made the token.
+        name = {ISSUER!r} if number == issuers - 1 else f"https://{{number}}.example"
+        trusted = manager.trust_issuer(
+            name, audience={AUDIENCE!r}, algorithms="RS256", jwks_uri="https://keys.example"
+        )
+    if issuers:
+        await trusted.reload()
+    async with app.app_context():
+        repeat(lambda _, __: qje.decode_token(token), {SIGNED_CALLS})
+
+tokens, cases, public_key, key_set = json.loads(sys.argv[1])
+asyncio.run(main(tokens))
+# A collection would fall upon any of them.
+gc.disable()
+for issuers, token in cases:
+    asyncio.run(trusting(issuers, token, public_key, key_set))
 print("alice")
 """
 
 
 @functools.cache
-def instructions() -> dict[tuple[str, str], float]:
-    """Instructions of one call, by the function and by the name of the value in the user claims."""
+def instructions() -> dict[tuple[str | int, str], float]:
+    """Instructions of one call, by the function and by the name of the value in the user claims.
+
+    Those of decode_token beside trusted issuers are by how many these are and whose token it is.
+    """
     tokens = [hs_token(access_claims(user_claims={"value": value})) for value in VALUES.values()]
     names = [(function, value) for value in VALUES for function in FUNCTIONS]
-    counts = counted(PROGRAM, *tokens)
-    return {name: count / CALLS for name, count in zip(names, counts, strict=True)}
+    by_owner = signed_alike()
+    cases = [(issuers, by_owner[owner]) for issuers, owner in TRUSTING]
+    key = private_key("RSA")
+    member = jwt.get_algorithm_by_name("RS256").to_jwk(key.public_key(), as_dict=True)
+    key_set = {"keys": [{**member, "kid": "key-1", "key_ops": ["verify"]}]}
+    counts = counted(PROGRAM, json.dumps([tokens, cases, public_pem(key), key_set]))
+    times = [CALLS] * len(names) + [SIGNED_CALLS] * len(TRUSTING)
+    names += TRUSTING
+    return {n: count / t for n, count, t in zip(names, counts, times, strict=True)}
+
+
+def signed_alike() -> dict[str, str]:
+    """A token of the app and one of an issuer, of the same size and signed by the same key."""
+    own = access_claims(iss="https://app.example", aud=AUDIENCE)
+    names = {"identity": "sub", "type": "azp", "fresh": "scope"}
+    foreign = {names.get(name, name): value for name, value in own.items()} | {"iss": ISSUER}
+    key = private_key("RSA")
+    return {
+        owner: jwt.encode(claims, key, "RS256", {"kid": "key-1"})
+        for owner, claims in (("own", own), ("issuer", foreign))
+    }
 
 
 def counted(program: str, *arguments: str) -> list[int]:
@@ -106,6 +169,13 @@ def total(counts: Path) -> int:
 
 def test_verifying_a_token_stays_within_its_budget_of_instructions() -> None:
     assert instructions()["decode_token", "plain"] < BUDGET
+
+
+@pytest.mark.parametrize("issuers", [1, 100])
+@pytest.mark.parametrize("owner", ["own", "issuer"])
+def test_token_beside_trusted_issuers_costs_what_it_costs_without(issuers: int, owner: str) -> None:
+    difference = instructions()[issuers, owner] - instructions()[0, "own"]
+    assert abs(difference) < HALF_A_MICROSECOND
 
 
 @pytest.mark.parametrize("value", ["letter", "float", "escape"])

@@ -7,66 +7,24 @@ That it would notice is shown by stores with one fault each.
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.load_runs import finish, start
 from support.services import PostgresServer, RedisServer, need
-
-LOAD = Path(__file__).parents[1] / "load"
-
-# Seconds; ample for a slow machine, so that nothing here waits without an end.
-RUN_LIMIT = 600
-STOP_LIMIT = 60
 
 
 def run(directory: Path, *arguments: str) -> tuple[int, list[dict[str, Any]], str]:
     """The status of a run, its figures and what it printed; it leaves no process."""
     need(RedisServer)
     figures = directory / "figures.json"
-    command = [sys.executable, str(LOAD / "sessions.py"), "--untimed", "--json", str(figures)]
-    process = subprocess.Popen(
-        [*command, "--connections", "24", *arguments],
-        cwd=directory,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        output, _ = process.communicate(timeout=RUN_LIMIT)
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.communicate(timeout=STOP_LIMIT)
-        left = what_is_left_of(process.pid)
-    assert not left, output
+    options = ("--untimed", "--json", str(figures), "--connections", "24")
+    process = start("sessions.py", *options, *arguments, directory=directory)
+    output = finish(process)
     found = json.loads(figures.read_text())["runs"] if figures.is_file() else []
     return process.returncode, found, output
-
-
-def what_is_left_of(group: int) -> bool:
-    """Whether a process group does not end; it is ended then."""
-    # A process that multiprocessing has beside the workers learns a moment later that they ended.
-    deadline = time.monotonic() + STOP_LIMIT
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return False
-        time.sleep(0.05)
-    with suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
-    return True
 
 
 @pytest.mark.parametrize(

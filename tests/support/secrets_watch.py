@@ -69,8 +69,9 @@ NO_ERROR_HEADERS = {b"set-cookie", b"content-type", b"content-length"}
 
 # The identity is what an error about the user names; a trusted issuer, one about its keys.
 NO_SECRET_CLAIMS = {"identity", "sub", "iss"}
-# What a route asks for, which is also what some token grants.
-SCOPES = re.compile(rb', scope="[^"]*"')
+# What a route asks for, which is also what some token grants; where a service says who it is, which
+# is also whom its tokens are for.
+PUBLIC_PARAMETERS = re.compile(rb',? (?:scope|resource_metadata)="[^"]*"')
 
 
 def _text(value: str | bytes) -> str:
@@ -330,7 +331,7 @@ def _watched_call(original: Any) -> Any:
             for field, value in message.get("headers", ()):
                 name = field.lower()
                 if name == b"www-authenticate":
-                    value = SCOPES.sub(b"", value)
+                    value = PUBLIC_PARAMETERS.sub(b"", value)
                 if name not in NO_ERROR_HEADERS:
                     watch.show(f"the header {_text(field)} of an answer", value)
             watch.show("a subprotocol", message.get("subprotocol"))
