@@ -52,15 +52,9 @@ SLACK = 5
 # Seconds after which a test that waits has failed.
 WAIT_LIMIT = 20
 
+WELCOME = (200, {"view": "protected", "identity": SUBJECT, "user_claims": {}})
 UNKNOWN_KEY = (422, {"msg": "The key ID is not one of the keys of the issuer"})
 UNAVAILABLE = (503, {"msg": "Token issuer unavailable"})
-
-
-def view(name: str = "protected") -> tuple[int, dict[str, Any]]:
-    return (200, {"view": name, "identity": SUBJECT, "user_claims": {}})
-
-
-WELCOME = view()
 
 
 def trust(app: Quart, provider: Provider, **options: Any) -> qje.TrustedIssuer:
@@ -91,6 +85,11 @@ async def eventually(happened: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0.005)
     pytest.fail("it did not happen in time")
+
+
+async def requested(provider: Provider, number: int) -> None:
+    """Wait until so many requests have come to the provider."""
+    await eventually(lambda: len(provider.requests) == number)
 
 
 def threads() -> list[threading.Thread]:
@@ -206,6 +205,22 @@ async def test_keys_are_fetched_ahead_while_the_request_is_answered(
     assert issuer.is_fresh
     assert await ask(app, token=known) == WELCOME
     assert provider.fetches() == 2
+
+
+@pytest.mark.parametrize("days", [2, -2])
+async def test_wall_clock_makes_no_key_older(
+    app: Quart, clock: Clock, provider: Provider, issuer: qje.TrustedIssuer, days: int
+) -> None:
+    """Somebody may set it; tokens are what it ends."""
+    before = provider.token(AUDIENCE)
+    assert await ask(app, token=before) == WELCOME
+    clock.move_wall(days * DAY)
+    assert await ask(app, token=provider.token(AUDIENCE)) == WELCOME
+    assert (await ask(app, token=before))[0] == (401 if days > 0 else 422)
+    assert issuer.is_fresh
+    assert provider.requests == FETCH
+    clock.move(FRESH_FOR)
+    assert not issuer.is_fresh
 
 
 async def test_known_key_never_waits_for_the_network(
@@ -866,7 +881,7 @@ async def test_thread_of_an_issuer_that_does_not_answer_ends(
     with provider.holding():
         for attempt in range(1, 4):
             reload = asyncio.create_task(issuer.reload())
-            await eventually(lambda: len(provider.requests) == attempt)  # noqa: B023
+            await requested(provider, attempt)
             clock.move(FETCH_TIMEOUT)
             with pytest.raises(qje.IssuerUnavailableError) as caught:
                 await reload
@@ -1923,10 +1938,10 @@ async def test_decode_token_fetches_an_unknown_key_for_the_next_time(
                 for _ in range(5):
                     with pytest.raises(qje.IssuerUnavailableError, match="^Token issuer unavailab"):
                         qje.decode_token(token)
-                await eventually(lambda: len(provider.requests) == 1 + 2 * number)  # noqa: B023
+                await requested(provider, 1 + 2 * number)
             await idle()
             assert provider.fetches() == number + 1
-            await eventually(lambda: len(issuer.key_ids) == number + 1)  # noqa: B023
+            assert len(issuer.key_ids) == number + 1
             assert qje.decode_token(token)["sub"] == SUBJECT
             with pytest.raises(jwt.InvalidTokenError, match="not one of the keys of the issuer"):
                 qje.decode_token(unknown_token(provider))
