@@ -65,7 +65,7 @@ _DecodeKey = TypeVar(
     ],
 )
 _Document: TypeAlias = str | bytes | dict[str, Any]
-_Fetched: TypeAlias = _Document | tuple[_Document, Mapping[str, str]]
+_Fetched: TypeAlias = _Document | tuple[_Document, Mapping[str, str]] | None
 _JWKSFetch = TypeVar("_JWKSFetch", bound=Callable[[str], _Fetched | Awaitable[_Fetched]])
 _ClaimsCheck = TypeVar("_ClaimsCheck", bound=Callable[[_Claims], bool | Awaitable[bool]])
 _TokenCheck = TypeVar(
@@ -726,7 +726,7 @@ class JWTManager:
 
         :param callback: takes a URL (str), returns the body of the answer, at most 262144 bytes, as
             bytes, str or the dict in it; or a tuple of that and the headers of the answer (a
-            mapping), for its ``Cache-Control``.
+            mapping), for its ``Cache-Control``; or None if there is no such document (404).
         """
 
     # --- Loaders: checks ------------------------------------------------------

@@ -891,10 +891,13 @@ cdef class _Settings:
     # place, each with a copy; the config with its version, when they were last compared.
     cdef list seen, copies
     cdef object ring_copy
+    # While this one is made, the one before it, whose keys by name need not be read again.
+    cdef _Settings previous
     cdef object config
     cdef uint64_t version
 
-    def __cinit__(self, dict values):
+    def __cinit__(self, dict values, _Settings previous=None):
+        self.previous = previous
         try:
             self._read(values)
         except RuntimeError as error:
@@ -904,6 +907,7 @@ cdef class _Settings:
             shown = RuntimeError(f"{error}, not {_shown(values[name])}")
             shown.option = name
             raise shown from None
+        self.previous = None
         self.verifying_keys = {}
         self.by_issuer = {}
         self.audience_claim = "aud"
@@ -1076,7 +1080,7 @@ cdef class _Settings:
             raise _wrong_option("JWT_KEYS", accepts)
         # Another thread may change it while it is read.
         self.ring_copy = _copied(values["JWT_KEYS"], _RING_DEPTH)
-        self.ring = _new_ring(self.ring_copy, self.algorithm, accepts)
+        self.ring = _new_ring(self.ring_copy, self, accepts)
         self.ring_starts = _sorted_starts(self.ring)
         signing = [kid for kid, key in self.ring.items() if (<_RingKey>key).private is not None]
         self.ring_signs = bool(signing)
@@ -1272,7 +1276,7 @@ cdef class _AppState:
         # One read of the attribute: another thread may put a newer snapshot there meanwhile.
         current = self.current
         if current is None or not current.is_current(config):
-            current = _Settings(_watched_values(config))
+            current = _Settings(_watched_values(config), current)
             self.current = current
         return current
 
@@ -2591,6 +2595,8 @@ cdef class _RingKey:
     # POSIX seconds, or None.
     cdef readonly object sign_from, verify_until
     cdef _PreparedKey verifying, signing
+    # JWT_SIGNATURE_CACHE_SIZE when it was prepared.
+    cdef Py_ssize_t cache_size
     cdef dict jwk
 
     cdef bint has_ended(self, double now) except -1:
@@ -2605,11 +2611,14 @@ cdef class _RingKey:
             self.signing = _prepare_configured(
                 state, settings, self.private, _ring_name(self.kid), self.algorithm, True
             ).named(self.kid)
-        elif not signing and self.verifying is None:
+        if signing:
+            return self.signing
+        if self.verifying is None or self.cache_size != settings.signature_cache_size:
             self.verifying = _prepare_configured(
                 state, settings, self.public, _ring_name(self.kid), self.algorithm, False
             )
-        return self.signing if signing else self.verifying
+            self.cache_size = settings.signature_cache_size
+        return self.verifying
 
     cdef dict public_jwk(self):
         if self.jwk is None:
@@ -2654,10 +2663,9 @@ cdef bint _is_unchanged(object value, object copy, int depth) except -1:
     return type(value) is type(copy) and type(copy) in (str, bytes, int, float) and value == copy
 
 
-cdef dict _new_ring(dict given, str algorithm, str accepts):
+cdef dict _new_ring(dict given, _Settings settings, str accepts):
     """The keys of JWT_KEYS by kid.
 
-    :param algorithm: JWT_ALGORITHM.
     :raises RuntimeError: the text says of all that are wrong why.
     """
     cdef dict ring = {}
@@ -2669,7 +2677,8 @@ cdef dict _new_ring(dict given, str algorithm, str accepts):
             raise _wrong_option("JWT_KEYS", accepts)
         kid = _plain_text(kid)
         try:
-            ring[kid] = _new_ring_key(kid, entry, algorithm)
+            key = _known_ring_key(kid, entry, settings)
+            ring[kid] = _new_ring_key(kid, entry, settings.algorithm) if key is None else key
         except jwt.InvalidKeyError as error:
             faults.append(f"{_ring_name(kid)} cannot be used: {error}")
         except RuntimeError as error:
@@ -2688,6 +2697,16 @@ cdef dict _new_ring(dict given, str algorithm, str accepts):
         error.is_complete = True
         raise error
     return ring
+
+
+cdef _RingKey _known_ring_key(str kid, object entry, _Settings settings):
+    """The key as the snapshot before has read it, None if it has not: reading takes its time."""
+    cdef _Settings previous = settings.previous
+    if previous is None or previous.ring is None or previous.algorithm != settings.algorithm:
+        return None
+    if not _is_unchanged(entry, (<dict>previous.ring_copy).get(kid, _ABSENT), _RING_DEPTH - 1):
+        return None
+    return previous.ring[kid]
 
 
 cdef list _sorted_starts(dict ring):
@@ -2754,10 +2773,9 @@ cdef object _read_moment(dict options, str where, str name):
     if value is None:
         return None
     try:
-        if isinstance(value, datetime.datetime):
-            if value.utcoffset() is not None:
-                return value.timestamp()
-        elif type(value) in (int, float):
+        if isinstance(value, datetime.datetime) and value.utcoffset() is not None:
+            return value.timestamp()
+        if type(value) in (int, float):
             # No moment that datetime does not know, infinity for example, could be shown.
             datetime.datetime.fromtimestamp(value, datetime.timezone.utc)
             return value
@@ -3256,6 +3274,12 @@ class _FetchError(Exception):
 
 # --- Fetching -----------------------------------------------------------------
 
+cdef object _status_error(int status):
+    error = _FetchError(f"it answered with status {status}")
+    error.status = status
+    return error
+
+
 cdef bint _is_loopback(str host) except -1:
     if host == "localhost":
         return True
@@ -3317,9 +3341,7 @@ class _Download:
             connection.request("GET", target, headers={**headers, "Connection": "close"})
             response = connection.getresponse()
             if response.status != 200:
-                error = _FetchError(f"it answered with status {response.status}")
-                error.status = response.status
-                raise error
+                raise _status_error(response.status)
             kind = response.headers.get_content_type()
             if kind != "application/json" and not kind.endswith("+json"):
                 raise _FetchError("its answer is not of the type application/json")
@@ -3327,6 +3349,9 @@ class _Download:
                 raise _FetchError("its answer is compressed")
             body = response.read(_DOCUMENT_SIZE + 1)
             return body, response.headers.get("Cache-Control")
+        except http.client.HTTPException as error:
+            # Their texts may hold what was sent.
+            raise _FetchError(f"its answer is not HTTP ({type(error).__name__})") from None
         finally:
             connection.close()
             if self.socket is not None:
@@ -3351,34 +3376,42 @@ async def _in_thread(function, *args):
     loop = asyncio.get_running_loop()
     answer = loop.create_future()
 
-    def deliver(method, value):
+    def deliver(value, error):
         if not answer.done():
-            method(value)
+            answer.set_result((value, error))
 
     def run():
         try:
-            outcome = (deliver, answer.set_result, function(*args))
-        except Exception as error:
-            outcome = (deliver, answer.set_exception, error)
+            outcome = (function(*args), None)
+        except BaseException as error:
+            # It is raised where the answer is waited for.
+            outcome = (None, error)
         try:
-            loop.call_soon_threadsafe(*outcome)
+            loop.call_soon_threadsafe(deliver, *outcome)
         except RuntimeError:
             # The loop was closed meanwhile, and nobody waits.
             return
 
-    threading.Thread(target=run, name="quart-jwt-extended", daemon=True).start()
-    return await answer
+    _start_thread(run)
+    value, error = await answer
+    if error is not None:
+        raise error
+    return value
+
+
+cdef int _start_thread(function) except -1:
+    threading.Thread(target=function, name="quart-jwt-extended", daemon=True).start()
 
 
 cdef object _read_document(object body):
     """The JSON object in the body of an answer, or the object itself, as a dict."""
     if isinstance(body, dict):
         return body
-    if len(body) > _DOCUMENT_SIZE:
-        raise _FetchError(f"its answer takes more than {_DOCUMENT_SIZE} bytes")
     try:
-        text = body if isinstance(body, str) else bytes(body).decode()
-        document = json.loads(text)
+        raw = body.encode() if isinstance(body, str) else bytes(body)
+        if len(raw) > _DOCUMENT_SIZE:
+            raise _FetchError(f"its answer takes more than {_DOCUMENT_SIZE} bytes")
+        document = json.loads(raw.decode())
     except (ValueError, RecursionError):
         raise _FetchError("its answer is not JSON") from None
     if not isinstance(document, dict):
@@ -3613,19 +3646,37 @@ cdef class _Issuer:
         return task
 
     cdef object start(self):
-        """Fetch the keys in a task of its own; None where there is no event loop."""
+        """Fetch the keys in a task of its own; where no event loop runs, in a thread."""
         loop = _running_loop()
-        if loop is None:
-            return None
         self.attempted_at = _ticks()
+        if loop is None:
+            _start_thread(lambda: asyncio.run(self.fetch()))
+            return None
         # In an empty context: that of a request would be kept for as long.
         self.task = Context().run(loop.create_task, self.fetch())
         return self.task
 
     async def fetch(self):
         """Replace the keys by those that the issuer publishes now; a failure is kept."""
+        cdef double began = self.attempted_at
+        # A task of its own: a callback may raise CancelledError, or not let itself be cancelled.
+        loading = asyncio.ensure_future(self.load())
+        loading.add_done_callback(_note_outcome)
         try:
-            keys, lifetime = await asyncio.wait_for(self.load(), _FETCH_TIMEOUT)
+            await asyncio.wait([loading], timeout=_FETCH_TIMEOUT)
+        except asyncio.CancelledError:
+            # The event loop ends, and this is no attempt of which the outcome is known.
+            loading.cancel()
+            if self.attempted_at == began:
+                self.attempted_at = -_INFINITY
+            raise
+        try:
+            if not loading.done():
+                loading.cancel()
+                raise asyncio.TimeoutError
+            if loading.cancelled():
+                raise _FetchError("it was cancelled")
+            keys, lifetime = loading.result()
         except Exception as error:
             # Whatever is wrong with an issuer, the keys that are known serve on.
             self.discovered = None
@@ -3637,10 +3688,6 @@ cdef class _Issuer:
                 )
             self.failure = error
             return
-        except BaseException:
-            # Its loop ends: that is no attempt of which the outcome is known.
-            self.attempted_at = -_INFINITY
-            raise
         now = _ticks()
         self.keys = keys
         self.renewed_at = now + 0.8 * lifetime
@@ -3697,13 +3744,15 @@ cdef class _Issuer:
         else:
             # It may block.
             answer = await _settled(await _in_thread(callback, url))
+        if answer is None:
+            raise _status_error(404)
         headers = {}
         if isinstance(answer, tuple) and len(answer) == 2:
             answer, headers = answer
         if not isinstance(answer, (str, bytes, dict)) or not hasattr(headers, "items"):
             raise _FetchSlip(
                 "The callback of jwks_fetch_loader must return the body of the answer, as bytes, "
-                "str or a dict, or a tuple of that and the headers"
+                "str or a dict, or a tuple of that and the headers, or None"
             )
         values = [value for name, value in headers.items() if name.lower() == "cache-control"]
         return answer, values[0] if values else None
@@ -3714,6 +3763,12 @@ cdef str _fetch_fault(error):
     if isinstance(error, asyncio.TimeoutError):
         return f"it took longer than {_FETCH_TIMEOUT:.0f} seconds"
     return str(error) if isinstance(error, (_FetchError, _FetchSlip)) else type(error).__name__
+
+
+def _note_outcome(loading):
+    """Look at what a task ended with, so that the loop does not complain that nobody did."""
+    if not loading.cancelled():
+        loading.exception()
 
 
 cdef object _running_loop():
@@ -3874,7 +3929,7 @@ cdef bint _verify_registered_claims(
         expired = not _is_after(claim, second)
     _verify_issuer(claims, settings)
     _verify_audience(claims.get(settings.audience_claim), settings)
-    if settings.audience_claim != "aud" and claims.get("aud"):
+    if settings.audience_claim != "aud" and "aud" in claims:
         # Whom it does not name must reject the token (RFC 7519, section 4.1.3).
         _verify_audience(claims["aud"], settings)
     claim = _claim(claims, "sub")
@@ -7610,7 +7665,7 @@ class JWTManager:
 
         :param callback: takes a URL (str), returns the body of the answer, at most 262144 bytes, as
             bytes, str or the dict in it; or a tuple of that and the headers of the answer (a
-            mapping), for its ``Cache-Control``.
+            mapping), for its ``Cache-Control``; or None if there is no such document (404).
         """
         return self._register("jwks_fetch_loader", "jwks_fetch", callback, {1: callback})
 
@@ -8159,6 +8214,8 @@ cdef int _verify_configuration(object app) except -1:
         _add_issuer_faults(state, settings, faults)
     if faults:
         raise RuntimeError("\n".join(["The configuration is wrong:", *faults]))
+    # The first request need not read all of it again.
+    state.current = settings
 
 
 cdef int _add_issuer_faults(_AppState state, _Settings settings, list faults) except -1:

@@ -11,6 +11,7 @@ import time_machine
 from quart import Quart
 
 from support import make_app, secrets_watch
+from support.openid_provider import Clock, Provider
 
 TESTS = Path(__file__).parent
 
@@ -82,3 +83,16 @@ def no_secret_is_shown(request: pytest.FixtureRequest) -> Iterator[None]:
 def app() -> Quart:
     """An application with the default options; see :func:`support.make_app`."""
     return make_app()
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    """An identity provider that serves its keys, for one test."""
+    with Provider() as provider:
+        yield provider
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time, which the test moves."""
+    return Clock(monkeypatch)

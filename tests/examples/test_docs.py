@@ -41,8 +41,9 @@ from quart import Quart
 from quart.cli import ScriptInfo
 
 import quart_jwt_extended as qje
-from support import SECRET, access_claims, bearer, hs_token
+from support import OTHER_SECRET, SECRET, access_claims, bearer, hs_token
 from support.example_process import running
+from support.openid_provider import KEYS, Provider
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -227,6 +228,29 @@ async def test_python_in_docs_runs(block: Block) -> None:
         await run(part.code, namespace, str(part))
 
 
+def table_below(heading: str, page: str) -> list[list[str]]:
+    """The cells of the first table below a heading, without its two head lines."""
+    text = read(page).split(f"{heading}\n", 1)[1]
+    rows = re.findall(r"^\| (.+) \|$", text.split("\n#", 1)[0], re.MULTILINE)
+    return [row.split(" | ") for row in rows[1:]]
+
+
+def app_of_the_listing() -> Quart:
+    app = Quart("docs_routes")
+    qje.JWTManager(app)
+    app.add_url_rule("/health", "health", lambda: "")
+    app.add_url_rule("/login", "login", qje.jwt_exempt(lambda: ""), methods=["POST"])
+    app.add_url_rule("/me", "me", qje.jwt_required(lambda: ""))
+    delete_order = qje.jwt_required(lambda number: "", fresh=True, scopes="orders:write")
+    app.add_url_rule("/orders/<int:number>", "orders", delete_order, methods=["DELETE"])
+    return app
+
+
+def routes_block(language: str) -> str:
+    (code,) = [b.code for b in BLOCKS if b.page == "whole-apps.md" and b.language == language]
+    return code
+
+
 async def namespace_after(page: str, marker: str) -> dict[str, Any]:
     """What the one block of a page that holds a marker leaves behind."""
     (block,) = [block for block in OTHERS if block.page == page and marker in block.code]
@@ -393,27 +417,113 @@ async def test_store_of_the_page_that_is_away_refuses_with_503() -> None:
     assert response.status_code == 503
 
 
-@pytest.mark.parametrize(
-    ("header", "claims", "status"),
-    [({"typ": "at+jwt"}, {}, 200), ({}, {}, 401), ({"typ": "at+jwt"}, {"exp": ...}, 401)],
-    ids=["access token", "unmarked", "endless"],
-)
-async def test_mark_of_the_page_is_asked_for(
-    header: dict[str, Any], claims: dict[str, Any], status: int
+PROVIDERS = table_below("## Settings for known providers", "openid.md")
+
+
+@pytest.mark.parametrize("row", PROVIDERS, ids=lambda row: row[0])
+def test_settings_of_the_page_for_a_provider_are_accepted(row: list[str]) -> None:
+    assert len(PROVIDERS) > 5
+    issuer = row[1].strip("`")
+    # The table spells arguments as Python.
+    arguments = eval(f"dict({row[3].strip('`–')})")
+    manager = qje.JWTManager()
+    trusted = manager.trust_issuer(issuer, audience="a", algorithms=["RS256"], **arguments)
+    assert dict(manager.issuers) == {issuer: trusted}
+
+
+async def test_users_of_the_page_are_told_apart_by_their_issuer(
+    provider: Provider,
 ) -> None:
-    app = (await namespace_after("openid.md", "is_access_token"))["app"]
-    app.config["JWT_ERROR_FORMAT"] = "problem"
+    names = await namespace_after("openid.md", "ACCOUNTS")
+    app, issuer = names["app"], provider.issuer
+    names["jwt"].trust_issuer(issuer, audience="notes", algorithms=["ES256"])
+    names["ACCOUNTS"][issuer, "alice"] = {"name": "Another Alice"}
 
     @app.get("/")
     @qje.jwt_required
-    async def view() -> dict[str, Any]:
-        return {}
+    async def view() -> dict[str, str]:
+        return qje.get_current_user()
 
-    token = hs_token(access_claims(**claims), header={"alg": "HS256", **header})
+    client = app.test_client()
+    tokens = [
+        hs_token(access_claims()),
+        provider.token("notes", sub="alice"),
+        provider.token("notes", sub="bob"),
+    ]
+    answers = [await client.get("/", headers=bearer(token)) for token in tokens]
+    assert [answer.status_code for answer in answers] == [200, 200, 401]
+    users = [(await answer.get_json())["name"] for answer in answers[:2]]
+    assert users == ["Alice", "Another Alice"]
+
+
+async def test_routes_of_the_page_accept_their_issuers_only(provider: Provider) -> None:
+    app = (await namespace_after("openid.md", "issuers=STAFF"))["app"]
+    qje.JWTManager(app, token_store=qje.MemoryTokenStore())
+    manager = app.extensions["quart-jwt-extended"]
+    manager.trust_issuer(provider.issuer, audience="notes", algorithms=["ES256"])
+    client = app.test_client()
+    statuses = []
+    for token in (hs_token(access_claims()), provider.token("notes")):
+        for method, path in (("GET", "/reports"), ("POST", "/logout")):
+            response = await client.open(path, method=method, headers=bearer(token))
+            statuses.append(response.status_code)
+    assert statuses == [422, 200, 422, 422]
+
+
+async def test_callback_of_the_page_fetches_keys(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    provider.publish(KEYS, provider.key_set(), headers={"Cache-Control": "max-age=60"})
+    names = await namespace_after("openid.md", "httpx.AsyncClient")
+    issuer = names["jwt"].trust_issuer(provider.issuer, audience="notes", algorithms=["ES256"])
+    try:
+        await issuer.reload()
+        assert issuer.key_ids == ("key-1",)
+        provider.redirect(KEYS, "/elsewhere")
+        with pytest.raises(qje.IssuerUnavailableError):
+            await issuer.reload()
+        assert issuer.last_error == "HTTPStatusError"
+    finally:
+        await names["close_client"]()
+
+
+async def test_handler_of_the_page_answers_an_outage(provider: Provider) -> None:
+    names = await namespace_after("openid.md", "provider_is_down")
+    app = names["app"]
+    names["jwt"].trust_issuer(provider.issuer, audience="notes", algorithms=["ES256"])
+    app.add_url_rule("/", "view", qje.jwt_required(lambda: "ok"))
+    token = provider.token("notes")
+    provider.stop()
     response = await app.test_client().get("/", headers=bearer(token))
-    assert response.status_code == status
-    challenge = response.headers.get("WWW-Authenticate")
-    assert challenge == (None if status == 200 else 'Bearer error="invalid_token"')
+    assert response.status_code == 503
+    assert await response.get_json() == {"msg": "Logins cannot be checked now"}
+
+
+async def test_apps_of_the_factory_of_the_page_share_their_trust() -> None:
+    names = await namespace_after("openid.md", "def create_app")
+    for _ in range(2):
+        client = names["create_app"]().test_client()
+        document = await (await client.get("/.well-known/oauth-protected-resource")).get_json()
+        assert document["authorization_servers"] == ["https://login.example.com"]
+
+
+async def test_metadata_of_the_page_are_what_it_shows() -> None:
+    app = (await namespace_after("openid.md", "tools:call"))["app"]
+    client = app.test_client()
+    shown = [b.code for b in BLOCKS if b.page == "openid.md" and b.language == "http"]
+    document, challenge = (block.replace("\n\n", "\n").splitlines() for block in shown)
+    forged = bearer(hs_token(access_claims(), secret=OTHER_SECRET))
+    responses = [
+        await client.get("/.well-known/oauth-protected-resource/mcp"),
+        await client.post("/mcp", headers=forged),
+    ]
+    assert json.loads("".join(document[3:])) == await responses[0].get_json()
+    for response, lines in zip(responses, (document[:3], challenge), strict=True):
+        assert lines[0] == f"HTTP/1.1 {response.status_code}"
+        for line in lines[1:]:
+            name, _, value = line.partition(": ")
+            assert response.headers[name] == value
 
 
 @pytest.mark.parametrize(
@@ -546,7 +656,16 @@ def test_every_public_name_is_in_the_reference_once() -> None:
     )
     named = [name for name in named if name != "quart_jwt_extended"]
     loaders = [f"JWTManager.{name}" for name in vars(qje.JWTManager) if name.endswith("_loader")]
-    others = ["init_app", "check", "describe", "testing.assert_protected", "testing.signed_in"]
+    methods = ("trust_issuer", "issuers", "serve_resource_metadata")
+    loaders += [f"JWTManager.{name}" for name in methods]
+    others = [
+        "init_app",
+        "check",
+        "describe",
+        "serve_jwks",
+        "testing.assert_protected",
+        "testing.signed_in",
+    ]
     assert sorted(named) == sorted([*qje.__all__, *loaders, *others])
 
 
@@ -554,29 +673,6 @@ def test_constants_are_in_the_reference() -> None:
     for name in ("DEFAULTS", "__version__"):
         assert hasattr(qje, name)
         assert f"`quart_jwt_extended.{name}`" in read("reference.md")
-
-
-def table_below(heading: str, page: str) -> list[list[str]]:
-    """The cells of the first table below a heading, without its two head lines."""
-    text = read(page).split(f"{heading}\n", 1)[1]
-    rows = re.findall(r"^\| (.+) \|$", text.split("\n#", 1)[0], re.MULTILINE)
-    return [row.split(" | ") for row in rows[1:]]
-
-
-def app_of_the_listing() -> Quart:
-    app = Quart("docs_routes")
-    qje.JWTManager(app)
-    app.add_url_rule("/health", "health", lambda: "")
-    app.add_url_rule("/login", "login", qje.jwt_exempt(lambda: ""), methods=["POST"])
-    app.add_url_rule("/me", "me", qje.jwt_required(lambda: ""))
-    delete_order = qje.jwt_required(lambda number: "", fresh=True, scopes="orders:write")
-    app.add_url_rule("/orders/<int:number>", "orders", delete_order, methods=["DELETE"])
-    return app
-
-
-def routes_block(language: str) -> str:
-    (code,) = [b.code for b in BLOCKS if b.page == "whole-apps.md" and b.language == language]
-    return code
 
 
 def test_listing_of_routes_is_what_the_command_prints() -> None:
@@ -687,6 +783,29 @@ NOT_MESSAGES = {
     "An endpoint that is open on purpose, for --check. Repeatable.",
     "Delete from the token store what has ended.",
     "Deleted: <>",
+    # The commands for keys: their help, the states of a key, and what to do with a new one.
+    "Make keys, and list those of JWT_KEYS.",
+    "Print a new key, which is secret, and how it goes into JWT_KEYS.",
+    "List the keys of JWT_KEYS: which one signs, and until when each one verifies.",
+    "The algorithm of the key.",
+    "The name of the key; its thumbprint, or a random name, without one.",
+    "A secret has no PEM.",
+    "verifies until",
+    "signs now",
+    "signs from <>",
+    "only verifies",
+    "no longer verifies",
+    "<> UTC",
+    "Warning: <>",
+    (
+        "The <> above is a secret. Keep it where the app reads its secrets, and add it:\n"
+        '    app.config["JWT_KEYS"][<>] = <>\n'
+        'With a "sign_from" the key signs from then on, and until then it only verifies.'
+    ),
+    '{"key": JWK}',
+    '{"key": PEM, "algorithm": "<>"}',
+    # The header Cache-Control.
+    "public, max-age=<>",
     "access token",
     "refresh token",
     "access or refresh token",
@@ -694,10 +813,12 @@ NOT_MESSAGES = {
     "optional <>",
     ", in <>",
     ", scopes: <>",
+    ", issuer: <>",
+    "the app itself",
     ", not checked for revocation",
     ", closed with the token",
-    # The header WWW-Authenticate.
-    ', scope="<>"',
+    # The header of a request for the keys of an issuer.
+    "application/json, application/jwk-set+json",
     # The source of the wrapper around a view.
     (
         "def {name}(fn, verify, original, options):\n    async def wrapper(*args, **kwargs):\n"
@@ -733,6 +854,8 @@ NOT_MESSAGES = {
     "Rejected: %s, endpoint %s, location %s, kid %.100r, reason %.300r",
     "<> (page of <>, host <>)",
     "Weak key: %s",
+    # What an issuer looks like in a debugger.
+    "<TrustedIssuer <>>",
     # Parts of messages, which are there as a whole.
     "<> function <>",
     "<>, not <>",

@@ -1,19 +1,29 @@
-"""A small OpenID provider on 127.0.0.1: two documents over HTTP, and tokens made in the test."""
+"""A small OpenID provider on 127.0.0.1: two documents over HTTP, and tokens made in the test.
+
+With it comes a clock that a test moves, so that nothing waits for the lifetime of a key.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import io
 import itertools
 import json
 import threading
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
 import jwt
+import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 CONFIGURATION = "/.well-known/openid-configuration"
+# Of an authorization server that is no OpenID provider (RFC 8414, section 3).
+SERVER_METADATA = "/.well-known/oauth-authorization-server"
 KEYS = "/keys"
 
 # Seconds that a held answer waits at most, so that nothing here waits without an end.
@@ -22,6 +32,28 @@ HOLD_LIMIT = 60
 
 def algorithm_of(key: Any) -> str:
     return "ES256" if isinstance(key, ec.EllipticCurvePrivateKey) else "RS256"
+
+
+class Clock:
+    """The time, which a test moves: that of the module, and of event loops with their timeouts.
+
+    It goes on by itself, too. ``time.monotonic`` says how old keys are and when to try again,
+    ``time.time`` when tokens expire.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.moved = self.wall_moved = 0.0
+        monotonic, wall = time.monotonic, time.time
+        monkeypatch.setattr(time, "monotonic", lambda: monotonic() + self.moved)
+        monkeypatch.setattr(time, "time", lambda: wall() + self.wall_moved)
+
+    def move(self, seconds: float) -> None:
+        """Move the monotonic clock on."""
+        self.moved += seconds
+
+    def move_wall(self, seconds: float) -> None:
+        """Move the wall clock on, or back."""
+        self.wall_moved += seconds
 
 
 class Provider:
@@ -38,8 +70,17 @@ class Provider:
 
         # The paths that were asked for, in order.
         self.requests: list[str] = []
-        # What is sent instead: status, headers and body by path.
-        self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
+        # What is sent instead: status, headers (None: not that one) and body by path.
+        self.answers: dict[str, tuple[int, dict[str, str | None], bytes]] = {}
+        # What is sent instead, to the byte, by path.
+        self.raw_answers: dict[str, bytes] = {}
+        # The paths whose answers are sent byte by byte, each with whether the head is sent so, too.
+        self.dripping: dict[str, bool] = {}
+        # Seconds from byte to byte, and how many were sent.
+        self.drip_pause = 0.2
+        self.dripped = 0
+        # The paths for whose answers a client did not wait to the end.
+        self.abandoned: list[str] = []
         # Cleared, it holds every answer.
         self.answering = threading.Event()
         self.answering.set()
@@ -125,10 +166,52 @@ class Provider:
             members.append({**numbers, "kid": kid, "use": "sig", "alg": name})
         return {"keys": members}
 
-    def publish(self, path: str, document: Any) -> None:
-        """Send this JSON value, or these bytes, for a path."""
+    def document(self, path: str) -> bytes | None:
+        """What it has to say for a path; None where it has no document."""
+        documents = {CONFIGURATION: self.configuration, KEYS: self.key_set}
+        return json.dumps(documents[path]()).encode() if path in documents else None
+
+    def publish(self, path: str, document: Any, status: int = 200, headers: Any = None) -> None:
+        """Send this JSON value, or these bytes, for a path.
+
+        ``headers`` replace or add some; None as a value leaves that out.
+        """
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
-        self.answers[path] = (200, {}, body)
+        self.answers[path] = (status, headers or {}, body)
+
+    def redirect(self, path: str, target: str, status: int = 302) -> None:
+        """Send clients from a path to a URL."""
+        self.publish(path, b"", status, {"Location": target})
+
+    def pad(self, path: str, size: int, headers: Any = None) -> None:
+        """Send the document of a path with so much white space that it has this size in bytes."""
+        body = self.document(path)
+        assert body is not None
+        self.publish(path, body.ljust(size), headers=headers)
+
+    def compress(self, path: str) -> None:
+        """Send the document of a path compressed, whatever the client accepts."""
+        body = self.document(path)
+        assert body is not None
+        self.publish(path, gzip.compress(body), headers={"Content-Encoding": "gzip"})
+
+    def lie(self, **changes: Any) -> None:
+        """Send the configuration with these members replaced; ``...`` removes one."""
+        members = {**self.configuration(), **changes}
+        self.publish(CONFIGURATION, {name: v for name, v in members.items() if v is not ...})
+
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """Hold all answers for as long as the block runs."""
+        self.answering.clear()
+        try:
+            yield
+        finally:
+            self.answering.set()
+
+    def fetches(self) -> int:
+        """How often its keys were requested."""
+        return self.requests.count(KEYS)
 
     # --- The server ---------------------------------------------------------------------------
 
@@ -152,28 +235,48 @@ class Provider:
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         provider = self
 
+        class Dripping(io.BufferedIOBase):
+            def __init__(self, stream: Any) -> None:
+                self.stream = stream
+
+            def write(self, data: Any) -> int:
+                for byte in data:
+                    self.stream.write(bytes([byte]))
+                    provider.dripped += 1
+                    time.sleep(provider.drip_pause)
+                return len(data)
+
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 provider.requests.append(self.path)
                 provider.answering.wait(HOLD_LIMIT)
-                documents = {CONFIGURATION: provider.configuration, KEYS: provider.key_set}
-                if self.path in provider.answers:
-                    status, headers, body = provider.answers[self.path]
-                elif self.path in documents:
-                    status, headers = 200, {}
-                    body = json.dumps(documents[self.path]()).encode()
-                else:
-                    status, headers, body = 404, {}, b""
-                self.send_response(status)
-                for name, value in {"Content-Type": "application/json", **headers}.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
                 try:
-                    self.wfile.write(body)
+                    self.answer()
                 except ConnectionError:
                     # The client had enough.
+                    provider.abandoned.append(self.path)
                     self.close_connection = True
+
+            def answer(self) -> None:
+                if self.path in provider.raw_answers:
+                    self.wfile.write(provider.raw_answers[self.path])
+                    return
+                body = provider.document(self.path)
+                status, headers, body = provider.answers.get(
+                    self.path, (404, {}, b"") if body is None else (200, {}, body)
+                )
+                self.send_response(status)
+                usual = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+                for name, value in {**usual, **headers}.items():
+                    if value is not None:
+                        self.send_header(name, value)
+                drips_head = provider.dripping.get(self.path)
+                if drips_head:
+                    self.wfile = Dripping(self.wfile)
+                self.end_headers()
+                if drips_head is False:
+                    self.wfile = Dripping(self.wfile)
+                self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
                 """Say nothing."""

@@ -67,10 +67,11 @@ NO_SECRET_HEADERS = {
 # Cookies are where tokens and CSRF values belong; the others have hardly a value of their own.
 NO_ERROR_HEADERS = {b"set-cookie", b"content-type", b"content-length"}
 
-# The identity is what an error about the user names.
-NO_SECRET_CLAIMS = {"identity", "sub"}
-# What a route asks for, which is also what some token grants.
-SCOPES = re.compile(rb', scope="[^"]*"')
+# The identity is what an error about the user names; a trusted issuer, one about its keys.
+NO_SECRET_CLAIMS = {"identity", "sub", "iss"}
+# What a route asks for, which is also what some token grants; where a service says who it is, which
+# is also whom its tokens are for.
+PUBLIC_PARAMETERS = re.compile(rb',? (?:scope|resource_metadata)="[^"]*"')
 
 
 def _text(value: str | bytes) -> str:
@@ -234,6 +235,12 @@ class Watch:
             for name in KEY_OPTIONS:
                 # Not that of a subclass, which may fetch its values from somewhere.
                 self.key(dict.get(config, name))
+            ring = dict.get(config, "JWT_KEYS")
+            for entry in ring.values() if isinstance(ring, dict) else ():
+                key = entry.get("key", entry) if isinstance(entry, dict) else entry
+                if isinstance(key, dict):
+                    self.key(key.get("k") or key.get("d"))
+                self.key(key)
         # Nearly every test is clean, which one look at all of its texts shows.
         everything = "\n".join(self.shown)
         found = [
@@ -330,7 +337,7 @@ def _watched_call(original: Any) -> Any:
             for field, value in message.get("headers", ()):
                 name = field.lower()
                 if name == b"www-authenticate":
-                    value = SCOPES.sub(b"", value)
+                    value = PUBLIC_PARAMETERS.sub(b"", value)
                 if name not in NO_ERROR_HEADERS:
                     watch.show(f"the header {_text(field)} of an answer", value)
             watch.show("a subprotocol", message.get("subprotocol"))
