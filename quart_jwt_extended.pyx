@@ -3428,7 +3428,7 @@ cdef double _lifetime_of_keys(object cache_control) except -1:
 
 
 def _usable_keys(body, tuple algorithms):
-    """The keys of a JWK Set (RFC 7517, section 5), prepared, by ``kid`` and algorithm.
+    """The keys of a JWK Set (RFC 7517, section 5), prepared, by algorithm and ``kid``.
 
     What is of no use here is left out: symmetric and private keys, other uses, other algorithms,
     unknown types, weak or broken keys, keys without a name, and names that two keys share.
@@ -3436,18 +3436,18 @@ def _usable_keys(body, tuple algorithms):
     members = _read_document(body).get("keys")
     if not isinstance(members, list):
         raise _FetchError("its answer is not a JWK Set")
-    keys = {}
+    keys = {name: {} for name in algorithms}
     shared = set()
     for member in members:
         for name in algorithms:
             key = _usable_key(member, name)
             if key is not None:
-                if (member["kid"], name) in keys:
+                if member["kid"] in keys[name]:
                     shared.add((member["kid"], name))
-                keys[member["kid"], name] = key
-    for name in shared:
-        del keys[name]
-    if not keys:
+                keys[name][member["kid"]] = key
+    for kid, name in shared:
+        del keys[name][kid]
+    if not any(keys.values()):
         raise _FetchError("its JWK Set holds no key that can be used")
     return keys
 
@@ -3499,8 +3499,8 @@ cdef class _Issuer:
     cdef object token_type, scope_claim, leeway
     cdef str audience_claim, identity_claim
     cdef _Callbacks callbacks
-    # Prepared keys by kid and algorithm, and by kid, algorithm and size of the signature cache. A
-    # good answer replaces the dict as a whole.
+    # Prepared keys by algorithm, and there by kid, or by kid and size of the signature cache. A good
+    # answer replaces the dict as a whole.
     cdef dict keys
     # By _ticks(): when keys are fetched ahead, when they are no longer fresh, when they serve no
     # longer; the last attempt.
@@ -3559,14 +3559,17 @@ cdef class _Issuer:
             return None
         if now >= self.renewed_at and self.may_try():
             self.start()
-        found = keys.get((kid, name))
+        by_kid = keys.get(name)
+        if by_kid is None:
+            return None
+        found = (<dict>by_kid).get(kid)
         if found is None or not cache_size:
             return found
-        cached = keys.get((kid, name, cache_size))
+        cached = (<dict>by_kid).get((kid, cache_size))
         if cached is None:
             # Another thread may have been here first: all go on with one signature cache.
-            cached = keys.setdefault(
-                (kid, name, cache_size),
+            cached = (<dict>by_kid).setdefault(
+                (kid, cache_size),
                 _prepare_key((<_PreparedKey>found).key, name, False, cache_size),
             )
         return cached
@@ -3577,8 +3580,7 @@ cdef class _Issuer:
         :raises jwt.InvalidTokenError: the token names no key of the issuer.
         :raises IssuerUnavailableError: whether it does cannot be told now.
         """
-        self.verify_header(settings, token)
-        kid, name = token.header.parameters["kid"], token.header.algorithm
+        kid, name = self.verified_kid(settings, token), token.header.algorithm
         found = self.find(kid, name, settings.signature_cache_size)
         if found is not None:
             return found
@@ -3588,8 +3590,7 @@ cdef class _Issuer:
 
     cdef _PreparedKey known_key_of(self, _Settings settings, _ParsedToken token):
         """As key_of, for a caller that cannot wait: a missing key is fetched meanwhile."""
-        self.verify_header(settings, token)
-        kid, name = token.header.parameters["kid"], token.header.algorithm
+        kid, name = self.verified_kid(settings, token), token.header.algorithm
         found = self.find(kid, name, settings.signature_cache_size)
         if found is not None:
             return found
@@ -3599,14 +3600,17 @@ cdef class _Issuer:
             self.start()
         raise self.unavailable()
 
-    cdef int verify_header(self, _Settings settings, _ParsedToken token) except -1:
+    cdef object verified_kid(self, _Settings settings, _ParsedToken token):
+        """The name of the key of a token whose header is right."""
         _verify_algorithm(token.header.algorithm, self.allowed_algorithms)
         if settings.decode_types is not None:
             name = token.header.parameters.get("typ")
             if not isinstance(name, str) or _media_type(name) not in settings.decode_types:
                 raise jwt.InvalidTokenError('The "typ" header is not the token_type of the issuer')
-        if "kid" not in token.header.parameters:
+        kid = token.header.parameters.get("kid")
+        if kid is None:
             raise jwt.InvalidTokenError("The token names no key: it has no key ID header parameter")
+        return kid
 
     async def fetched_key(self, kid, name, cache_size):
         task = self.running_task()
@@ -3801,11 +3805,11 @@ cdef _Settings _settings_of_issuer(_AppState state, _Settings settings, dict cla
     name = claims.get("iss")
     if not isinstance(name, str):
         return settings
-    found = state.callbacks.issuers.get(name)
-    if found is None:
-        return settings
     derived = settings.by_issuer.get(name)
     if derived is None:
+        found = state.callbacks.issuers.get(name)
+        if found is None:
+            return settings
         issuer = (<object>found)._issuer
         derived = settings.by_issuer.setdefault(name, issuer.derive(settings))
     return <_Settings>derived
@@ -3840,7 +3844,8 @@ class TrustedIssuer:
         cdef _Issuer issuer = self._issuer
         if _ticks() >= issuer.dead_at:
             return ()
-        return tuple(sorted({key[0] for key in issuer.keys}))
+        by_kid = issuer.keys.values()
+        return tuple(sorted({kid for keys in by_kid for kid in list(keys) if type(kid) is str}))
 
     @property
     def last_error(self):
@@ -4008,8 +4013,10 @@ cdef int _verify_foreign_claims(dict claims, _Settings settings) except -1:
     What the extension gives a meaning to in tokens of the app has none in those of others: an
     issuer, or whoever may set claims there, must not make a token fresh, or part of a session.
     """
-    for name in _OWN_CLAIMS:
-        claims.pop(name, None)
+    # The others of _OWN_CLAIMS are replaced below.
+    for name in ("csrf", "sid", "gen"):
+        if name in claims:
+            del claims[name]
     identity = claims.get(settings.identity_claim_key)
     # None stands for an anonymous request.
     if not isinstance(identity, str) or not identity:
