@@ -987,21 +987,27 @@ async def test_compressed_answer_is_a_failure(
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-# What is sent, and the type of what the standard library raises if it is no failure of ours.
+# What is sent, and why that is a failure; None where it depends on the version of Python.
 NO_HTTP = {
-    "nothing": (b"", "RemoteDisconnected"),
-    "no status line": (b"hello\r\n\r\n", "BadStatusLine"),
-    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "BadStatusLine"),
-    "binary": (bytes(range(256)) * 4, "BadStatusLine"),
-    "long status line": (b"HTTP/1.1 200 " + b"O" * 70_000, "LineTooLong"),
-    "long header": (HEAD + b"A: " + b"a" * 70_000, "LineTooLong"),
-    "many headers": (HEAD + b"A: a\r\n" * 1000 + b"\r\n", "HTTPException"),
-    "many heads": (b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, "RemoteDisconnected"),
+    "nothing": (b"", "its answer is not HTTP (RemoteDisconnected)"),
+    "no status line": (b"hello\r\n\r\n", "its answer is not HTTP (BadStatusLine)"),
+    "TLS": (
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        "its answer is not HTTP (BadStatusLine)",
+    ),
+    "binary": (bytes(range(256)) * 4, "its answer is not HTTP (BadStatusLine)"),
+    "long status line": (b"HTTP/1.1 200 " + b"O" * 70_000, "its answer is not HTTP (LineTooLong)"),
+    "long header": (HEAD + b"A: " + b"a" * 70_000, "its answer is not HTTP (LineTooLong)"),
+    "many headers": (HEAD + b"A: a\r\n" * 1000 + b"\r\n", "its answer is not HTTP (HTTPException)"),
+    "many heads": (
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 1000,
+        "its answer is not HTTP (RemoteDisconnected)",
+    ),
     "half a body": (HEAD + b'Content-Length: 50\r\n\r\n{"keys": [', None),
     "half a chunk": (HEAD + b'Transfer-Encoding: chunked\r\n\r\n50\r\n{"keys": [', None),
     "no chunk": (HEAD + b"Transfer-Encoding: chunked\r\n\r\nhello", None),
     "negative chunk": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n{}", None),
-    "no head": (b'{"keys": []}', "BadStatusLine"),
+    "no head": (b'{"keys": []}', "its answer is not HTTP (BadStatusLine)"),
 }
 
 
@@ -1106,6 +1112,7 @@ async def test_configuration_of_another_issuer_is_a_failure(
         "https://user:password@example.com/keys",
         "http://127.0.0.1:{port}/keys#fragment",
         "http://127.0.0.1:{port}\\@example.com/keys",
+        "https://idp.example.com\\.example.org/keys",
         "http://127.0.0.1:{port}/keys\r\nX-Injected: 1",
         "http://127.0.0.1:{port}/ke ys",
         "http://127.0.0.1:{port}/k\u00e9ys",
@@ -1806,6 +1813,27 @@ async def test_whatever_the_callback_raises_is_an_outage(
     assert await ask(app, token=documents.token()) == WELCOME
 
 
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+async def test_callback_that_returns_none_says_that_there_is_no_such_document(
+    app: Quart, documents: Documents, remote: qje.TrustedIssuer, is_async: bool
+) -> None:
+    answers: dict[str, Any] = {}
+
+    def fetch(url: str) -> Any:
+        documents.urls.append(url)
+        return answers.get(url)
+
+    manager_of(app).jwks_fetch_loader(in_form(fetch, is_async))
+    assert await failure_of(remote) == "it answered with status 404"
+    assert documents.urls == [ISSUER + CONFIGURATION, ISSUER + SERVER_METADATA]
+    answers[ISSUER + SERVER_METADATA] = documents.configuration
+    assert await failure_of(remote) == "it answered with status 404"
+    assert documents.urls[2:] == [ISSUER + CONFIGURATION, ISSUER + SERVER_METADATA, ISSUER + KEYS]
+    answers[ISSUER + KEYS] = documents.provider.key_set()
+    await remote.reload()
+    assert remote.is_fresh
+
+
 async def test_callback_that_hangs_is_cancelled_after_5_seconds(
     app: Quart, clock: Clock, documents: Documents, remote: qje.TrustedIssuer
 ) -> None:
@@ -1877,6 +1905,17 @@ async def test_body_from_the_callback_of_more_than_256_kib_is_a_failure(
         assert remote.is_fresh
     else:
         assert await failure_of(remote) == "its answer takes more than 262144 bytes"
+
+
+async def test_text_is_measured_in_bytes(
+    app: Quart, documents: Documents, remote: qje.TrustedIssuer
+) -> None:
+    @manager_of(app).jwks_fetch_loader
+    def fetch(url: str) -> str:
+        document = {**documents.get(url), "a": "\u00e9" * (SIZE_LIMIT // 2)}
+        return json.dumps(document, ensure_ascii=False)
+
+    assert await failure_of(remote) == "its answer takes more than 262144 bytes"
 
 
 @pytest.mark.parametrize("body", [b"", "", b"{", "{", "\ud800", b"\xff", "[" * 100_000, "[]", "5"])
