@@ -43,7 +43,7 @@ from quart.cli import ScriptInfo
 import quart_jwt_extended as qje
 from support import OTHER_SECRET, SECRET, access_claims, bearer, hs_token
 from support.example_process import running
-from support.openid_provider import KEYS, Provider
+from support.openid_provider import CONFIGURATION, KEYS, SERVER_METADATA, Provider
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -475,11 +475,14 @@ async def test_callback_of_the_page_fetches_keys(
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     provider.publish(KEYS, provider.key_set(), headers={"Cache-Control": "max-age=60"})
+    provider.publish(CONFIGURATION, b"", 404)
+    provider.publish(SERVER_METADATA, provider.configuration())
     names = await namespace_after("openid.md", "httpx.AsyncClient")
     issuer = names["jwt"].trust_issuer(provider.issuer, audience="notes", algorithms=["ES256"])
     try:
         await issuer.reload()
         assert issuer.key_ids == ("key-1",)
+        assert provider.requests == [CONFIGURATION, SERVER_METADATA, KEYS]
         provider.redirect(KEYS, "/elsewhere")
         with pytest.raises(qje.IssuerUnavailableError):
             await issuer.reload()
