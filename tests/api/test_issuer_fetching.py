@@ -7,6 +7,7 @@ import contextvars
 import functools
 import gc
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -1783,6 +1784,25 @@ async def test_whatever_the_callback_raises_is_an_outage(
     manager_of(app).jwks_fetch_loader(documents.get)
     clock.move(PAUSE)
     assert await ask(app, token=documents.token()) == WELCOME
+
+
+def test_callback_that_ends_its_thread_does_not_end_the_event_loop(
+    app: Quart, documents: Documents, remote: qje.TrustedIssuer
+) -> None:
+    @manager_of(app).jwks_fetch_loader
+    def fetch(url: str) -> Any:
+        sys.exit(3)
+
+    async def main() -> tuple[int, Any]:
+        answer = await ask(app, token=documents.token())
+        await asyncio.sleep(0)
+        return answer
+
+    try:
+        answer = asyncio.run(main())
+    except SystemExit:
+        pytest.fail("it did")
+    assert answer == UNAVAILABLE
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
