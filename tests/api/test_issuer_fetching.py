@@ -518,7 +518,7 @@ NO_OBJECT = "its answer is not a JSON object"
 NO_SET = "its answer is not a JWK Set"
 NO_KEY = "its JWK Set holds no key that can be used"
 
-BROKEN_SETS = {
+BROKEN_SETS: dict[str, tuple[Any, str]] = {
     "nothing": (b"", NOT_JSON),
     "text": (b"<html>Be right back</html>", NOT_JSON),
     "half": (b'{"keys": [', NOT_JSON),
