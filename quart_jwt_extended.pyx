@@ -891,10 +891,13 @@ cdef class _Settings:
     # place, each with a copy; the config with its version, when they were last compared.
     cdef list seen, copies
     cdef object ring_copy
+    # While this one is made, the one before it, whose keys by name need not be read again.
+    cdef _Settings previous
     cdef object config
     cdef uint64_t version
 
-    def __cinit__(self, dict values):
+    def __cinit__(self, dict values, _Settings previous=None):
+        self.previous = previous
         try:
             self._read(values)
         except RuntimeError as error:
@@ -904,6 +907,7 @@ cdef class _Settings:
             shown = RuntimeError(f"{error}, not {_shown(values[name])}")
             shown.option = name
             raise shown from None
+        self.previous = None
         self.verifying_keys = {}
         self.by_issuer = {}
         self.audience_claim = "aud"
@@ -1076,7 +1080,7 @@ cdef class _Settings:
             raise _wrong_option("JWT_KEYS", accepts)
         # Another thread may change it while it is read.
         self.ring_copy = _copied(values["JWT_KEYS"], _RING_DEPTH)
-        self.ring = _new_ring(self.ring_copy, self.algorithm, accepts)
+        self.ring = _new_ring(self.ring_copy, self, accepts)
         self.ring_starts = _sorted_starts(self.ring)
         signing = [kid for kid, key in self.ring.items() if (<_RingKey>key).private is not None]
         self.ring_signs = bool(signing)
@@ -1272,7 +1276,7 @@ cdef class _AppState:
         # One read of the attribute: another thread may put a newer snapshot there meanwhile.
         current = self.current
         if current is None or not current.is_current(config):
-            current = _Settings(_watched_values(config))
+            current = _Settings(_watched_values(config), current)
             self.current = current
         return current
 
@@ -2591,6 +2595,8 @@ cdef class _RingKey:
     # POSIX seconds, or None.
     cdef readonly object sign_from, verify_until
     cdef _PreparedKey verifying, signing
+    # JWT_SIGNATURE_CACHE_SIZE when it was prepared.
+    cdef Py_ssize_t cache_size
     cdef dict jwk
 
     cdef bint has_ended(self, double now) except -1:
@@ -2605,11 +2611,14 @@ cdef class _RingKey:
             self.signing = _prepare_configured(
                 state, settings, self.private, _ring_name(self.kid), self.algorithm, True
             ).named(self.kid)
-        elif not signing and self.verifying is None:
+        if signing:
+            return self.signing
+        if self.verifying is None or self.cache_size != settings.signature_cache_size:
             self.verifying = _prepare_configured(
                 state, settings, self.public, _ring_name(self.kid), self.algorithm, False
             )
-        return self.signing if signing else self.verifying
+            self.cache_size = settings.signature_cache_size
+        return self.verifying
 
     cdef dict public_jwk(self):
         if self.jwk is None:
@@ -2654,10 +2663,9 @@ cdef bint _is_unchanged(object value, object copy, int depth) except -1:
     return type(value) is type(copy) and type(copy) in (str, bytes, int, float) and value == copy
 
 
-cdef dict _new_ring(dict given, str algorithm, str accepts):
+cdef dict _new_ring(dict given, _Settings settings, str accepts):
     """The keys of JWT_KEYS by kid.
 
-    :param algorithm: JWT_ALGORITHM.
     :raises RuntimeError: the text says of all that are wrong why.
     """
     cdef dict ring = {}
@@ -2669,7 +2677,8 @@ cdef dict _new_ring(dict given, str algorithm, str accepts):
             raise _wrong_option("JWT_KEYS", accepts)
         kid = _plain_text(kid)
         try:
-            ring[kid] = _new_ring_key(kid, entry, algorithm)
+            key = _known_ring_key(kid, entry, settings)
+            ring[kid] = _new_ring_key(kid, entry, settings.algorithm) if key is None else key
         except jwt.InvalidKeyError as error:
             faults.append(f"{_ring_name(kid)} cannot be used: {error}")
         except RuntimeError as error:
@@ -2688,6 +2697,16 @@ cdef dict _new_ring(dict given, str algorithm, str accepts):
         error.is_complete = True
         raise error
     return ring
+
+
+cdef _RingKey _known_ring_key(str kid, object entry, _Settings settings):
+    """The key as the snapshot before has read it, None if it has not: reading takes its time."""
+    cdef _Settings previous = settings.previous
+    if previous is None or previous.ring is None or previous.algorithm != settings.algorithm:
+        return None
+    if not _is_unchanged(entry, (<dict>previous.ring_copy).get(kid, _ABSENT), _RING_DEPTH - 1):
+        return None
+    return previous.ring[kid]
 
 
 cdef list _sorted_starts(dict ring):
@@ -2754,10 +2773,9 @@ cdef object _read_moment(dict options, str where, str name):
     if value is None:
         return None
     try:
-        if isinstance(value, datetime.datetime):
-            if value.utcoffset() is not None:
-                return value.timestamp()
-        elif type(value) in (int, float):
+        if isinstance(value, datetime.datetime) and value.utcoffset() is not None:
+            return value.timestamp()
+        if type(value) in (int, float):
             # No moment that datetime does not know, infinity for example, could be shown.
             datetime.datetime.fromtimestamp(value, datetime.timezone.utc)
             return value
@@ -3410,7 +3428,7 @@ cdef double _lifetime_of_keys(object cache_control) except -1:
 
 
 def _usable_keys(body, tuple algorithms):
-    """The keys of a JWK Set (RFC 7517, section 5), prepared, by ``kid`` and algorithm.
+    """The keys of a JWK Set (RFC 7517, section 5), prepared, by algorithm and ``kid``.
 
     What is of no use here is left out: symmetric and private keys, other uses, other algorithms,
     unknown types, weak or broken keys, keys without a name, and names that two keys share.
@@ -3418,18 +3436,18 @@ def _usable_keys(body, tuple algorithms):
     members = _read_document(body).get("keys")
     if not isinstance(members, list):
         raise _FetchError("its answer is not a JWK Set")
-    keys = {}
+    keys = {name: {} for name in algorithms}
     shared = set()
     for member in members:
         for name in algorithms:
             key = _usable_key(member, name)
             if key is not None:
-                if (member["kid"], name) in keys:
+                if member["kid"] in keys[name]:
                     shared.add((member["kid"], name))
-                keys[member["kid"], name] = key
-    for name in shared:
-        del keys[name]
-    if not keys:
+                keys[name][member["kid"]] = key
+    for kid, name in shared:
+        del keys[name][kid]
+    if not any(keys.values()):
         raise _FetchError("its JWK Set holds no key that can be used")
     return keys
 
@@ -3481,8 +3499,8 @@ cdef class _Issuer:
     cdef object token_type, scope_claim, leeway
     cdef str audience_claim, identity_claim
     cdef _Callbacks callbacks
-    # Prepared keys by kid and algorithm, and by kid, algorithm and size of the signature cache. A
-    # good answer replaces the dict as a whole.
+    # Prepared keys by algorithm, and there by kid, or by kid and size of the signature cache. A good
+    # answer replaces the dict as a whole.
     cdef dict keys
     # By _ticks(): when keys are fetched ahead, when they are no longer fresh, when they serve no
     # longer; the last attempt.
@@ -3541,14 +3559,17 @@ cdef class _Issuer:
             return None
         if now >= self.renewed_at and self.may_try():
             self.start()
-        found = keys.get((kid, name))
+        by_kid = keys.get(name)
+        if by_kid is None:
+            return None
+        found = (<dict>by_kid).get(kid)
         if found is None or not cache_size:
             return found
-        cached = keys.get((kid, name, cache_size))
+        cached = (<dict>by_kid).get((kid, cache_size))
         if cached is None:
             # Another thread may have been here first: all go on with one signature cache.
-            cached = keys.setdefault(
-                (kid, name, cache_size),
+            cached = (<dict>by_kid).setdefault(
+                (kid, cache_size),
                 _prepare_key((<_PreparedKey>found).key, name, False, cache_size),
             )
         return cached
@@ -3559,8 +3580,7 @@ cdef class _Issuer:
         :raises jwt.InvalidTokenError: the token names no key of the issuer.
         :raises IssuerUnavailableError: whether it does cannot be told now.
         """
-        self.verify_header(settings, token)
-        kid, name = token.header.parameters["kid"], token.header.algorithm
+        kid, name = self.verified_kid(settings, token), token.header.algorithm
         found = self.find(kid, name, settings.signature_cache_size)
         if found is not None:
             return found
@@ -3570,8 +3590,7 @@ cdef class _Issuer:
 
     cdef _PreparedKey known_key_of(self, _Settings settings, _ParsedToken token):
         """As key_of, for a caller that cannot wait: a missing key is fetched meanwhile."""
-        self.verify_header(settings, token)
-        kid, name = token.header.parameters["kid"], token.header.algorithm
+        kid, name = self.verified_kid(settings, token), token.header.algorithm
         found = self.find(kid, name, settings.signature_cache_size)
         if found is not None:
             return found
@@ -3581,14 +3600,17 @@ cdef class _Issuer:
             self.start()
         raise self.unavailable()
 
-    cdef int verify_header(self, _Settings settings, _ParsedToken token) except -1:
+    cdef object verified_kid(self, _Settings settings, _ParsedToken token):
+        """The name of the key of a token whose header is right."""
         _verify_algorithm(token.header.algorithm, self.allowed_algorithms)
         if settings.decode_types is not None:
             name = token.header.parameters.get("typ")
             if not isinstance(name, str) or _media_type(name) not in settings.decode_types:
                 raise jwt.InvalidTokenError('The "typ" header is not the token_type of the issuer')
-        if "kid" not in token.header.parameters:
+        kid = token.header.parameters.get("kid")
+        if kid is None:
             raise jwt.InvalidTokenError("The token names no key: it has no key ID header parameter")
+        return kid
 
     async def fetched_key(self, kid, name, cache_size):
         task = self.running_task()
@@ -3783,11 +3805,11 @@ cdef _Settings _settings_of_issuer(_AppState state, _Settings settings, dict cla
     name = claims.get("iss")
     if not isinstance(name, str):
         return settings
-    found = state.callbacks.issuers.get(name)
-    if found is None:
-        return settings
     derived = settings.by_issuer.get(name)
     if derived is None:
+        found = state.callbacks.issuers.get(name)
+        if found is None:
+            return settings
         issuer = (<object>found)._issuer
         derived = settings.by_issuer.setdefault(name, issuer.derive(settings))
     return <_Settings>derived
@@ -3822,7 +3844,8 @@ class TrustedIssuer:
         cdef _Issuer issuer = self._issuer
         if _ticks() >= issuer.dead_at:
             return ()
-        return tuple(sorted({key[0] for key in issuer.keys}))
+        by_kid = issuer.keys.values()
+        return tuple(sorted({kid for keys in by_kid for kid in list(keys) if type(kid) is str}))
 
     @property
     def last_error(self):
@@ -3990,8 +4013,10 @@ cdef int _verify_foreign_claims(dict claims, _Settings settings) except -1:
     What the extension gives a meaning to in tokens of the app has none in those of others: an
     issuer, or whoever may set claims there, must not make a token fresh, or part of a session.
     """
-    for name in _OWN_CLAIMS:
-        claims.pop(name, None)
+    # The others of _OWN_CLAIMS are replaced below.
+    for name in ("csrf", "sid", "gen"):
+        if name in claims:
+            del claims[name]
     identity = claims.get(settings.identity_claim_key)
     # None stands for an anonymous request.
     if not isinstance(identity, str) or not identity:
@@ -8196,6 +8221,8 @@ cdef int _verify_configuration(object app) except -1:
         _add_issuer_faults(state, settings, faults)
     if faults:
         raise RuntimeError("\n".join(["The configuration is wrong:", *faults]))
+    # The first request need not read all of it again.
+    state.current = settings
 
 
 cdef int _add_issuer_faults(_AppState state, _Settings settings, list faults) except -1:

@@ -1,4 +1,4 @@
-"""Group G: what a token store costs a request, and how fast each store rotates.
+"""Group G: what a token store and trusted issuers cost, and how fast each store rotates.
 
 The worker times the requests (:func:`add_sessions`); the rotations are timed by
 
@@ -22,7 +22,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from apps import access_token, make_app, manager_of
+import jwt
+from apps import access_token, make_app, make_keys, manager_of
 from case import LIBRARY, Batch, Cases, clock
 from environments import OURS
 from quart import Quart
@@ -32,6 +33,9 @@ import quart_jwt_extended as qje
 
 # Longer than any run: between two batches the worker waits without its loop, and polls nothing.
 STALENESS = 24 * 3600
+
+ISSUERS = 100
+KEYS_URL = "https://keys.example"
 
 # Rotations: short slices in turns.
 ROUNDS = 10
@@ -78,6 +82,32 @@ async def add_sessions(cases: Cases) -> None:
         if "Redis" not in shape:
             batch = _verifications(app, await _session_token(app, shape))
             await cases.add("G", "verify_token", f"{LIBRARY}, {shape}", batch)
+    await _add_issuers(cases)
+
+
+async def _add_issuers(cases: Cases) -> None:
+    """The token of a trusted issuer beside one of the app itself, both by the same key."""
+    (keys,) = (keys for keys in make_keys() if keys.algorithm == "RS256")
+    app = make_app(**keys.options())
+    manager = manager_of(app)
+
+    @manager.jwks_fetch_loader
+    async def fetch(url: str) -> dict[str, Any]:
+        member = jwt.get_algorithm_by_name("RS256").to_jwk(keys.public, as_dict=True)
+        return {"keys": [{**member, "kid": "key-1"}]}
+
+    for number in range(ISSUERS):
+        issuer = manager.trust_issuer(
+            f"https://{number}.example", audience="api", algorithms=["RS256"], jwks_uri=KEYS_URL
+        )
+    await issuer.reload()
+    own = await access_token(app)
+    claims = jwt.decode(own, options={"verify_signature": False})
+    claims |= {"iss": issuer.name, "aud": "api", "sub": claims.pop("identity")}
+    foreign = jwt.encode(claims, keys.private, "RS256", {"kid": "key-1"})
+    for subject, token in (("own token", own), (f"one of {ISSUERS} trusted issuers", foreign)):
+        batch = _verifications(app, token)
+        await cases.add("G", "verify_token, RS256", f"{LIBRARY}, {subject}", batch)
 
 
 def _asking_redis() -> Quart:

@@ -146,6 +146,9 @@ KEYS = {name: private_key("Ed25519", name) for name in ("first", "second")}
 EDDSA = {"JWT_ALGORITHM": "EdDSA", "JWT_PUBLIC_KEY": public_pem(KEYS["first"])}
 SIGNED_BY_SECOND = jwt.encode(access_claims(), KEYS["second"], algorithm="EdDSA")
 HS512 = hs_token(access_claims(), alg="HS512")
+RING = {"k": {"key": SECRET, "sign_from": 1}}
+NAMED = hs_token(access_claims(), header={"alg": "HS256", "kid": "k"})
+RING_AND_NAME = {"JWT_KEYS": {"a": SECRET, "b": OTHER_SECRET}, "JWT_SIGNING_KEY_ID": "a"}
 
 
 def answers(path: str, token: Any = None, **request: Any) -> Callable[[Quart], Awaitable[Any]]:
@@ -267,6 +270,11 @@ async def algorithms(app: Quart) -> list[str]:
 async def user_claims(app: Quart) -> list[list[str]]:
     manager_of(app).user_claims_loader(lambda user: {"role": "admin"})
     return await names_among("user_claims", "extra")(app)
+
+
+async def names_of_keys(app: Quart) -> list[Any]:
+    """The names of the keys that signed a new access token and a new refresh token."""
+    return [jwt.get_unverified_header(token).get("kid") for token in await new_tokens(app)]
 
 
 async def signer(app: Quart) -> list[str]:
@@ -439,6 +447,8 @@ CHANGES = [
         ["second"],
         {**EDDSA, "JWT_PRIVATE_KEY": private_pem(KEYS["first"])},
     ),
+    Change("JWT_KEYS", RING, takes(NAMED), 422, 200, {"JWT_KEYS": {"other": OTHER_SECRET}}),
+    Change("JWT_SIGNING_KEY_ID", "b", names_of_keys, ["a"] * 2, ["b"] * 2, RING_AND_NAME),
     Change(
         "JWT_IDENTITY_CLAIM",
         "sub",
@@ -754,6 +764,10 @@ def wrong_values() -> Iterator[tuple[str, Any]]:
         yield "JWT_DECODE_ALGORITHMS", value
     for value in (5, ["list"], object()):
         yield "JWT_SECRET_KEY", value
+    for value in (5, "text", [], {}, {"": SECRET}, {5: SECRET}, {"k": 5}, {"k": {}}):
+        yield "JWT_KEYS", value
+    for value in (5, b"bytes", ["list"], "name"):
+        yield "JWT_SIGNING_KEY_ID", value
     for value in (5, b"Bearer ", ["Bearer "], True):
         yield "JWT_QUERY_STRING_VALUE_PREFIX", value
     for value in ("two words", "", "a,b"):

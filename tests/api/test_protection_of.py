@@ -327,6 +327,16 @@ def test_options_is_open_where_no_view_answers_it() -> None:
     assert {qje.protection_of(app, name) for name in found} == {protection()}
 
 
+def test_method_that_one_rule_of_the_endpoint_leaves_open_has_none() -> None:
+    for order in (1, -1):
+        app = new_app()
+        view = qje.jwt_required(lambda: "")
+        for path, methods in [("/a", ["GET"]), ("/b", ["GET", "OPTIONS"])][::order]:
+            app.add_url_rule(path, "page", view, methods=methods)
+        assert qje.protection_of(app, "page", "OPTIONS") is None
+        assert qje.protection_of(app, "page") == protection()
+
+
 async def test_options_is_open_where_the_option_says_so() -> None:
     app = new_app(JWT_EXEMPT_OPTIONS=True)
     add(app, "own", qje.jwt_required, methods=["OPTIONS"])

@@ -228,6 +228,29 @@ async def test_python_in_docs_runs(block: Block) -> None:
         await run(part.code, namespace, str(part))
 
 
+def table_below(heading: str, page: str) -> list[list[str]]:
+    """The cells of the first table below a heading, without its two head lines."""
+    text = read(page).split(f"{heading}\n", 1)[1]
+    rows = re.findall(r"^\| (.+) \|$", text.split("\n#", 1)[0], re.MULTILINE)
+    return [row.split(" | ") for row in rows[1:]]
+
+
+def app_of_the_listing() -> Quart:
+    app = Quart("docs_routes")
+    qje.JWTManager(app)
+    app.add_url_rule("/health", "health", lambda: "")
+    app.add_url_rule("/login", "login", qje.jwt_exempt(lambda: ""), methods=["POST"])
+    app.add_url_rule("/me", "me", qje.jwt_required(lambda: ""))
+    delete_order = qje.jwt_required(lambda number: "", fresh=True, scopes="orders:write")
+    app.add_url_rule("/orders/<int:number>", "orders", delete_order, methods=["DELETE"])
+    return app
+
+
+def routes_block(language: str) -> str:
+    (code,) = [b.code for b in BLOCKS if b.page == "whole-apps.md" and b.language == language]
+    return code
+
+
 async def namespace_after(page: str, marker: str) -> dict[str, Any]:
     """What the one block of a page that holds a marker leaves behind."""
     (block,) = [block for block in OTHERS if block.page == page and marker in block.code]
@@ -392,6 +415,20 @@ async def test_store_of_the_page_that_is_away_refuses_with_503() -> None:
 
     response = await app.test_client().get("/", headers=bearer(hs_token(access_claims())))
     assert response.status_code == 503
+
+
+PROVIDERS = table_below("## Settings for known providers", "openid.md")
+
+
+@pytest.mark.parametrize("row", PROVIDERS, ids=lambda row: row[0])
+def test_settings_of_the_page_for_a_provider_are_accepted(row: list[str]) -> None:
+    assert len(PROVIDERS) > 5
+    issuer = row[1].strip("`")
+    # The table spells arguments as Python.
+    arguments = eval(f"dict({row[3].strip('`–')})")
+    manager = qje.JWTManager()
+    trusted = manager.trust_issuer(issuer, audience="a", algorithms=["RS256"], **arguments)
+    assert dict(manager.issuers) == {issuer: trusted}
 
 
 async def test_users_of_the_page_are_told_apart_by_their_issuer(
@@ -621,7 +658,14 @@ def test_every_public_name_is_in_the_reference_once() -> None:
     loaders = [f"JWTManager.{name}" for name in vars(qje.JWTManager) if name.endswith("_loader")]
     methods = ("trust_issuer", "issuers", "serve_resource_metadata")
     loaders += [f"JWTManager.{name}" for name in methods]
-    others = ["init_app", "check", "describe", "testing.assert_protected", "testing.signed_in"]
+    others = [
+        "init_app",
+        "check",
+        "describe",
+        "serve_jwks",
+        "testing.assert_protected",
+        "testing.signed_in",
+    ]
     assert sorted(named) == sorted([*qje.__all__, *loaders, *others])
 
 
@@ -629,29 +673,6 @@ def test_constants_are_in_the_reference() -> None:
     for name in ("DEFAULTS", "__version__"):
         assert hasattr(qje, name)
         assert f"`quart_jwt_extended.{name}`" in read("reference.md")
-
-
-def table_below(heading: str, page: str) -> list[list[str]]:
-    """The cells of the first table below a heading, without its two head lines."""
-    text = read(page).split(f"{heading}\n", 1)[1]
-    rows = re.findall(r"^\| (.+) \|$", text.split("\n#", 1)[0], re.MULTILINE)
-    return [row.split(" | ") for row in rows[1:]]
-
-
-def app_of_the_listing() -> Quart:
-    app = Quart("docs_routes")
-    qje.JWTManager(app)
-    app.add_url_rule("/health", "health", lambda: "")
-    app.add_url_rule("/login", "login", qje.jwt_exempt(lambda: ""), methods=["POST"])
-    app.add_url_rule("/me", "me", qje.jwt_required(lambda: ""))
-    delete_order = qje.jwt_required(lambda number: "", fresh=True, scopes="orders:write")
-    app.add_url_rule("/orders/<int:number>", "orders", delete_order, methods=["DELETE"])
-    return app
-
-
-def routes_block(language: str) -> str:
-    (code,) = [b.code for b in BLOCKS if b.page == "whole-apps.md" and b.language == language]
-    return code
 
 
 def test_listing_of_routes_is_what_the_command_prints() -> None:
@@ -762,6 +783,29 @@ NOT_MESSAGES = {
     "An endpoint that is open on purpose, for --check. Repeatable.",
     "Delete from the token store what has ended.",
     "Deleted: <>",
+    # The commands for keys: their help, the states of a key, and what to do with a new one.
+    "Make keys, and list those of JWT_KEYS.",
+    "Print a new key, which is secret, and how it goes into JWT_KEYS.",
+    "List the keys of JWT_KEYS: which one signs, and until when each one verifies.",
+    "The algorithm of the key.",
+    "The name of the key; its thumbprint, or a random name, without one.",
+    "A secret has no PEM.",
+    "verifies until",
+    "signs now",
+    "signs from <>",
+    "only verifies",
+    "no longer verifies",
+    "<> UTC",
+    "Warning: <>",
+    (
+        "The <> above is a secret. Keep it where the app reads its secrets, and add it:\n"
+        '    app.config["JWT_KEYS"][<>] = <>\n'
+        'With a "sign_from" the key signs from then on, and until then it only verifies.'
+    ),
+    '{"key": JWK}',
+    '{"key": PEM, "algorithm": "<>"}',
+    # The header Cache-Control.
+    "public, max-age=<>",
     "access token",
     "refresh token",
     "access or refresh token",

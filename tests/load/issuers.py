@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,10 +43,11 @@ FETCH = 5
 # How long keys are fresh, which the issuer says: so they are renewed in the background, too.
 MAX_AGE = 60
 # A run is so many steps, and one step the pause; the clock of the workers is hastened to that.
-STEPS = 12
+STEPS = 14
 
-# What an issuer does that is down: refuse connections, or take them and never answer.
-OUTAGES = ["refused", "hung"]
+# What an issuer does that is down: refuse connections, or take them and never answer. How many
+# seconds a fetch takes to fail then.
+OUTAGES = {"refused": 0, "hung": FETCH}
 # Nothing is told by an outage that is shorter (seconds).
 HUNG_AT_LEAST = 3.0
 # Seconds that a busy machine may add.
@@ -92,7 +93,7 @@ class Key:
     private: Any
     published: float = float("inf")
     withdrawn: float = float("inf")
-    # By worker: when it was known there, and when it was first refused after that.
+    # By worker: when it was known there, and when it was first refused once it was withdrawn.
     known: dict[str, float] = field(default_factory=dict)
     refused: dict[str, float] = field(default_factory=dict)
     tokens: list[Token] = field(default_factory=list)
@@ -115,7 +116,6 @@ class Issuer(Provider):
         super().__init__()
         # Connections to a port that the system gives to clients might reach themselves.
         self._port = free_port()
-        self.by_kid: dict[str, Key] = {}
         self.all_keys: list[Key] = []
         self.lasting = [self._noted(self.signing_kid), self._noted(self.rotate("RSA"))]
         self.publish_keys()
@@ -203,12 +203,16 @@ class Issuer(Provider):
 class Visitors:
     """All clients of one server."""
 
-    def __init__(self, links: Links, issuer: Issuer, secret: str, pause: float, rng: random.Random):
+    def __init__(
+        self, links: Links, issuer: Issuer, secret: str, pause: float, rng: random.Random
+    ) -> None:
         self.links = links
         self.issuer = issuer
         self.pause = pause
         self.rng = rng
         self.outages = Outages()
+        # Seconds until a fetch fails in the present outage.
+        self.failing = 0
         self.counts: Counter[tuple[str, str, int]] = Counter()
         # Seconds, by kind and period.
         self.times: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
@@ -304,7 +308,8 @@ class Visitors:
             return "neither in nor out"
         if key.known.get(worker, float("inf")) < answer.sent and answer.got < key.withdrawn:
             return "a known key is not accepted"
-        key.refused[worker] = min(key.refused.get(worker, float("inf")), answer.got)
+        if answer.got > key.withdrawn:
+            key.refused.setdefault(worker, answer.got)
         # Whether it was under way in an outage, or how long after one it was sent.
         lateness = self.outages.lateness(answer)
         if answer.status == 503:
@@ -315,7 +320,7 @@ class Visitors:
             return None
         if answer.body != UNKNOWN:
             return "another 422"
-        if self.outages.away_for(answer) > self.learning + FETCH:
+        if self.outages.away_for(answer) > self.learning + self.failing:
             return "503 is due, since nobody can tell"
         if lateness and answer.sent > self._known_by(key, answer) and answer.got < key.withdrawn:
             return "the key was published long ago"
@@ -345,7 +350,7 @@ class Visitors:
 
     # The visits
 
-    async def run(self, plan: Any) -> float:
+    async def run(self, plan: Callable[[Visitors], Coroutine[Any, Any, None]]) -> float:
         """Keep the workers busy until the plan is done; return the seconds to the last answer."""
         begin = time.monotonic()
         visits = [
@@ -526,13 +531,14 @@ def load(arguments: argparse.Namespace, rng: random.Random) -> Run:
         issuer.publish_keys()
         await visitors.all_know(issuer.newest)
         for way in arguments.outages:
+            visitors.failing = OUTAGES[way]
             with visitors.outages.going():
                 if way == "refused":
                     await asyncio.to_thread(issuer.stop)
                 else:
                     issuer.answering.clear()
                 issuer.replace_key()
-            await asyncio.sleep(max(2.5 * step, HUNG_AT_LEAST))
+            await asyncio.sleep(max(3 * step, HUNG_AT_LEAST))
             with visitors.outages.coming():
                 issuer.publish_keys()
                 if way == "refused":
@@ -576,7 +582,7 @@ def serving(application: Path, log: Path, **variables: str) -> Iterator[int]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60, help="about so many in all")
-    parser.add_argument("--outages", nargs="*", choices=OUTAGES, default=OUTAGES)
+    parser.add_argument("--outages", nargs="*", choices=OUTAGES, default=list(OUTAGES))
     parser.add_argument("--application", type=Path, default=HERE / "issuers_app.py")
     parser.add_argument("--seed", type=int, default=secrets.randbits(32))
     parser.add_argument("--json", type=Path, help="write the figures there, too")

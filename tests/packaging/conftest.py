@@ -41,7 +41,7 @@ def leftovers(tree: Path) -> set[str]:
     run(*quart, "rotate-keys", cwd=examples)
     run(sys.executable, "-B", START_EXAMPLES, cwd=examples)
     # What is there only while a key or an entry is written, or after a crash.
-    for name in ("keys/1.new", "users.db-journal", "users.db-wal", "users.db-shm"):
+    for name in ("keys/keys.new", "users.db-journal", "users.db-wal", "users.db-shm"):
         (examples / name).touch()
     # Where secrets are put for hypercorn, quart or an editor to read; and a Redis started here.
     for name in (".env", ".env.local", ".flaskenv", ".quartenv", "tls.pem", "dump.rdb"):

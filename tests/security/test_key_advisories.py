@@ -23,6 +23,7 @@ from quart import Quart
 import quart_jwt_extended as qje
 from support import (
     FAR_FUTURE,
+    SECRET,
     access_claims,
     ask,
     b64url,
@@ -392,6 +393,31 @@ async def test_private_key_of_the_app_does_not_sign_for_an_issuer(
     await let_in(app, own_token, "alice")
     if has_keys:
         await let_in(app, issuer.token(AUDIENCE))
+
+
+async def test_keys_by_name_of_the_app_and_of_an_issuer_are_not_mixed(issuer: Issuer) -> None:
+    """As Guardian did, where a key in JWT_KEYS has the name of one of the issuer."""
+    own = private_key("RSA", "app")
+    ring = {
+        KID: {"key": private_pem(own), "algorithm": "RS256"},
+        "secret": {"key": SECRET, "algorithm": "HS256"},
+    }
+    app = trusting(issuer, JWT_SECRET_KEY=None, JWT_KEYS=ring, JWT_SIGNING_KEY_ID=KID)
+    own_tokens = [
+        signed(access_claims(), own, "RS256"),
+        hs_token(access_claims(), header={"alg": "HS256", "kid": "secret"}),
+    ]
+    for token in own_tokens:
+        await let_in(app, token, "alice")
+    attacks = [
+        signed(claims_for(issuer), own, "RS256"),
+        hs_token(claims_for(issuer), header={"alg": "HS256", "kid": "secret"}),
+        hs_token(claims_for(issuer), header={"alg": "HS256", "kid": KID}),
+        signed(access_claims(), ISSUER_KEY, "RS256"),
+    ]
+    await all_kept_out(app, issuer, attacks)
+    for token in own_tokens:
+        await let_in(app, token, "alice")
 
 
 @pytest.mark.parametrize("name", [..., "the app", None, "", "https://evil.example"], ids=str)

@@ -34,6 +34,13 @@ def test_tests_about_sessions_that_the_page_names_exist() -> None:
         assert f"def {name}(" in code + suite, f"{file}::{name}"
 
 
+def test_page_names_every_test_about_an_advisory() -> None:
+    code = (TESTS / "security" / "test_key_advisories.py").read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
+    named = re.findall(r"`security/test_key_advisories\.py::(\w+)` \|$", page, re.MULTILINE)
+    assert sorted(named) == sorted(re.findall(r"def (test_\w+)", code))
+
+
 def test_page_names_files_of_tests_that_exist() -> None:
     files = re.findall(r"pytest tests/([\w/]+\.py)`", PAGE.read_text(encoding="utf-8"))
     assert len(files) >= 6

@@ -235,6 +235,12 @@ class Watch:
             for name in KEY_OPTIONS:
                 # Not that of a subclass, which may fetch its values from somewhere.
                 self.key(dict.get(config, name))
+            ring = dict.get(config, "JWT_KEYS")
+            for entry in ring.values() if isinstance(ring, dict) else ():
+                key = entry.get("key", entry) if isinstance(entry, dict) else entry
+                if isinstance(key, dict):
+                    self.key(key.get("k") or key.get("d"))
+                self.key(key)
         # Nearly every test is clean, which one look at all of its texts shows.
         everything = "\n".join(self.shown)
         found = [

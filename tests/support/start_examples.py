@@ -22,7 +22,7 @@ async def start_and_stop(app: Quart) -> None:
 
 def main(names: list[str]) -> None:
     os.environ.setdefault("JWT_SECRET_KEY", "k" * 32)
-    os.environ.update(OPENID_ISSUER="https://issuer.example", OPENID_AUDIENCE="audience")
+    os.environ.update(OPENID_ISSUER="https://issuer.example", OPENID_AUDIENCE="https://api.example")
     sys.path.insert(0, os.getcwd())
     for name in names or ["blueprints", "cookies/app.py", *map(str, sorted(Path().glob("*.py")))]:
         module = importlib.import_module(name.removesuffix(".py").replace("/", "."))

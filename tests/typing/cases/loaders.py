@@ -19,6 +19,8 @@ class User:
 manager = JWTManager(Quart(__name__))
 reveal_type(JWTManager())
 # reveals: JWTManager
+reveal_type(manager.serve_jwks(Quart(__name__), path="/keys"))
+# reveals: None
 reveal_type(manager.init_app(app=Quart(__name__)))
 # reveals: None
 

@@ -11,6 +11,7 @@ from quart_jwt_extended import (
     decode_token_async,
     get_csrf_token,
     get_jti,
+    get_jwks,
     get_unverified_jwt_headers,
 )
 
@@ -33,6 +34,8 @@ reveal_type(decode_token(access))
 # reveals: dict[str, Any]
 reveal_type(decode_token(b"a.b.c", csrf_value="value", allow_expired=True))
 # reveals: dict[str, Any]
+reveal_type(get_jwks())
+# reveals: dict[str, list[dict[str, str]]]
 reveal_type(get_jti(access))
 # reveals: str | None
 reveal_type(get_csrf_token(access))
