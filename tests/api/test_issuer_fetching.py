@@ -1020,8 +1020,7 @@ async def test_broken_http_is_a_failure(
     token = token_of(provider)
     assert await ask(app, token=token) == UNAVAILABLE
     assert issuer.last_error is not None
-    if error is not None:
-        assert issuer.last_error == f"its answer is not HTTP ({error})"
+    assert error in (None, issuer.last_error)
     await idle()
     del provider.raw_answers[KEYS]
     clock.move(PAUSE)
