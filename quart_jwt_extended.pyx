@@ -3324,7 +3324,8 @@ class _Download:
         parts = _split_url(self.url)
         is_secure = parts.scheme == "https"
         kind = http.client.HTTPSConnection if is_secure else http.client.HTTPConnection
-        connection = kind(parts.hostname, parts.port)
+        # Without a port, an IPv6 address would be cut at its last colon.
+        connection = kind(parts.hostname, parts.port or kind.default_port)
         address = (connection.host, connection.port)
         connection.sock = create_connection(address, _FETCH_TIMEOUT)
         try:
@@ -3384,7 +3385,9 @@ async def _in_thread(function, *args):
         try:
             outcome = (function(*args), None)
         except BaseException as error:
-            # It is raised where the answer is waited for.
+            # It is raised where the answer is waited for; SystemExit would end the event loop there.
+            if not isinstance(error, (Exception, asyncio.CancelledError)):
+                error = _FetchError(f"it ended with {type(error).__name__}")
             outcome = (None, error)
         try:
             loop.call_soon_threadsafe(deliver, *outcome)
@@ -3508,8 +3511,10 @@ cdef class _Issuer:
     # The jwks_uri of the configuration of the issuer, and when it was read.
     cdef object discovered
     cdef double discovered_at
-    # The running fetch, or the last one; what that failed with, None if it succeeded.
+    # The fetch of an event loop, running or the last one; whether one runs anywhere; what the last
+    # one failed with, None if it succeeded.
     cdef object task, failure
+    cdef bint is_fetching
 
     def __cinit__(self):
         self.keys = {}
@@ -3625,7 +3630,10 @@ cdef class _Issuer:
         return found
 
     cdef object unknown_key(self):
-        if self.failure is not None or _ticks() >= self.dead_at:
+        cdef double now = _ticks()
+        # A fetch may run in another event loop, or have ended with it.
+        is_fetching = self.is_fetching and now < self.attempted_at + _FETCH_TIMEOUT
+        if is_fetching or self.failure is not None or now >= self.dead_at:
             return self.unavailable()
         return jwt.InvalidTokenError("The key ID is not one of the keys of the issuer")
 
@@ -3653,6 +3661,7 @@ cdef class _Issuer:
         """Fetch the keys in a task of its own; where no event loop runs, in a thread."""
         loop = _running_loop()
         self.attempted_at = _ticks()
+        self.is_fetching = True
         if loop is None:
             _start_thread(lambda: asyncio.run(self.fetch()))
             return None
@@ -3673,6 +3682,7 @@ cdef class _Issuer:
             loading.cancel()
             if self.attempted_at == began:
                 self.attempted_at = -_INFINITY
+                self.is_fetching = False
             raise
         try:
             if not loading.done():
@@ -3691,6 +3701,7 @@ cdef class _Issuer:
                     exc_info=None if is_told else error,
                 )
             self.failure = error
+            self.is_fetching = False
             return
         now = _ticks()
         self.keys = keys
@@ -3700,6 +3711,7 @@ cdef class _Issuer:
         if self.failure is not None:
             _logger.warning("The keys of %s are fetched again", self.name)
         self.failure = None
+        self.is_fetching = False
 
     async def load(self):
         uri = self.jwks_uri
@@ -3807,6 +3819,8 @@ cdef _Settings _settings_of_issuer(_AppState state, _Settings settings, dict cla
         return settings
     derived = settings.by_issuer.get(name)
     if derived is None:
+        if len(settings.by_issuer) == len(state.callbacks.issuers):
+            return settings
         found = state.callbacks.issuers.get(name)
         if found is None:
             return settings
@@ -8239,14 +8253,23 @@ cdef int _add_issuer_faults(_AppState state, _Settings settings, list faults) ex
             _settings_of_issuer(state, settings, {"iss": name})
         except RuntimeError as error:
             faults.append(f"The issuer {name!r} cannot be trusted with these options: {error}")
-    known = {*trusted, settings.encode_issuer, *(settings.decode_issuer or ())}
+    own = {settings.encode_issuer, *(settings.decode_issuer or ())}
+    known = {*trusted, *own}
     unknown = set()
+    closed = set()
     for rule in state.app.url_map.iter_rules():
         for method in rule.methods or ("GET",):
             route = _Route(state.app, rule.endpoint, method)
-            if route.rules is not None:
-                for names in route.rules.issuers or ():
-                    unknown.update([(rule.endpoint, name) for name in names if name not in known])
+            if route.rules is None or route.rules.issuers is None:
+                continue
+            for names in route.rules.issuers:
+                unknown.update([(rule.endpoint, name) for name in names if name not in known])
+            if not any([
+                all([not names or name in names for names in route.rules.issuers]) for name in own
+            ] + [all([name in names for names in route.rules.issuers]) for name in trusted]):
+                closed.add(rule.endpoint)
+    for endpoint in sorted(closed - {endpoint for endpoint, _ in unknown}):
+        faults.append(f"The endpoint {endpoint!r} accepts tokens of no issuer by all its rules")
     for endpoint, name in sorted(unknown):
         faults.append(f"The endpoint {endpoint!r} accepts tokens of {name!r}, which is not trusted")
 
@@ -9697,10 +9720,10 @@ cdef object _issuers_of(_Rules rules):
     """The issuers that all rules of a route accept, None for all."""
     if rules.issuers is None:
         return None
-    if () in rules.issuers:
+    named = [names for names in rules.issuers if names]
+    if not named:
         return ()
-    first, *others = rules.issuers
-    return tuple([name for name in first if all([name in names for names in others])])
+    return tuple([name for name in named[0] if all([name in names for names in named])])
 
 
 cdef str _words_of(object protection):
