@@ -1174,6 +1174,22 @@ async def test_issuers_of_a_wrong_type_are_a_type_error(app: Quart, names: Any) 
 # --- The check of the start -----------------------------------------------------------------------
 
 
+async def test_start_finds_routes_whose_rules_have_no_issuer_in_common(provider: Provider) -> None:
+    options = {"JWT_ENCODE_ISSUER": "the app"}
+    app = new_app(provider, options=options)
+    qje.protect(app, issuers=[provider.issuer, "the app"])
+    for name, issuers in {"fine": provider.issuer, "own": "the app", "alone": ()}.items():
+        app.add_url_rule(f"/{name}", name, qje.jwt_required(issuers=issuers)(lambda: ""))
+    manager_of(app).check(app)
+    blueprint = Blueprint("inner", __name__)
+    qje.protect(blueprint, issuers="the app")
+    blueprint.add_url_rule("/a", "a", qje.jwt_required(issuers=provider.issuer)(lambda: ""))
+    app.register_blueprint(blueprint)
+    assert faults(app) == ["The endpoint 'inner.a' accepts tokens of no issuer by all its rules"]
+    assert qje.protection_of(app, "own").issuers == ("the app",)
+    assert qje.protection_of(app, "inner.a").issuers == ()
+
+
 async def test_start_finds_routes_that_name_an_issuer_that_is_not_trusted(
     provider: Provider,
 ) -> None:
