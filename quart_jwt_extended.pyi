@@ -918,7 +918,8 @@ class JWTManager:
         when a token needs them, from the ``jwks_uri`` in the OpenID configuration of the issuer
         (OpenID Connect Discovery; RFC 8414), and kept.
 
-        Its tokens are access tokens that are not fresh. Their claims ``type``, ``fresh``, ``csrf``,
+        Its tokens are access tokens that are not fresh; one whose ``type``, ``token_type`` or
+        ``typ`` is ``"refresh"`` is rejected. Their claims ``type``, ``fresh``, ``csrf``,
         ``sid`` and ``gen`` and their user claims are dropped, since only the app itself gives these
         a meaning.
 

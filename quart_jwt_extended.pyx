@@ -4050,6 +4050,12 @@ cdef int _verify_foreign_claims(dict claims, _Settings settings) except -1:
     What the extension gives a meaning to in tokens of the app has none in those of others: an
     issuer, or whoever may set claims there, must not make a token fresh, or part of a session.
     """
+    # An issuer may write its refresh tokens, whose keys and claims are the same, in the manner of
+    # this extension, of Simple JWT or of Keycloak.
+    for name in ("type", "token_type", "typ"):
+        kind = _claim(claims, name)
+        if type(kind) is str and (<str>kind).lower() == "refresh":
+            raise WrongTokenError("Only access tokens are allowed")
     # The others of _OWN_CLAIMS are replaced below.
     for name in ("csrf", "sid", "gen"):
         if name in claims:
@@ -4791,7 +4797,7 @@ cdef int _verify_same_holder(_Settings settings, dict claims, _VerifiedToken bef
     name, name_before = settings.identity_claim_key, before.settings.identity_claim_key
     # By their JSON text: to Python, True is 1.
     if (
-        settings.issuer is not before.settings.issuer
+        claims.get("iss") != before.claims.get("iss")
         or _sorted_json(claims.get(name)) != _sorted_json(before.claims.get(name_before))
         or _sorted_json(claims.get("sid")) != _sorted_json(before.claims.get("sid"))
     ):
@@ -8001,7 +8007,8 @@ class JWTManager:
         when a token needs them, from the ``jwks_uri`` in the OpenID configuration of the issuer
         (OpenID Connect Discovery; RFC 8414), and kept.
 
-        Its tokens are access tokens that are not fresh. Their claims ``type``, ``fresh``, ``csrf``,
+        Its tokens are access tokens that are not fresh; one whose ``type``, ``token_type`` or
+        ``typ`` is ``"refresh"`` is rejected. Their claims ``type``, ``fresh``, ``csrf``,
         ``sid`` and ``gen`` and their user claims are dropped, since only the app itself gives these
         a meaning.
 

@@ -798,7 +798,8 @@ async def failure_of(issuer: qje.TrustedIssuer) -> str:
     """Why fetching the keys fails now."""
     with pytest.raises(qje.IssuerUnavailableError) as caught:
         await issuer.reload()
-    assert str(caught.value) == "Token issuer unavailable"
+    reason = f"The keys of {issuer.name} could not be fetched: {issuer.last_error}"
+    assert str(caught.value) == reason
     assert caught.value.__cause__ is not None
     assert issuer.last_error is not None
     assert not issuer.is_fresh

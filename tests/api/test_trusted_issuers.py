@@ -49,7 +49,7 @@ JTI = "4a7c"
 
 # Claims that have a meaning in tokens of the app only, as an issuer, or a user of it, may set them.
 OF_THE_APP = {
-    "type": "refresh",
+    "type": "another",
     "fresh": True,
     "csrf": "double",
     "sid": "a session",
@@ -446,7 +446,9 @@ async def test_audience_in_the_token_may_be_one_name_or_several(
     assert (await who(new_app(provider), provider.token(audience)))["identity"] == SUBJECT
 
 
-@pytest.mark.parametrize("names", [["api", "web"], {"api", "web"}, ("web", "api", "cli")], ids=str)
+@pytest.mark.parametrize(
+    "names", [["api", "web"], {"api", "web"}, ("web", "api", "cli")], ids=["list", "set", "tuple"]
+)
 async def test_any_of_several_audiences_is_enough(provider: Provider, names: Any) -> None:
     app = new_app(provider, audience=names)
     for audience in ("api", ["web"], ["x", "api"]):
@@ -679,7 +681,7 @@ async def test_claims_of_the_app_are_dropped_from_the_token_of_an_issuer(
 
 
 @pytest.mark.parametrize("fresh", [True, FAR_FUTURE, 1e300])
-@pytest.mark.parametrize("type_", [..., "access", "refresh"])
+@pytest.mark.parametrize("type_", [..., "access", "another"])
 async def test_token_of_an_issuer_is_neither_fresh_nor_a_refresh_token(
     provider: Provider, type_: Any, fresh: Any
 ) -> None:
@@ -729,7 +731,7 @@ async def test_token_of_an_issuer_is_of_no_session(provider: Provider) -> None:
         return {"live": await qje.revoke_session()}
 
     tokens = await log_in(app)
-    token = provider.token(AUDIENCE, sid=tokens.session_id, gen=0, type="refresh")
+    token = provider.token(AUDIENCE, sid=tokens.session_id, gen=0, type="access")
     for path, method in {"/rotate": "POST", "/session": "DELETE"}.items():
         assert 400 <= (await ask(app, path, token, method=method))[0] < 500
     # The session goes on.
@@ -1172,6 +1174,23 @@ async def test_issuers_of_a_wrong_type_are_a_type_error(app: Quart, names: Any) 
 
 
 # --- The check of the start -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["type", "token_type", "typ"])
+@pytest.mark.parametrize("value", ["refresh", "Refresh"])
+async def test_refresh_token_of_an_issuer_is_rejected(
+    provider: Provider, name: str, value: str
+) -> None:
+    """Those of a service with this extension, Simple JWT or Keycloak have the same keys."""
+    app = new_app(provider)
+    token = provider.token(AUDIENCE, **{name: value})
+    assert await ask(app, token=token) == (422, {"msg": "Only access tokens are allowed"})
+    for options in ({"refresh": True}, {"verify_type": False}):
+        async with app.app_context():
+            with pytest.raises(qje.WrongTokenError):
+                await qje.verify_token(token, **options)
+    for other in ("access", "Bearer", "refresher", 5, None, ["refresh"]):
+        assert (await ask(app, token=provider.token(AUDIENCE, **{name: other})))[0] == 200
 
 
 async def test_start_finds_routes_whose_rules_have_no_issuer_in_common(provider: Provider) -> None:

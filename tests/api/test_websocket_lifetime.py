@@ -628,6 +628,7 @@ async def refusal(client: Socket, token: str) -> str:
     [
         (hs_token(access_claims(identity="bob")), "WrongTokenError"),
         (hs_token(access_claims(identity=["alice"])), "WrongTokenError"),
+        (hs_token(access_claims(iss="another")), "WrongTokenError"),
         (hs_token(access_claims(type="refresh", fresh=...)), "WrongTokenError"),
         (hs_token(access_claims(exp=1)), "ExpiredSignatureError"),
         (hs_token(access_claims(), secret=OTHER_SECRET), "InvalidSignatureError"),
