@@ -70,8 +70,8 @@ cdef object ed448, ed25519, padding, rsa, ECDSA, HMAC, Certificate, load_der_x50
 cdef object load_pem_x509_certificate, ECAlgorithm, HMACAlgorithm, OKPAlgorithm
 cdef object RSAAlgorithm, RSAPSSAlgorithm, get_default_algorithms, InvalidJTIError
 cdef object InvalidSubjectError, InsecureKeyLengthWarning, quart, Blueprint, Quart, Request
-cdef object Websocket, Config, DefaultJSONProvider, MethodView, Headers, HTTPException, dump_cookie
-cdef object LocalProxy, AnyConverter
+cdef object Websocket, Config, DefaultJSONProvider, MethodView, Headers, BadRequest, HTTPException
+cdef object dump_cookie, LocalProxy, AnyConverter
 
 import asyncio
 import base64
@@ -133,7 +133,7 @@ from quart.config import Config
 from quart.json.provider import DefaultJSONProvider
 from quart.views import MethodView
 from werkzeug.datastructures import Headers
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.http import dump_cookie
 from werkzeug.local import LocalProxy
 from werkzeug.routing import AnyConverter
@@ -2891,6 +2891,7 @@ cdef tuple _split_text(object key):
 
 
 cdef tuple _SSH_KEYS = (b"ssh-", b"ecdsa-sha2-")
+cdef object _SSH_LINE_RE = re.compile(rb"(ssh-[a-z0-9]+|ecdsa-sha2-[a-z0-9]+)[ \t]+AAAA")
 # The same in the encoding behind the name, which begins with the size of the name.
 cdef tuple _SSH_BLOBS = (
     b"\x00\x00\x00\x07ssh-", b"\x00\x00\x00\x0bssh-", b"\x00\x00\x00\x13ecdsa-"
@@ -2919,7 +2920,8 @@ cdef object _load_text(bytes data):
 
 cdef bint _looks_asymmetric(bytes data) except -1:
     """Whether a text that shall be a secret is an asymmetric key, or a JWK, in some encoding."""
-    compact = b"".join(data.split())
+    # openssl prints hex with colons.
+    compact = b"".join(data.replace(b":", b"").split())
     padded = compact + b"=" * (-len(compact) % 4)
     forms = [data, data.replace(b"\x00", b"")]
     for decode in (base64.b64decode, base64.urlsafe_b64decode, _from_hex):
@@ -2928,9 +2930,14 @@ cdef bint _looks_asymmetric(bytes data) except -1:
         except ValueError:
             continue
     for form in forms:
-        if b"-----BEGIN" in form or form.startswith(_SSH_KEYS + _SSH_BLOBS):
+        # RFC 4716 has a space after the dashes, and in authorized_keys options may come first.
+        if b"-----BEGIN" in form or b"---- BEGIN" in form or _SSH_LINE_RE.search(form) or (
+            form.startswith(_SSH_KEYS + _SSH_BLOBS)
+        ):
             return True
-        if b'"kty"' in form and form.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")[:1] in (b"{", b"["):
+        # JSON, or how Python shows a dict.
+        begin = form.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")[:1]
+        if begin in (b"{", b"[") and (b'"kty"' in form or b"'kty'" in form):
             return True
         if form[:1] == b"\x30" and _is_der(form):
             return True
@@ -3040,7 +3047,8 @@ cdef _RingKey _signer(_Settings settings, double now):
     if signer is None and settings.ring_starts:
         raise RuntimeError(
             'No key of JWT_KEYS can sign now: each "sign_from" is in the future, and '
-            "JWT_SIGNING_KEY_ID is not set"
+            "JWT_SIGNING_KEY_ID is not set. Add the key that has signed so far, with "
+            '"sign_from": 0'
         )
     if signer is None:
         raise RuntimeError(
@@ -3346,7 +3354,7 @@ class _Download:
             kind = response.headers.get_content_type()
             if kind != "application/json" and not kind.endswith("+json"):
                 raise _FetchError("its answer is not of the type application/json")
-            if response.headers.get("Content-Encoding", "identity") != "identity":
+            if (response.headers.get("Content-Encoding") or "identity").lower() != "identity":
                 raise _FetchError("its answer is compressed")
             body = response.read(_DOCUMENT_SIZE + 1)
             return body, response.headers.get("Cache-Control")
@@ -3385,7 +3393,7 @@ async def _in_thread(function, *args):
         try:
             outcome = (function(*args), None)
         except BaseException as error:
-            # It is raised where the answer is waited for; SystemExit would end the event loop there.
+            # It is raised where the answer is awaited; SystemExit would end the event loop there.
             if not isinstance(error, (Exception, asyncio.CancelledError)):
                 error = _FetchError(f"it ended with {type(error).__name__}")
             outcome = (None, error)
@@ -3440,12 +3448,13 @@ def _usable_keys(body, tuple algorithms):
     if not isinstance(members, list):
         raise _FetchError("its answer is not a JWK Set")
     keys = {name: {} for name in algorithms}
+    seen = {}
     shared = set()
     for member in members:
         for name in algorithms:
             key = _usable_key(member, name)
             if key is not None:
-                if member["kid"] in keys[name]:
+                if seen.setdefault((member["kid"], name), member) != member:
                     shared.add((member["kid"], name))
                 keys[name][member["kid"]] = key
     for kid, name in shared:
@@ -3502,8 +3511,8 @@ cdef class _Issuer:
     cdef object token_type, scope_claim, leeway
     cdef str audience_claim, identity_claim
     cdef _Callbacks callbacks
-    # Prepared keys by algorithm, and there by kid, or by kid and size of the signature cache. A good
-    # answer replaces the dict as a whole.
+    # Prepared keys by algorithm, and there by kid, or by kid and size of the signature cache. A
+    # good answer replaces the dict as a whole.
     cdef dict keys
     # By _ticks(): when keys are fetched ahead, when they are no longer fresh, when they serve no
     # longer; the last attempt.
@@ -3515,6 +3524,8 @@ cdef class _Issuer:
     # one failed with, None if it succeeded.
     cdef object task, failure
     cdef bint is_fetching
+    # A weak reference to the event loop that fetched last: a client of the callback belongs to it.
+    cdef object loop
 
     def __cinit__(self):
         self.keys = {}
@@ -3663,8 +3674,16 @@ cdef class _Issuer:
         self.attempted_at = _ticks()
         self.is_fetching = True
         if loop is None:
-            _start_thread(lambda: asyncio.run(self.fetch()))
+            loop = None if self.loop is None else self.loop()
+            if loop is not None and loop.is_running():
+                loop.call_soon_threadsafe(self.run_fetch, loop)
+            else:
+                _start_thread(lambda: asyncio.run(self.fetch()))
             return None
+        self.loop = weakref.ref(loop)
+        return self.run_fetch(loop)
+
+    def run_fetch(self, loop):
         # In an empty context: that of a request would be kept for as long.
         self.task = Context().run(loop.create_task, self.fetch())
         return self.task
@@ -3883,7 +3902,11 @@ class TrustedIssuer:
         cdef _Issuer issuer = self._issuer
         await asyncio.shield(issuer.running_task() or issuer.start())
         if issuer.failure is not None:
-            raise issuer.unavailable()
+            error = issuer.unavailable()
+            if isinstance(error, IssuerUnavailableError):
+                fault = _fetch_fault(issuer.failure)
+                error.args = (f"The keys of {issuer.name} could not be fetched: {fault}",)
+            raise error
 
 
 # -----------------------------------------------------------------------------
@@ -7344,8 +7367,11 @@ cdef int _add_challenge(
     code = _problem_of(error)[2]
     reason = _CHALLENGE_ERRORS.get(code, "invalid_token")
     parameters = [] if reason is None else [f'error="{reason}"']
-    if isinstance(error, InsufficientScopeError) and error.required:
-        parameters.append(f'scope="{" ".join(error.required)}"')
+    scopes = error.required if isinstance(error, InsufficientScopeError) else ()
+    if state.resource is not _ABSENT and not scopes:
+        scopes = _scopes_of_route(state)
+    if scopes:
+        parameters.append(f'scope="{" ".join(scopes)}"')
     if state.resource is not _ABSENT:
         resource = _resource_of(state)
         # The host of a request is what the client has sent.
@@ -7353,6 +7379,15 @@ cdef int _add_challenge(
             parameters.append(f'resource_metadata="{_resource_metadata_url(resource)}"')
     challenge = f"{settings.header_type or 'Bearer'} {', '.join(parameters)}"
     response.headers["WWW-Authenticate"] = challenge.rstrip()
+
+
+cdef tuple _scopes_of_route(_AppState state):
+    """What the route of the current request requires: clients request these (RFC 6750, 3)."""
+    request = _current_request()
+    if request is None or request.endpoint is None:
+        return ()
+    rules = state.route(request.endpoint, request.method).rules
+    return () if rules is None else rules.scopes or ()
 
 
 # The URL of a resource, of which the metadata have a place (RFC 9728, section 3.1): no character
@@ -8002,7 +8037,8 @@ class JWTManager:
         trusted.audience = _read_rule_names("audience", audience, "names of this service")
         if "" in trusted.audience:
             raise ValueError("audience must not be empty")
-        trusted.algorithms = _read_rule_names("algorithms", algorithms, "names of algorithms")
+        names = _read_rule_names("algorithms", algorithms, "names of algorithms")
+        trusted.algorithms = tuple(dict.fromkeys(names))
         accepted = [name for name in _ALGORITHMS if name not in _SYMMETRIC]
         for name in trusted.algorithms:
             if name not in accepted:
@@ -8141,6 +8177,8 @@ cdef int _add_open_view(object app, str path, str endpoint, view) except -1:
     # Quart would run what is no Python coroutine function in a thread.
     wrapper = _WRAPPERS["exempt_coroutine"](view)
     _RULES_OF[wrapper] = None
+    # Tools name the operation after it.
+    wrapper.__name__ = wrapper.__qualname__ = endpoint
     # Some clients cut a slash at the end of the path off, and some do not.
     app.add_url_rule(path, endpoint, wrapper, methods=["GET"], strict_slashes=False)
 
@@ -8148,7 +8186,11 @@ cdef int _add_open_view(object app, str path, str endpoint, view) except -1:
 cdef object _resource_metadata(_AppState state, tuple scopes):
     """The answer with the metadata (RFC 9728, section 2)."""
     cdef _Settings settings = state.settings()
-    metadata = {"resource": _resource_of(state)}
+    resource = _resource_of(state)
+    if _RESOURCE_RE.fullmatch(resource) is None:
+        # The request names no host, or an odd one.
+        raise BadRequest
+    metadata = {"resource": resource}
     issuers = [name for name in state.callbacks.issuers if _split_url(name) is not None]
     if issuers:
         metadata["authorization_servers"] = issuers
@@ -9915,16 +9957,17 @@ def _print_new_key(algorithm, kid, form):
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         ).decode(), nl=False)
-        entry = f'{{"key": PEM, "algorithm": "{algorithm}"}}'
+        entry = f'"key": PEM, "algorithm": "{algorithm}"'
         kind = "PEM"
     else:
         click.echo(json.dumps({**members, "kid": kid, "alg": algorithm, "use": "sig"}))
-        entry = '{"key": JWK}'
+        entry = '"key": JWK'
         kind = "JWK"
     click.echo(
-        f"The {kind} above is a secret. Keep it where the app reads its secrets, and add it:\n"
-        f"    app.config[\"JWT_KEYS\"][{json.dumps(kid)}] = {entry}\n"
-        'With a "sign_from" the key signs from then on, and until then it only verifies.',
+        f"The {kind} above is a secret. Keep it where the app reads its secrets, and add it to "
+        f"JWT_KEYS:\n    {json.dumps(kid)}: {{{entry}, \"sign_from\": MOMENT}}\n"
+        "MOMENT is a datetime with a time zone, or POSIX seconds; 0 for the first key of all. The "
+        "key signs from then on, and until then it only verifies.",
         err=True,
     )
 

@@ -67,7 +67,7 @@ async def test_new_jwk_goes_into_the_ring_as_it_is(algorithm: str) -> None:
     expected = {"alg": algorithm, "kid": jwk["kid"], "typ": "JWT"}
     assert await header_of_new_token(app) == expected
     assert (jwk["alg"], jwk["use"]) == (algorithm, "sig")
-    assert f'app.config["JWT_KEYS"]["{jwk["kid"]}"] = {{"key": JWK}}' in text
+    assert f'"{jwk["kid"]}": {{"key": JWK, "sign_from": MOMENT}}' in text
     for name in ("k", "d", "p"):
         assert jwk.get(name, "a value") not in text
 
@@ -79,7 +79,7 @@ async def test_new_pem_goes_into_the_ring_with_its_algorithm(algorithm: str) -> 
     assert load_pem_private_key(result.stdout.encode(), None)
     app = app_with({"key": result.stdout, "algorithm": algorithm}, "k")
     assert (await header_of_new_token(app))["alg"] == algorithm
-    entry = f'app.config["JWT_KEYS"]["k"] = {{"key": PEM, "algorithm": "{algorithm}"}}'
+    entry = f'"k": {{"key": PEM, "algorithm": "{algorithm}", "sign_from": MOMENT}}'
     assert entry in result.stderr
     assert "-----BEGIN" not in result.stderr
 
@@ -114,7 +114,7 @@ def test_name_that_is_given_is_kept() -> None:
     for algorithm in ("HS256", "ES256"):
         jwk, text = new_key(algorithm, "--kid", '2026 "a"')
         assert jwk["kid"] == '2026 "a"'
-        assert r'app.config["JWT_KEYS"]["2026 \"a\""]' in text
+        assert r'"2026 \"a\"": {"key": JWK, "sign_from": MOMENT}' in text
 
 
 @pytest.mark.parametrize(

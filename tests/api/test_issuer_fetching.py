@@ -7,6 +7,7 @@ import contextvars
 import functools
 import gc
 import json
+import re
 import sys
 import threading
 import time
@@ -1992,6 +1993,53 @@ async def test_decode_token_in_a_thread_fetches_an_unknown_key_for_the_next_time
         await eventually(lambda: issuer.is_fresh)
         assert (await asyncio.to_thread(qje.decode_token, token))["sub"] == SUBJECT
     assert provider.requests == FETCH
+
+
+async def test_decode_token_in_a_thread_leaves_the_fetch_to_the_event_loop_of_the_app(
+    app: Quart, clock: Clock, documents: Documents, remote: qje.TrustedIssuer
+) -> None:
+    """A client such as that of httpx belongs to the event loop that it was used in first."""
+    loops = []
+
+    @manager_of(app).jwks_fetch_loader
+    async def fetch(url: str) -> Any:
+        loops.append(asyncio.get_running_loop())
+        return documents.get(url)
+
+    await remote.reload()
+    documents.provider.rotate()
+    clock.move(PAUSE)
+    async with app.app_context():
+        with pytest.raises(qje.IssuerUnavailableError):
+            await asyncio.to_thread(qje.decode_token, documents.token())
+    await eventually(lambda: documents.provider.signing_kid in remote.key_ids)
+    assert set(loops) == {asyncio.get_running_loop()}
+
+
+async def test_outage_at_the_start_is_explained(
+    provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    provider.stop()
+    message = f"The keys of {provider.issuer} could not be fetched: ConnectionRefusedError"
+    with pytest.raises(qje.IssuerUnavailableError, match=f"^{re.escape(message)}$"):
+        await issuer.reload()
+
+
+async def test_algorithm_that_is_named_twice_counts_once(app: Quart, provider: Provider) -> None:
+    issuer = manager_of(app).trust_issuer(
+        provider.issuer, audience=AUDIENCE, algorithms=["ES256", "ES256"]
+    )
+    await issuer.reload()
+    assert issuer.key_ids == (provider.signing_kid,)
+
+
+async def test_key_that_stands_twice_in_a_set_is_used(
+    provider: Provider, issuer: qje.TrustedIssuer
+) -> None:
+    document = provider.key_set()
+    provider.publish(KEYS, {"keys": document["keys"] * 2})
+    await issuer.reload()
+    assert issuer.key_ids == (provider.signing_kid,)
 
 
 # --- Event loops ----------------------------------------------------------------------------------

@@ -612,6 +612,21 @@ def test_public_key_in_any_encoding_is_not_accepted_as_a_secret(kind: str, dress
         assert fault.startswith('JWT_KEYS["k"] cannot be used: it')
 
 
+def test_public_key_as_tools_print_it_is_not_accepted_as_a_secret() -> None:
+    public = EC_KEY.public_key()
+    der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    ssh = public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    body = ssh.split()[1]
+    for key in (
+        der.hex(":"),
+        repr(to_jwk(public)),
+        f"restrict {ssh}",
+        f"---- BEGIN SSH2 PUBLIC KEY ----\n{body}\n---- END SSH2 PUBLIC KEY ----",
+    ):
+        (fault,) = faults_of(ring_app({"k": use(key, sign_from=1)}))
+        assert fault.startswith('JWT_KEYS["k"] cannot be used: it is an asymmetric key')
+
+
 @pytest.mark.parametrize("key", [SECRET, oct_jwk(SECRET)], ids=["text", "JWK"])
 async def test_asymmetric_token_does_not_get_at_a_secret(key: Any) -> None:
     app = ring_app({"k": key, "r": public_pem(private_key("RSA"))})

@@ -220,6 +220,7 @@ OTHER_SCHEME = {"Authorization": "Basic YTpi"}
         ("problem", "/protected", None, 401, ""),
         ("legacy", "/protected", REFRESH, 422, None),
         ("problem", "/protected", REFRESH, 401, 'error="invalid_token", '),
+        ("legacy", "/scoped", None, 401, 'scope="notes:read notes:write", '),
         *[
             (
                 error_format,
@@ -236,6 +237,7 @@ OTHER_SCHEME = {"Authorization": "Basic YTpi"}
         "problem-no token",
         "legacy-invalid",
         "problem-invalid",
+        "legacy-no token for a scope",
         "legacy-scope",
         "problem-scope",
     ],
@@ -259,6 +261,20 @@ async def test_challenge_names_the_document(
 async def test_challenge_names_the_document_to_a_client_of_another_scheme() -> None:
     app = app_with_metadata(JWT_ERROR_FORMAT="problem")
     assert await challenge(app, headers=OTHER_SCHEME) == f"Bearer {PARAMETER}"
+
+
+async def test_document_is_none_where_the_host_is_none() -> None:
+    client = app_with_metadata(None).test_client(use_cookies=False)
+    response = await client.get("/.well-known/oauth-protected-resource", headers={"Host": "a b"})
+    assert response.status_code == 400
+
+
+async def test_views_of_the_extension_have_names_of_their_own() -> None:
+    """Tools that describe an app name operations after functions."""
+    app = app_with_metadata()
+    manager_of(app).serve_jwks(app)
+    for endpoint in ("jwt_resource_metadata", "jwt_jwks"):
+        assert app.view_functions[endpoint].__name__ == endpoint
 
 
 async def test_app_without_metadata_names_none() -> None:

@@ -800,12 +800,13 @@ NOT_MESSAGES = {
     "<> UTC",
     "Warning: <>",
     (
-        "The <> above is a secret. Keep it where the app reads its secrets, and add it:\n"
-        '    app.config["JWT_KEYS"][<>] = <>\n'
-        'With a "sign_from" the key signs from then on, and until then it only verifies.'
+        "The <> above is a secret. Keep it where the app reads its secrets, and add it to "
+        'JWT_KEYS:\n    <>: {<>, "sign_from": MOMENT}\n'
+        "MOMENT is a datetime with a time zone, or POSIX seconds; 0 for the first key of all. The "
+        "key signs from then on, and until then it only verifies."
     ),
-    '{"key": JWK}',
-    '{"key": PEM, "algorithm": "<>"}',
+    '"key": JWK',
+    '"key": PEM, "algorithm": "<>"',
     # The header Cache-Control.
     "public, max-age=<>",
     "access token",
