@@ -41,7 +41,7 @@ from quart import Quart
 from quart.cli import ScriptInfo
 
 import quart_jwt_extended as qje
-from support import OTHER_SECRET, SECRET, access_claims, bearer, hs_token
+from support import SECRET, access_claims, bearer, hs_token
 from support.example_process import running
 from support.openid_provider import CONFIGURATION, KEYS, SERVER_METADATA, Provider
 
@@ -516,10 +516,9 @@ async def test_metadata_of_the_page_are_what_it_shows() -> None:
     client = app.test_client()
     shown = [b.code for b in BLOCKS if b.page == "openid.md" and b.language == "http"]
     document, challenge = (block.replace("\n\n", "\n").splitlines() for block in shown)
-    forged = bearer(hs_token(access_claims(), secret=OTHER_SECRET))
     responses = [
         await client.get("/.well-known/oauth-protected-resource/mcp"),
-        await client.post("/mcp", headers=forged),
+        await client.post("/mcp"),
     ]
     assert json.loads("".join(document[3:])) == await responses[0].get_json()
     for response, lines in zip(responses, (document[:3], challenge), strict=True):

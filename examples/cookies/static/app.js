@@ -101,7 +101,7 @@ async function addNote() {
   showNotes((await response.json()).notes);
 }
 
-// A refused WebSocket tells a page nothing. So ask by a request first, which can renew.
+// A rejected WebSocket tells a page nothing. So ask by a request first, which can renew.
 async function connect() {
   if (!(await load())) return;
   socket?.close();
