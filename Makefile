@@ -71,10 +71,12 @@ typing:
 coverage:
 	JWT_BUILD=coverage $(ENVIRONMENT) .venv-coverage --extra test
 	.venv-coverage/bin/coverage erase
-	@# Without what compares the module with others on thousands of inputs, which adds no line.
+	@# Without what compares the module with others on thousands of inputs, or runs the lines of other
+	@# tests once more.
 	.venv-coverage/bin/coverage run .venv-coverage/bin/pytest $(FAST) $(PYTEST_ARGS) \
 	    $(addprefix --ignore=tests/,examples packaging typing api/test_json_reading.py \
-	    locations/test_extraction.py locations/test_extraction_json.py security/test_oracle.py \
+	    api/test_provider_shapes.py locations/test_extraction.py \
+	    locations/test_extraction_json.py security/test_key_advisories.py security/test_oracle.py \
 	    security/test_properties.py)
 	@# What "make test" leaves out, as it needs a server: one of each kind runs every line.
 	.venv-coverage/bin/coverage run --append .venv-coverage/bin/pytest -m slow \
