@@ -4055,7 +4055,7 @@ cdef int _verify_foreign_claims(dict claims, _Settings settings) except -1:
     for name in ("type", "token_type", "typ"):
         kind = _claim(claims, name)
         if type(kind) is str and (<str>kind).lower() == "refresh":
-            raise WrongTokenError("Only access tokens are allowed")
+            raise WrongTokenError(f"Only {_TYPES[_ACCESS]} tokens are allowed")
     # The others of _OWN_CLAIMS are replaced below.
     for name in ("csrf", "sid", "gen"):
         if name in claims:
