@@ -7380,8 +7380,7 @@ cdef int _add_challenge(
         parameters.append(f'scope="{" ".join(scopes)}"')
     if state.resource is not _ABSENT:
         resource = _resource_of(state)
-        # The host of a request is what the client has sent.
-        if _RESOURCE_RE.fullmatch(resource) is not None:
+        if resource is not None:
             parameters.append(f'resource_metadata="{_resource_metadata_url(resource)}"')
     challenge = f"{settings.header_type or 'Bearer'} {', '.join(parameters)}"
     response.headers["WWW-Authenticate"] = challenge.rstrip()
@@ -7398,17 +7397,22 @@ cdef tuple _scopes_of_route(_AppState state):
 
 # The URL of a resource, of which the metadata have a place (RFC 9728, section 3.1): no character
 # that a path needs a percent sign for, and none that a router would take for a variable.
+cdef str _HOST = r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+cdef object _HOST_RE = re.compile(_HOST)
 cdef object _RESOURCE_RE = re.compile(
-    r"https?://([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
-    r"(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)*/?"
+    rf"https?://{_HOST}(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)*/?"
 )
 cdef str _RESOURCE_METADATA_PATH = "/.well-known/oauth-protected-resource"
 
 
-cdef str _resource_of(_AppState state):
+cdef object _resource_of(_AppState state):
+    """The URL of the resource; None if the current request names no host, or an odd one."""
     if state.resource is not None:
         return state.resource
     request = _current_request()
+    # It is what the client has sent.
+    if _HOST_RE.fullmatch(request.host) is None:
+        return None
     return f"{request.scheme.replace('ws', 'http', 1)}://{request.host}"
 
 
@@ -8194,8 +8198,7 @@ cdef object _resource_metadata(_AppState state, tuple scopes):
     """The answer with the metadata (RFC 9728, section 2)."""
     cdef _Settings settings = state.settings()
     resource = _resource_of(state)
-    if _RESOURCE_RE.fullmatch(resource) is None:
-        # The request names no host, or an odd one.
+    if resource is None:
         raise BadRequest
     metadata = {"resource": resource}
     issuers = [name for name in state.callbacks.issuers if _split_url(name) is not None]
