@@ -18,6 +18,7 @@ from werkzeug.routing import Rule
 
 import quart_jwt_extended as qje
 from support import SECRET
+from support.routes import add, add_socket
 
 
 def new_app() -> Quart:
@@ -26,24 +27,6 @@ def new_app() -> Quart:
     app.config["JWT_SECRET_KEY"] = SECRET
     qje.JWTManager(app)
     return app
-
-
-def add(scaffold: Quart | Blueprint, name: str, *decorators: Any, **options: Any) -> None:
-    async def view() -> str:
-        return ""
-
-    for decorator in reversed(decorators):
-        view = decorator(view)
-    scaffold.add_url_rule(f"/{name}", name, view, **options)
-
-
-def add_socket(scaffold: Quart | Blueprint, name: str, *decorators: Any) -> None:
-    async def socket() -> None:
-        return
-
-    for decorator in reversed(decorators):
-        socket = decorator(socket)
-    scaffold.add_websocket(f"/{name}", name, socket)
 
 
 def parsed(output: str) -> list[tuple[str, ...]]:

@@ -12,6 +12,7 @@ from werkzeug.routing import Rule
 
 import quart_jwt_extended as qje
 from support import SECRET, access_claims, bearer, hs_token
+from support.routes import add, add_socket
 
 
 def new_app(**options: Any) -> Quart:
@@ -19,24 +20,6 @@ def new_app(**options: Any) -> Quart:
     app.config.update(JWT_SECRET_KEY=SECRET, **options)
     qje.JWTManager(app)
     return app
-
-
-def add(scaffold: Quart | Blueprint, name: str, *decorators: Any, **options: Any) -> None:
-    async def view() -> str:
-        return ""
-
-    for decorator in reversed(decorators):
-        view = decorator(view)
-    scaffold.add_url_rule(f"/{name}", name, view, **options)
-
-
-def add_socket(scaffold: Quart | Blueprint, name: str, *decorators: Any) -> None:
-    async def socket() -> None:
-        return
-
-    for decorator in reversed(decorators):
-        socket = decorator(socket)
-    scaffold.add_websocket(f"/{name}", name, socket)
 
 
 def protection(**changes: Any) -> qje.Protection:
