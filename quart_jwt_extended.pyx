@@ -152,25 +152,54 @@ cdef extern from "Python.h":
 
 cdef extern from *:
     """
-    /* CPython renews the version tag of a dict at every change, and no two dicts share one
-       (PEP 509). It is marked as deprecated from 3.12 on and gone in 3.14 (PEP 699); 0 stands for
-       "unknown" there, and on free-threaded builds. */
-    #if CYTHON_COMPILING_IN_CPYTHON && PY_VERSION_HEX < 0x030E0000 && !defined(Py_GIL_DISABLED)
-      #if defined(__GNUC__)
-        #pragma GCC diagnostic push
-        #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
-      #endif
-      static CYTHON_INLINE uint64_t qje_dict_version(PyObject* dict) {
-          return ((PyDictObject*)dict)->ma_version_tag;
-      }
-      #if defined(__GNUC__)
-        #pragma GCC diagnostic pop
-      #endif
+    /* A number that differs once a dict has changed; 0 where that cannot be told, so that its values
+       have to be compared. Up to CPython 3.11 it is the version of the dict (PEP 509), which 3.14 no
+       longer has. From 3.12 on it counts the changes of all dicts that are watched. Free-threaded
+       builds have none: a watcher is told before the change is made, and another thread may look at
+       the dict in between. */
+    #if !CYTHON_COMPILING_IN_CPYTHON || defined(Py_GIL_DISABLED)
+      #define qje_watch() ((void)0)
+      #define qje_watched_version(dict) ((uint64_t)0)
+      #define qje_version(dict) ((uint64_t)0)
+    #elif PY_VERSION_HEX < 0x030C0000
+      #define qje_watch() ((void)0)
+      #define qje_version(dict) (((PyDictObject*)dict)->ma_version_tag)
+      #define qje_watched_version(dict) qje_version(dict)
     #else
-      #define qje_dict_version(dict) ((uint64_t)0)
+      static uint64_t qje_changes = 1;
+      static int qje_watcher = -1;
+
+      static int qje_note_change(PyDict_WatchEvent event, PyObject* dict, PyObject* key,
+                                 PyObject* value) {
+          (void)event, (void)dict, (void)key, (void)value;
+          qje_changes++;
+          return 0;
+      }
+
+      static void qje_watch(void) {
+          qje_watcher = PyDict_AddWatcher(qje_note_change);
+          if (qje_watcher < 0)
+              PyErr_Clear();  /* An interpreter has eight of them. */
+      }
+
+      static uint64_t qje_watched_version(PyObject* dict) {
+          if (qje_watcher < 0 || PyDict_Watch(qje_watcher, dict) < 0) {
+              PyErr_Clear();
+              return 0;
+          }
+          return qje_changes;
+      }
+
+      #define qje_version(dict) (qje_changes)
     #endif
     """
-    uint64_t qje_dict_version(object mapping)
+    void qje_watch()
+    # The version of a dict, which is watched from then on.
+    uint64_t qje_watched_version(object mapping)
+    # The version of a dict that is watched.
+    uint64_t qje_version(object mapping)
+
+qje_watch()
 
 
 cdef inline const char* _ascii_bytes(str text) noexcept:
@@ -1133,8 +1162,10 @@ cdef class _Settings:
         changes. It is read before the values are, so that a change from another thread meanwhile is
         compared next time.
         """
-        cdef uint64_t version = qje_dict_version(config) if isinstance(config, dict) else 0
-        if version == 0 or version != self.version or config is not self.config:
+        cdef uint64_t version
+        if self.version == 0 or config is not self.config or self.version != qje_version(config):
+            # A plain dict was made for this call, of a config that computes its values.
+            version = 0 if type(config) is dict else qje_watched_version(config)
             if not self._holds(config):
                 return False
             self.version = 0
