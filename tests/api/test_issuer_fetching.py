@@ -528,6 +528,8 @@ BROKEN_SETS: dict[str, tuple[Any, str]] = {
     "UTF-16": ('{"keys": []}'.encode("utf-16"), NOT_JSON),
     "deep list": (b'{"keys": ' + b"[" * 100_000, NOT_JSON),
     "deep object": (b'{"keys":' * 30_000, NOT_JSON),
+    "513 levels": (b'{"keys":' + b"[" * 512 + b"]" * 512 + b"}", NOT_JSON),
+    "512 levels": (b'{"keys":' + b"[" * 511 + b"]" * 511 + b"}", NO_KEY),
     "closed deep list": (b'{"keys":' + b"[" * 100_000 + b"]" * 100_000 + b"}", NOT_JSON),
     "long number": (b'{"keys": ' + b"9" * 100_000 + b"}", NOT_JSON),
     "list": ([], NO_OBJECT),
@@ -1004,7 +1006,8 @@ NO_HTTP = {
     "many headers": (HEAD + b"A: a\r\n" * 1000 + b"\r\n", "its answer is not HTTP (HTTPException)"),
     "many heads": (
         b"HTTP/1.1 100 Continue\r\n\r\n" * 1000,
-        "its answer is not HTTP (RemoteDisconnected)",
+        # From Python 3.14 on, there may be a hundred of them.
+        "its answer is not HTTP (",
     ),
     "half a body": (HEAD + b'Content-Length: 50\r\n\r\n{"keys": [', None),
     "half a chunk": (HEAD + b'Transfer-Encoding: chunked\r\n\r\n50\r\n{"keys": [', None),
@@ -1022,7 +1025,7 @@ async def test_broken_http_is_a_failure(
     token = token_of(provider)
     assert await ask(app, token=token) == UNAVAILABLE
     assert issuer.last_error is not None
-    assert error in (None, issuer.last_error)
+    assert issuer.last_error.startswith(error or "")
     await idle()
     del provider.raw_answers[KEYS]
     clock.move(PAUSE)

@@ -31,6 +31,7 @@ from quart.json.provider import DefaultJSONProvider
 
 import quart_jwt_extended as qje
 from support import SECRET, generated, make_app
+from support.oracle import MAX_NESTING, TOO_DEEP
 
 examples = generated.examples(250)
 
@@ -397,24 +398,32 @@ async def test_value_that_is_shared_but_not_circular_is_written_each_time() -> N
         check(app, shared, {"v": [shared, shared], "w": shared, "x": shared["a"]})
 
 
-async def test_nesting_is_written_or_refused_as_by_json() -> None:
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda inner: [inner], lambda inner: {"a": inner}, lambda inner: (1, inner)],
+    ids=["lists", "objects", "tuples"],
+)
+async def test_nesting_is_written_up_to_what_a_token_may_have(
+    wrap: Callable[[Any], Any],
+) -> None:
+    def nested(levels: int) -> Any:
+        value: Any = 0
+        for _ in range(levels):
+            value = wrap(value)
+        return value
+
     app = roomy_app()
     async with app.app_context():
-        for depth, refused in ((10, False), (100, False), (100_000, True)):
-            for wrap in (
-                lambda inner: [inner],
-                lambda inner: {"a": inner},
-                lambda inner: (1, inner),
-            ):
-                value: Any = 0
-                for _ in range(depth):
-                    value = wrap(value)
-                assert (fault(lambda value=value: written(app, value)) is not None) == refused
-                if refused:
-                    with pytest.raises(RecursionError):
-                        qje.create_access_token("alice", user_claims={"v": value})
-                else:
-                    check(app, value, {"v": value})
+        for levels in (10, 15, 16, 17, 100):
+            check(app, nested(levels), {"v": nested(levels)})
+        # The claims and the user claims are two levels more.
+        token = qje.create_access_token("alice", user_claims={"v": nested(MAX_NESTING - 2)})
+        assert qje.decode_token(token)["user_claims"].keys() == {"v"}
+        for levels in (MAX_NESTING - 1, 2_000, 100_000):
+            with pytest.raises(ValueError, match=f"^{TOO_DEEP}$"):
+                qje.create_access_token("alice", user_claims={"v": nested(levels)})
+            with pytest.raises(ValueError, match=f"^{TOO_DEEP}$"):
+                qje.create_access_token("alice", headers={"v": nested(levels + 1)})
 
 
 async def test_claims_changed_while_they_are_written_do_no_harm() -> None:

@@ -34,6 +34,7 @@ from support import (
     unhandled,
 )
 from support.asgi import LIMIT, Exchange, Raw
+from support.oracle import MAX_NESTING, TOO_DEEP
 from support.sessions import (
     ENDED,
     REUSED,
@@ -279,9 +280,19 @@ async def test_metadata_with_a_number_that_json_lacks_is_refused(value: float) -
 async def test_metadata_that_refers_to_itself_is_refused(app: Quart) -> None:
     metadata: dict[str, Any] = {}
     metadata["x"] = metadata
-    with pytest.raises((TypeError, ValueError, RecursionError)):
+    with pytest.raises(ValueError, match="^metadata must be a JSON object: Circular"):
         await log_in(app, metadata=metadata)
     assert await sessions_of(app) == []
+
+
+async def test_metadata_of_too_many_levels_is_refused(app: Quart) -> None:
+    metadata: dict[str, Any] = {}
+    for _ in range(MAX_NESTING - 1):
+        metadata = {"x": metadata}
+    await log_in(app, metadata=metadata)
+    with pytest.raises(ValueError, match=f"^metadata must be a JSON object: {TOO_DEEP}$"):
+        await log_in(app, metadata={"x": metadata})
+    assert [session.metadata for session in await sessions_of(app)] == [metadata]
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "語"])

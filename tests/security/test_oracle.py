@@ -25,7 +25,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 import quart_jwt_extended as qje
 from support import SECRET, access_claims, b64url, hs_token, json_segment, make_app, manager_of
 from support.oracle import (
+    MAX_NESTING,
     OLDER_PYJWT,
+    TOO_DEEP,
     Reason,
     Refusal,
     Verdict,
@@ -287,6 +289,15 @@ DUPLICATE = Deviation(
     "RFC 7515, section 4; RFC 7519, section 4",
 )
 
+NESTING = Deviation(
+    f"more than {MAX_NESTING} levels of objects and lists in its header or claims",
+    (None, jwt.DecodeError),
+    jwt.DecodeError,
+    (f"Invalid header string: {TOO_DEEP}", f"Invalid payload string: {TOO_DEEP}"),
+    "how deep PyJWT reads is a question of the interpreter and of its stack",
+    "RFC 8259, section 9",
+)
+
 for part, base in (("header", HEADER), ("payload", access_claims())):
 
     def token_of(raw: bytes, part: str = part) -> str:
@@ -356,6 +367,7 @@ for part, base in (("header", HEADER), ("payload", access_claims())):
         token_of(with_member(base, b'"a":' + b"9" * 5000)),
     )
     for name, raw in {
+        "600 lists": with_member(base, b'"a":' + b"[" * 600 + b"]" * 600),
         "deep lists": with_member(base, b'"a":' + b"[" * 100_000 + b"]" * 100_000),
         "deep objects": with_member(base, b'"a":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001),
         "deep and open": b"[" * 100_000,
@@ -363,6 +375,7 @@ for part, base in (("header", HEADER), ("payload", access_claims())):
         row(
             f"{part} JSON: {name}",
             token_of(raw),
+            NESTING,
             options={"JWT_MAX_TOKEN_SIZE": 10_000_000},
         )
     for encoding in ("utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"):
