@@ -2390,7 +2390,7 @@ cdef object _key_material(object key, str name, bint signing):
     """
     if isinstance(key, dict):
         try:
-            key = jwt.PyJWK(key, name)
+            key = jwt.PyJWK(_in_base64url(key), name)
         except jwt.PyJWTError as error:
             raise jwt.InvalidKeyError(f"it is no JWK for {name} ({type(error).__name__})") from None
     if isinstance(key, jwt.PyJWK):
@@ -2407,6 +2407,24 @@ cdef object _key_material(object key, str name, bint signing):
             except ValueError:
                 raise jwt.InvalidKeyError("it is a certificate that cannot be read") from None
     return key
+
+
+# The members of a JWK that hold bytes (RFC 7518, section 6).
+cdef frozenset _ENCODED_MEMBERS = frozenset(
+    ("n", "e", "d", "p", "q", "dp", "dq", "qi", "x", "y", "k")
+)
+
+
+cdef dict _in_base64url(dict jwk):
+    """A JWK in the alphabet of its RFC.
+
+    PyJWT reads that of plain base64, too, as long as Python does: 3.15 warns that it will not.
+    """
+    return {
+        name: value.replace("+", "-").replace("/", "_")
+        if name in _ENCODED_MEMBERS and isinstance(value, str) else value
+        for name, value in jwk.items()
+    }
 
 
 cdef _PreparedKey _prepare_configured(
@@ -2925,7 +2943,7 @@ cdef object _read_jwk(dict jwk):
             + ", ".join(_JWK_CURVES)
         )
     try:
-        return _ALGORITHMS[name].from_jwk(jwk)
+        return _ALGORITHMS[name].from_jwk(_in_base64url(jwk))
     except (
         jwt.InvalidKeyError, KeyError, TypeError, ValueError, AttributeError, UnsupportedAlgorithm
     ) as error:
@@ -2992,7 +3010,7 @@ cdef bint _looks_asymmetric(bytes data) except -1:
     compact = b"".join(data.replace(b":", b"").split())
     padded = compact + b"=" * (-len(compact) % 4)
     forms = [data, data.replace(b"\x00", b"")]
-    for decode in (base64.b64decode, base64.urlsafe_b64decode, _from_hex):
+    for decode in (base64.b64decode, _from_either_base64, _from_hex):
         try:
             forms.append(decode(compact if decode is _from_hex else padded))
         except ValueError:
@@ -3010,6 +3028,10 @@ cdef bint _looks_asymmetric(bytes data) except -1:
         if form[:1] == b"\x30" and _is_der(form):
             return True
     return False
+
+
+def _from_either_base64(text):
+    return base64.b64decode(text.replace(b"-", b"+").replace(b"_", b"/"))
 
 
 def _from_hex(text):

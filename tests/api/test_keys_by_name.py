@@ -1115,6 +1115,32 @@ async def test_every_form_is_published_with_its_public_members_alone(signer: Sig
         assert set((await published(app))[0]) == members
 
 
+async def test_jwk_in_the_alphabet_of_plain_base64_is_read_on_every_interpreter() -> None:
+    """PyJWT leaves that to Python, of which 3.15 warns and later versions read something else."""
+    secret = b"\xfb\xff" * 24
+    assert {*"+/"} <= {*base64.b64encode(secret).decode()}
+    for number in itertools.count(1):
+        key = ec.derive_private_key(number, ec.SECP256R1())
+        jwk = to_jwk(key.public_key())
+        if {*"-_"} <= {*jwk["x"]} and {*"-_"} <= {*jwk["y"]}:
+            break
+    for name in ("x", "y"):
+        jwk[name] = jwk[name].replace("-", "+").replace("_", "/")
+    oct_key = {"kty": "oct", "k": base64.b64encode(secret).decode()}
+    app = ring_app({"e": jwk, "o": oct_key})
+    await accepted(app, signed("e", key, "ES256"))
+    await accepted(app, named("o", secret=secret))
+    for options in (
+        {"JWT_ALGORITHM": "ES256", "JWT_PUBLIC_KEY": jwk},
+        {"JWT_ALGORITHM": "HS256", "JWT_SECRET_KEY": oct_key},
+    ):
+        single = make_app(**options)
+        token = (
+            signed(None, key, "ES256") if "JWT_PUBLIC_KEY" in options else named("o", secret=secret)
+        )
+        await accepted(single, token)
+
+
 async def test_members_of_a_jwk_that_are_not_needed_are_left_out() -> None:
     more = {"x5c": ["AA"], "x5t": "AA", "key_ops": ["sign"], "comment": "ours", "kid": "k"}
     app = ring_app({"k": to_jwk(EC_KEY, **more)})

@@ -137,8 +137,8 @@ class Watch:
             if not NAME.fullmatch(segment):
                 self._add("token", segment)
         with contextlib.suppress(ValueError, IndexError, RecursionError):
-            payload = segments[1] + "=" * (-len(segments[1]) % 4)
-            claims = json.loads(base64.urlsafe_b64decode(payload))
+            payload = segments[1].translate(str.maketrans("-_", "+/"))
+            claims = json.loads(base64.b64decode(payload + "=" * (-len(payload) % 4)))
             if isinstance(claims, dict):
                 for name in claims.keys() - NO_SECRET_CLAIMS:
                     self._claim("CSRF value" if name == "csrf" else "claim value", claims[name])
