@@ -451,9 +451,13 @@ async def assert_only_quart_leaves_something(
 def test_search_finds_what_keeps_a_token() -> None:
     """Or else the tests below would find nothing whatever was left."""
     before = exceptions_and_token_holders()
-    kept = [marked_access().encode()], [{"mark": CLEAR_MARK}], Broken("error")
+    marked = {"mark": CLEAR_MARK}
+    kept = [marked_access().encode()], [marked], Broken("error")
     found = exceptions_and_token_holders() - before
-    assert found == {"list with the token": 2, "Broken('error')": 1}
+    # From Python 3.14 on, the collector knows every dict.
+    holders = Counter(["list", "dict" if gc.is_tracked(marked) else "list"])
+    expected = {f"{holder} with the token": count for holder, count in holders.items()}
+    assert found == {**expected, "Broken('error')": 1}
     del kept
 
 
