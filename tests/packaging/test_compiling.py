@@ -45,11 +45,35 @@ def flags(folder: Path, shown: str, cflags: str, build: str = "") -> list[str]:
     return seen.read_text().splitlines()
 
 
+def level(options: list[str]) -> str:
+    """The last level of optimisation, which is the one that counts."""
+    return [option for option in options if option.startswith("-O")][-1]
+
+
 GCC = "compiler 12.2.0, Copyright (C) 2022 Free Software Foundation, Inc."
+CLANG = "Apple clang version 17.0.0"
+
+
+def test_gcc_is_asked_for_the_passes_that_pay_for_themselves(tmp_path: Path) -> None:
+    options = flags(tmp_path, GCC, "-O3")
+    assert level(options) == "-O1"
+    assert {"-fno-tree-pta", "-finline-small-functions"} <= set(options)
+
+
+@pytest.mark.parametrize(
+    ("shown", "cflags"), [(CLANG, "-O2"), (GCC, "-O0")], ids=["clang", "not optimised"]
+)
+def test_other_build_keeps_its_level_of_optimisation(
+    tmp_path: Path, shown: str, cflags: str
+) -> None:
+    options = flags(tmp_path, shown, cflags)
+    assert level(options) == cflags
+    assert "-fno-tree-pta" not in options
 
 
 @pytest.mark.parametrize("build", ["", "debug"], ids=["release", "debug"])
 def test_no_build_looks_for_misleading_indentation(tmp_path: Path, build: str) -> None:
-    options = flags(tmp_path, GCC, "", build)
-    warnings = [option for option in options if option in ("-Wall", "-Wno-misleading-indentation")]
-    assert warnings[-1] == "-Wno-misleading-indentation"
+    options = flags(tmp_path, GCC, "-Wall", build)
+    # The later of the two counts.
+    pair = ["-Wall", "-Wno-misleading-indentation"]
+    assert [option for option in options if option in pair] == pair
