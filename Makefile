@@ -11,7 +11,8 @@
 # make load         Hypercorn and uvicorn under load, with a Redis that goes and comes: four phases of
 #                   SECONDS=60; then SESSIONS=10000 of them on two workers, with Redis and PostgreSQL
 #                   that go and come: four runs; then a trusted issuer that goes and comes
-# make wheels       a source distribution and a wheel for every installed Python, each one tested
+# make wheels       a source distribution and a wheel for every installed Python, each one tested, and
+#                   their bill of materials
 # make docs         the documentation as HTML in docs/_build/html; a warning is an error
 # make bench        measure this library beside others: tables and a chart in benchmarks/results
 # make bench-quick  the same without servers, refusals and growth, in two minutes
@@ -63,6 +64,7 @@ lint:
 	@# It runs pycodestyle by that name.
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cython-lint quart_jwt_extended.pyx
 	$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema -q --builtin-schema vendor.dependabot .github/dependabot.yml
 
 typing:
 	$(ENVIRONMENT) $(VENV) --extra test

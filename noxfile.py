@@ -40,13 +40,13 @@ def quart_022(session: nox.Session) -> None:
     suite(session, "quart~=0.22.0")
 
 
-@nox.session(python="3.13")
+@nox.session(python=["3.13", "3.14", "3.15"])
 def newest(session: nox.Session) -> None:
     """The newest releases of everything."""
     suite(session)
 
 
-@nox.session(python="3.13")
+@nox.session(python="3.15")
 def prereleases(session: nox.Session) -> None:
     """What will be released next: a warning for us, not a failure of ours."""
     suite(session, prereleases=("quart", "PyJWT", "cryptography", "Werkzeug", "Hypercorn"))

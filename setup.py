@@ -5,22 +5,32 @@ PEP 561 finds no stub of a single-file module, so the build also makes the packa
 small stub for each further import path of 0.1.0. And it makes the folder ``quart_jwt_extended``,
 for the reason that the text in it gives.
 
+Two builds of one commit by the same tools give the same files, byte for byte.
+
 ``JWT_BUILD`` in the environment makes a build for tests, one of :data:`TEST_BUILDS`.
 """
 
+import gzip
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import Cython  # noqa: F401  without it, setuptools would look for a .c instead of failing
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 from setuptools.errors import CompileError
 
 NAME = "quart_jwt_extended"
+
+# The date of every file in a distribution: one that a clone and a source distribution both know,
+# which the time of the commit is not. Hatchling has the same.
+os.environ.setdefault("SOURCE_DATE_EPOCH", "1580601600")
 
 
 @dataclass
@@ -158,6 +168,49 @@ class BuildExt(build_ext):
         return super().get_outputs() + [str(Path(self.build_lib, path)) for path in made]
 
 
+def mode(found: int) -> int:
+    """What git keeps of the mode of a file, whatever the umask was that it was checked out with."""
+    return 0o755 if found & 0o100 else 0o644
+
+
+class BdistWheel(bdist_wheel):
+    """A wheel as setuptools makes it, with the modes that git keeps."""
+
+    def write_wheelfile(self, wheelfile_base: str, *args: str, **kwargs: str) -> None:
+        super().write_wheelfile(wheelfile_base, *args, **kwargs)
+        # All that will be in the wheel is there by now.
+        for path in Path(self.bdist_dir).rglob("*"):
+            if path.is_file():
+                path.chmod(mode(path.stat().st_mode))
+
+
+class Sdist(sdist):
+    """A source distribution without the date, the modes and the user of this build."""
+
+    def make_archive(self, base_name: str, format: str, *args: str, **kwargs: str) -> str:
+        if format != "gztar":
+            return super().make_archive(base_name, format, *args, **kwargs)
+        date = int(os.environ["SOURCE_DATE_EPOCH"])
+
+        def settled(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+            entry.uid = entry.gid = 0
+            entry.uname = entry.gname = ""
+            entry.mode = 0o755 if entry.isdir() else mode(entry.mode)
+            entry.mtime = date
+            return entry
+
+        path = Path(f"{base_name}.tar.gz")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            path.open("wb") as file,
+            gzip.GzipFile("", "wb", mtime=date, fileobj=file) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+        ):
+            # In the order of their names.
+            archive.add(kwargs["base_dir"], filter=settled)
+        return str(path)
+
+
 if __name__ == "__main__":
     extension = Extension(
         NAME,
@@ -167,4 +220,5 @@ if __name__ == "__main__":
         extra_compile_args=BUILD.compile_args,
         extra_link_args=BUILD.link_args,
     )
-    setup(ext_modules=[extension], cmdclass={"build_ext": BuildExt})
+    commands = {"build_ext": BuildExt, "bdist_wheel": BdistWheel, "sdist": Sdist}
+    setup(ext_modules=[extension], cmdclass=commands)

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from support.commands import ROOT, START_EXAMPLES, environment, run
+from support.commands import START_EXAMPLES, copy_sources, environment, run
 
 
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the sources, with what an earlier build may have left beside them."""
-    copy = tmp_path_factory.mktemp("source") / "tree"
-    built = shutil.ignore_patterns(
-        *(".git", ".venv*", ".nox", ".*_cache", ".hypothesis", ".coverage*"),
-        "build",
-        "dist",
-        "*.egg-info",
-        "*-stubs",
-        "*.c",
-        "*.so",
-        "__pycache__",
-    )
-    shutil.copytree(ROOT, copy, ignore=built)
+    copy = copy_sources(tmp_path_factory.mktemp("source") / "tree")
     (copy / "quart_jwt_extended.c").write_text("#error a stale .c was compiled\n")
     (copy / "quart_jwt_extended-stubs").mkdir()
     (copy / "quart_jwt_extended-stubs" / "stale.pyi").touch()

@@ -128,7 +128,7 @@ def test_metadata_is_complete(metadata: email.message.Message) -> None:
 def test_metadata_names_every_supported_python(metadata: email.message.Message) -> None:
     prefix = "Programming Language :: Python :: 3."
     minors = [c.removeprefix(prefix) for c in metadata.get_all("Classifier") if prefix in c]
-    assert minors == ["10", "11", "12", "13"]
+    assert minors == ["10", "11", "12", "13", "14", "15"]
 
 
 def test_metadata_requires_three_packages_at_run_time(metadata: email.message.Message) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,21 @@ def run(*command: str | Path, cwd: Path) -> str:
     done = attempt(*command, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def copy_sources(directory: Path) -> Path:
+    """A copy of the repository, without what is made in it."""
+    made = shutil.ignore_patterns(
+        *(".git", ".venv*", ".nox", ".*_cache", ".hypothesis", ".coverage*"),
+        "build",
+        "dist",
+        "*.egg-info",
+        "*-stubs",
+        "*.c",
+        "*.so",
+        "__pycache__",
+    )
+    return Path(shutil.copytree(ROOT, directory, ignore=made))
 
 
 def environment(directory: Path, *requirements: str | Path) -> Path:
