@@ -225,9 +225,15 @@ def test_every_list_of_interpreters_is_the_same() -> None:
     installed = first["python-version"].split()
     assert sorted(installed) == SUPPORTED
     # python3 is the one on which the main checks run.
-    assert listed(ROOT / ".ci" / "run", r"^MAIN=(.*?)$") == installed[-1:]
+    run = ROOT / ".ci" / "run"
+    main, newest = listed(run, r"^export (MAIN=.*?)$")
+    assert [main] == installed[-1:]
+    assert newest == SUPPORTED[-1]
+    jobs_of_interpreters = listed(run, r"^jobs=\((.*?)\)$")
+    oldest = listed(run, r"^    lowest\) command=\((.*?) env")
+    assert sorted([main, *oldest, *jobs_of_interpreters]) == SUPPORTED
 
     sessions = listed(ROOT / "noxfile.py", r"^@nox.session\(([^)]*)\)\ndef newest")
     matrix = jobs("ci.yml")["sessions"]["strategy"]["matrix"]["include"]
-    run = [entry["python"] for entry in matrix if entry["session"] == "newest"]
-    assert sessions == run == SUPPORTED[3:]
+    in_matrix = [entry["python"] for entry in matrix if entry["session"] == "newest"]
+    assert sessions == in_matrix == SUPPORTED[3:]
