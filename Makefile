@@ -13,6 +13,7 @@
 #                   that go and come: four runs; then a trusted issuer that goes and comes
 # make wheels       a source distribution and a wheel for every installed Python, each one tested, and
 #                   their bill of materials
+# make architecture tests on the module built for ARCH=arm64 or s390x, emulated; takes root
 # make docs         the documentation as HTML in docs/_build/html; a warning is an error
 # make bench        measure this library beside others: tables and a chart in benchmarks/results
 # make bench-quick  the same without servers, refusals and growth, in two minutes
@@ -23,6 +24,7 @@
 
 PYTHON = python3
 PYTEST_ARGS =
+ARCH = arm64
 VENV = .venv
 BIN = $(VENV)/bin
 COVERAGE_GOAL = 98
@@ -39,8 +41,8 @@ endif
 
 ENVIRONMENT = $(PYTHON) .ci/environment.py
 
-.PHONY: test test-all demo lint typing coverage asan debug fuzz load wheels docs bench bench-quick \
-	clean
+.PHONY: test test-all demo lint typing coverage asan debug fuzz load wheels architecture docs \
+	bench bench-quick clean
 
 test:
 	$(ENVIRONMENT) $(VENV) --extra test
@@ -124,6 +126,9 @@ load:
 
 wheels:
 	.ci/wheels $(PYTEST_ARGS)
+
+architecture:
+	.ci/architecture $(ARCH) $(PYTEST_ARGS)
 
 docs:
 	$(ENVIRONMENT) .venv-docs --extra docs

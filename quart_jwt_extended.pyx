@@ -152,11 +152,11 @@ cdef extern from "Python.h":
 
 cdef extern from *:
     """
-    /* A number that differs once a dict has changed; 0 where that cannot be told, so that its values
-       have to be compared. Up to CPython 3.11 it is the version of the dict (PEP 509), which 3.14 no
-       longer has. From 3.12 on it counts the changes of all dicts that are watched. Free-threaded
-       builds have none: a watcher is told before the change is made, and another thread may look at
-       the dict in between. */
+    /* A number that differs once a dict has changed; 0 where that cannot be told, so that its
+       values have to be compared. Up to CPython 3.11 it is the version of the dict (PEP 509), which
+       3.14 no longer has. From 3.12 on it counts the changes of all dicts that are watched.
+       Free-threaded builds have none: a watcher is told before the change is made, and another
+       thread may look at the dict in between. */
     #if !CYTHON_COMPILING_IN_CPYTHON || defined(Py_GIL_DISABLED)
       #define qje_watch() ((void)0)
       #define qje_watched_version(dict) ((uint64_t)0)

@@ -17,6 +17,7 @@ import argparse
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -37,7 +38,8 @@ DESCRIBED = ["pyproject.toml", "README.md", "LICENSE"]
 TABLES = re.compile(r"^\[(?:build-system|project|tool\.setuptools)\b.*?(?=^\[|\Z)", re.M | re.S)
 VARIABLES = ["CC", "CPPFLAGS", "CFLAGS", "LDFLAGS", "LDSHARED", "ARCHFLAGS"]
 
-INTERPRETER = f"{sys.base_prefix} {sys.version}"
+# Debian's are built at the same moment for all architectures.
+INTERPRETER = f"{sys.base_prefix} {sys.version} {platform.machine()}"
 
 
 def main() -> None:
