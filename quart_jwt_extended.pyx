@@ -456,7 +456,7 @@ cdef int _JSON_DEPTH = 16
 # The limit of json is a question of the interpreter, its stack and how much of that is in use: 990
 # levels on Python 3.10, some 10,000 on 3.12 and 50,000 on 3.14. This one is below all of them.
 cdef Py_ssize_t _MAX_NESTING = 512
-cdef str _NESTED_TOO_DEEP = f"JSON is nested deeper than {_MAX_NESTING} levels"
+cdef str _NESTED_TOO_DEEP = "JSON is nested deeper than 512 levels"
 
 # Tokens longer than this are not worth remembering in a signature cache (bytes).
 cdef Py_ssize_t _SIGNATURE_CACHE_TOKEN_SIZE = 4096

@@ -43,12 +43,17 @@ class Build:
     link_args: list[str] = field(default_factory=list)
 
 
+# What whoever builds asks for, a distribution for example; those of the interpreter are not here.
+CFLAGS = os.environ.get("CFLAGS", "").split()
+
 RELEASE = Build()
 if os.name == "posix":
-    # Debug information on generated C helps nobody, and is five sixths of the file. A C library
-    # that does not know level 3 of _FORTIFY_SOURCE has level 2.
-    RELEASE.compile_args += ["-g0", "-fstack-protector-strong"]
+    # A C library that does not know level 3 of _FORTIFY_SOURCE has level 2.
+    RELEASE.compile_args += ["-fstack-protector-strong"]
     RELEASE.compile_args += ["-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=3"]
+    # Debug information on generated C helps few, and is five sixths of the file.
+    if not any(flag.startswith("-g") for flag in CFLAGS):
+        RELEASE.compile_args += ["-g0"]
 if sys.platform == "linux":
     # Calls into libpython without a stub in between: 4 percent of verifying a token.
     RELEASE.compile_args += ["-fno-plt"]
@@ -139,9 +144,8 @@ class BuildExt(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         if BUILD is RELEASE and os.name == "posix":
-            command = self.compiler.compiler_so
-            # CFLAGS may ask for a build that is quicker still.
-            if "-O0" not in command and is_gcc(command):
+            has_level = any(flag.startswith("-O") for flag in CFLAGS)
+            if not has_level and is_gcc(self.compiler.compiler_so):
                 ext.extra_compile_args += FOR_GCC
         try:
             super().build_extension(ext)

@@ -55,20 +55,27 @@ CLANG = "Apple clang version 17.0.0"
 
 
 def test_gcc_is_asked_for_the_passes_that_pay_for_themselves(tmp_path: Path) -> None:
-    options = flags(tmp_path, GCC, "-O3")
+    options = flags(tmp_path, GCC, "-fno-strict-aliasing")
     assert level(options) == "-O1"
-    assert {"-fno-tree-pta", "-finline-small-functions"} <= set(options)
+    assert {"-fno-tree-pta", "-finline-small-functions", "-g0"} <= set(options)
 
 
-@pytest.mark.parametrize(
-    ("shown", "cflags"), [(CLANG, "-O2"), (GCC, "-O0")], ids=["clang", "not optimised"]
-)
-def test_other_build_keeps_its_level_of_optimisation(
-    tmp_path: Path, shown: str, cflags: str
-) -> None:
-    options = flags(tmp_path, shown, cflags)
-    assert level(options) == cflags
+def test_clang_is_not_given_the_flags_of_gcc(tmp_path: Path) -> None:
+    assert not {"-O1", "-fno-tree-pta"} & set(flags(tmp_path, CLANG, "-pipe"))
+
+
+@pytest.mark.parametrize("wanted", ["-O0", "-O2", "-Os"])
+@pytest.mark.parametrize("shown", [GCC, CLANG], ids=["gcc", "clang"])
+def test_level_in_cflags_is_respected(tmp_path: Path, shown: str, wanted: str) -> None:
+    options = flags(tmp_path, shown, f"-pipe {wanted}")
+    assert level(options) == wanted
     assert "-fno-tree-pta" not in options
+
+
+def test_debug_information_in_cflags_is_respected(tmp_path: Path) -> None:
+    options = flags(tmp_path, GCC, "-g -ffile-prefix-map=/a=/b")
+    assert [option for option in options if option in ("-g", "-g0")][-1] == "-g"
+    assert level(options) == "-O1"
 
 
 @pytest.mark.parametrize("build", ["", "debug"], ids=["release", "debug"])

@@ -217,9 +217,9 @@ def test_every_list_of_interpreters_is_the_same() -> None:
     assert listed(ROOT / ".ci" / "wheels", r"^for version in (.*?); do$") == SUPPORTED
     ends = [SUPPORTED[0], SUPPORTED[-1]]
     assert listed(ROOT / ".ci" / "wheels", r'"No (Python from .*?) is installed"') == ends
-    assert listed(ROOT / "README.md", r"^It runs on (CPython .*?) with Quart") == ends
-    assert listed(ROOT / "docs" / "installation.md", r"^\| CPython \| (.*?) \|$") == ends
-    assert listed(ROOT / "docs" / "security.md", r"The suite runs on (Python .*?) with$") == ends
+    assert listed(ROOT / "README.md", r"^It is tested on (CPython .*?) with Quart") == ends
+    assert listed(ROOT / "docs" / "installation.md", r"^\| CPython \| (.*?);") == ends
+    assert listed(ROOT / "docs" / "security.md", r"The suite runs on (Python\s.*?) with\s") == ends
 
     (first, *_) = steps(jobs("ci.yml")["checks"], "actions/setup-python")
     installed = first["python-version"].split()

@@ -294,7 +294,7 @@ NESTING = Deviation(
     (None, jwt.DecodeError),
     jwt.DecodeError,
     (f"Invalid header string: {TOO_DEEP}", f"Invalid payload string: {TOO_DEEP}"),
-    "how deep PyJWT reads is a question of the interpreter and of its stack",
+    "how deep PyJWT reads depends on the interpreter and its stack",
     "RFC 8259, section 9",
 )
 
