@@ -2093,6 +2093,9 @@ cdef bint _has_lone_surrogate(dict header) except -1:
         _checked_json(header, {"ensure_ascii": False})
     except UnicodeEncodeError:
         return True
+    except ValueError as error:
+        # The stack was in use almost whole when it was read, and now is.
+        raise jwt.DecodeError(f"Invalid header string: {error}") from None
     return False
 
 

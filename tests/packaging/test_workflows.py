@@ -226,9 +226,9 @@ def test_every_list_of_interpreters_is_the_same() -> None:
     assert sorted(installed) == SUPPORTED
     # python3 is the one on which the main checks run.
     run = ROOT / ".ci" / "run"
-    main, newest = listed(run, r"^export (MAIN=.*?)$")
+    (main,) = listed(run, r"^export (MAIN=.*?)$")
     assert [main] == installed[-1:]
-    assert newest == SUPPORTED[-1]
+    assert listed(run, r"^        for (version in .*?); do$")[0] == SUPPORTED[-1]
     jobs_of_interpreters = listed(run, r"^jobs=\((.*?)\)$")
     oldest = listed(run, r"^    lowest\) command=\((.*?) env")
     assert sorted([main, *oldest, *jobs_of_interpreters]) == SUPPORTED
