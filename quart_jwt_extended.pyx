@@ -1169,7 +1169,8 @@ cdef class _Settings:
         """
         cdef uint64_t version
         if self.version == 0 or config is not self.config or self.version != qje_version(config):
-            # A plain dict was made for this call, of a config that computes its values.
+            # A plain dict was made for this call, of a config that computes its values; or it may be
+            # that of an instance, of which a watcher is not told everything.
             version = 0 if type(config) is dict else qje_watched_version(config)
             if not self._holds(config):
                 return False
@@ -2418,16 +2419,16 @@ cdef frozenset _ENCODED_MEMBERS = frozenset(
 )
 
 
-cdef dict _in_base64url(dict jwk):
-    """A JWK in the alphabet of its RFC.
+cdef dict _in_base64url(object jwk):
+    """A JWK, which may be of a subclass of dict, in the alphabet of its RFC.
 
     PyJWT reads that of plain base64, too, as long as Python does: 3.15 warns that it will not.
     """
-    return {
-        name: value.replace("+", "-").replace("/", "_")
-        if name in _ENCODED_MEMBERS and isinstance(value, str) else value
-        for name, value in jwk.items()
-    }
+    members = {name: jwk[name] for name in jwk}
+    for name in _ENCODED_MEMBERS.intersection(members):
+        if isinstance(members[name], str):
+            members[name] = members[name].replace("+", "-").replace("/", "_")
+    return members
 
 
 cdef _PreparedKey _prepare_configured(

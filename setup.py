@@ -30,7 +30,7 @@ NAME = "quart_jwt_extended"
 
 # The date of every file in a distribution: one that a clone and a source distribution both know,
 # which the time of the commit is not. Hatchling has the same.
-os.environ.setdefault("SOURCE_DATE_EPOCH", "1580601600")
+os.environ["SOURCE_DATE_EPOCH"] = os.environ.get("SOURCE_DATE_EPOCH") or "1580601600"
 
 
 @dataclass

@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import time
+from collections import OrderedDict
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -1139,6 +1140,36 @@ async def test_jwk_in_the_alphabet_of_plain_base64_is_read_on_every_interpreter(
             signed(None, key, "ES256") if "JWT_PUBLIC_KEY" in options else named("o", secret=secret)
         )
         await accepted(single, token)
+
+
+class Computed(dict):  # type: ignore[type-arg]
+    """A dict as configuration libraries have it, whose values are not those that lie in it."""
+
+    def __getitem__(self, name: str) -> Any:
+        return super().__getitem__(name)[::-1]
+
+
+@pytest.mark.parametrize("make", [OrderedDict, Computed], ids=lambda kind: kind.__name__)
+async def test_jwk_may_be_of_a_subclass_of_dict(make: Any) -> None:
+    def jwk_of(members: dict[str, Any]) -> Any:
+        if make is Computed:
+            members = {name: value[::-1] for name, value in members.items()}
+        return make(members)
+
+    secret, public = jwk_of(oct_jwk(SECRET)), jwk_of(to_jwk(EC_KEY.public_key()))
+    hs, es = named("k", secret=SECRET), signed("k", EC_KEY, "ES256")
+    apps = [
+        (make_app(JWT_SECRET_KEY=secret), hs),
+        (make_app(JWT_ALGORITHM="ES256", JWT_PUBLIC_KEY=public), es),
+    ]
+    if make is OrderedDict:
+        # Of one that computes its values, a ring keeps those that lie in it.
+        apps += [
+            (ring_app({"k": secret}), hs),
+            (ring_app({"k": use(public, algorithm="ES256")}), es),
+        ]
+    for app, token in apps:
+        await accepted(app, token)
 
 
 async def test_members_of_a_jwk_that_are_not_needed_are_left_out() -> None:

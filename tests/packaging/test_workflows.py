@@ -230,7 +230,7 @@ def test_every_list_of_interpreters_is_the_same() -> None:
     assert [main] == installed[-1:]
     assert listed(run, r"^        for (version in .*?); do$")[0] == SUPPORTED[-1]
     jobs_of_interpreters = listed(run, r"^jobs=\((.*?)\)$")
-    oldest = listed(run, r"^    lowest\) command=\((.*?) env")
+    oldest = listed(run, r"^    lowest\) (version=.*?) command")
     assert sorted([main, *oldest, *jobs_of_interpreters]) == SUPPORTED
 
     sessions = listed(ROOT / "noxfile.py", r"^@nox.session\(([^)]*)\)\ndef newest")
