@@ -1680,6 +1680,10 @@ cdef object _decode_json(bytes text, Py_ssize_t* members):
         raise ValueError(_NESTED_TOO_DEEP) from None
 
 
+cdef object _malformed(str segment, str fault):
+    return jwt.DecodeError(f"Invalid {segment} string: {fault}")
+
+
 cdef dict _load_object(bytes raw, str segment):
     """Parse the JSON object in a segment (RFC 8259; RFC 7515, section 4 on duplicate names).
 
@@ -1699,7 +1703,7 @@ cdef dict _load_object(bytes raw, str segment):
     except ValueError as error:
         # The text of a UnicodeDecodeError quotes a byte of the token.
         fault = "must be UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-        raise jwt.DecodeError(f"Invalid {segment} string: {fault}") from None
+        raise _malformed(segment, fault) from None
     if type(value) is not dict:
         raise jwt.DecodeError(f"Invalid {segment} string: must be a json object")
     if reader.members != len(<dict>value):
@@ -2096,7 +2100,7 @@ cdef bint _has_lone_surrogate(dict header) except -1:
         return True
     except ValueError as error:
         # The stack was in use almost whole when it was read, and now is.
-        raise jwt.DecodeError(f"Invalid header string: {error}") from None
+        raise _malformed("header", str(error)) from None
     return False
 
 
