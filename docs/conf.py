@@ -141,13 +141,14 @@ class Admonitions(SphinxTransform):
     def apply(self, **_kwargs: Any) -> None:
         for quotation in list(self.document.findall(nodes.block_quote)):
             first = quotation[0]
-            if isinstance(first, nodes.paragraph) and isinstance(first[0], nodes.strong):
-                kind = self.kinds.get(first[0].astext())
-                if kind:
-                    first.pop(0)
-                    if first.children and isinstance(first[0], nodes.Text):
-                        first[0] = nodes.Text(first[0].astext().lstrip())
-                    quotation.replace_self(kind("", *quotation.children))
+            # MyST puts an empty text before letters in bold.
+            words = [node for node in first.children if node.astext()]
+            kind = self.kinds.get(words[0].astext()) if words else None
+            if kind and isinstance(words[0], nodes.strong):
+                first[:] = words[1:]
+                if first.children and isinstance(first[0], nodes.Text):
+                    first[0] = nodes.Text(first[0].astext().lstrip())
+                quotation.replace_self(kind("", *quotation.children))
 
 
 class Doors(SphinxTransform):
