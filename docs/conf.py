@@ -4,9 +4,13 @@ The pages are Markdown that reads well on GitHub too, so they hold as little mar
 What a built page has beyond that is added here:
 
 - the navigation, from the lists of links in ``index.md``;
+- admonitions, from quotations that begin with "Warning:" or "Note:" in bold letters;
+- buttons that copy the code, without prompts and output;
 - a target for every option in the tables of ``options.md``;
 - links from the names of options and of the public API, wherever they stand as code;
 - ``../CHANGES.md`` and the results of the benchmarks as pages.
+
+The list of sections at the top of a page is left out: the theme shows it beside the text.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ author = "The quart-jwt-extended maintainers"
 project_copyright = author
 release = version = quart_jwt_extended.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
 
 html_theme = "furo"
@@ -43,6 +47,11 @@ html_show_sphinx = False
 
 # The anchors of headings are those that GitHub makes.
 myst_heading_anchors = 4
+
+# Lines of output are not copied.
+copybutton_prompt_text = r"\$ |>>> |\.\.\. "
+copybutton_prompt_is_regexp = True
+copybutton_line_continuation_character = "\\"
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
@@ -100,6 +109,56 @@ def take_in_files_outside(app: Sphinx, docname: str, source: list[str]) -> None:
         return f"]({pages.get(path, path)}{link['anchor'] or ''})"
 
     source[0] = LOCAL_LINK.sub(from_here, source[0])
+
+
+# --- Text ----------------------------------------------------------------------------------------
+
+
+class ListsOfSections(SphinxTransform):
+    """Leave out the list of sections that a page begins with for readers on GitHub."""
+
+    default_priority = 200
+
+    def apply(self, **_kwargs: Any) -> None:
+        for listing in list(self.document.findall(nodes.bullet_list)):
+            if all(self.is_link_within_page(item) for item in listing):
+                listing.parent.remove(listing)
+
+    @staticmethod
+    def is_link_within_page(item: nodes.Node) -> bool:
+        if len(item.children) != 1 or len(item[0].children) != 1:
+            return False
+        link = item[0][0]
+        return isinstance(link, nodes.reference) and link.get("refuri", "").startswith("#")
+
+
+class Admonitions(SphinxTransform):
+    """Make an admonition of each quotation that begins as one: ``> **Warning:** ...``."""
+
+    default_priority = 200
+    kinds = {"Note:": nodes.note, "Warning:": nodes.warning}
+
+    def apply(self, **_kwargs: Any) -> None:
+        for quotation in list(self.document.findall(nodes.block_quote)):
+            first = quotation[0]
+            # MyST puts an empty text before letters in bold.
+            words = [node for node in first.children if node.astext()]
+            kind = self.kinds.get(words[0].astext()) if words else None
+            if kind and isinstance(words[0], nodes.strong):
+                first[:] = words[1:]
+                if first.children and isinstance(first[0], nodes.Text):
+                    first[0] = nodes.Text(first[0].astext().lstrip())
+                quotation.replace_self(kind("", *quotation.children))
+
+
+class Doors(SphinxTransform):
+    """The first list of ``index.md`` leads to its sections; extra.css makes boxes of it."""
+
+    default_priority = 200
+
+    def apply(self, **_kwargs: Any) -> None:
+        if self.env.docname == "index":
+            next(iter(self.document.findall(nodes.bullet_list)))["classes"].append("doors")
 
 
 # --- Options -------------------------------------------------------------------------------------
@@ -205,6 +264,9 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("source-read", add_navigation)
     app.connect("source-read", take_in_files_outside)
     app.connect("autodoc-process-docstring", link_options_in_docstrings)
+    app.add_transform(ListsOfSections)
+    app.add_transform(Admonitions)
+    app.add_transform(Doors)
     app.add_transform(OptionTargets)
     app.add_transform(NameLinks)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,8 +1,8 @@
-"""A service with login, refresh, fresh tokens and logout, in one file.
+"""A service with login, refresh token rotation, fresh tokens and logout, in one file.
 
 Run it with ``make demo``, or with ``python examples/quickstart.py`` where the package is installed.
 It serves http://127.0.0.1:5000 and prints the ``curl`` lines to try. Two environment variables
-configure it: ``PORT``, and ``JWT_SECRET_KEY``, without which every start makes a new key.
+configure it: ``PORT`` and ``JWT_SECRET_KEY``. Without a secret key, each start makes a new one.
 """
 
 from __future__ import annotations
@@ -33,22 +33,23 @@ from quart_jwt_extended import (
 HOST = "127.0.0.1"
 
 CURL_LINES = """\
-# Log in; the access token is fresh. Keep both tokens in shell variables.
+# Log in and keep both tokens in shell variables. The access token is fresh.
 LOGIN=$(curl -s -H 'Content-Type: application/json' -d '{"username": "alice", "password": "wonderland"}' {url}/login)
 ACCESS=$(echo "$LOGIN" | cut -d '"' -f 4)
 REFRESH=$(echo "$LOGIN" | cut -d '"' -f 8)
 
-# The protected view, then the one that asks for a fresh token.
+# Call the protected view, then the one that requires a fresh token.
 curl -H "Authorization: Bearer $ACCESS" {url}/me
 curl -X PUT -H "Authorization: Bearer $ACCESS" -H 'Content-Type: application/json' -d '{"email": "alice@example.org"}' {url}/email
 
-# Get new tokens without the password. The access token is not fresh: 401 on the fourth line.
+# Refresh: get new tokens without the password. The new access token is not fresh, so the last line
+# answers 401.
 AGAIN=$(curl -s -X POST -H "Authorization: Bearer $REFRESH" {url}/refresh)
 LATER=$(echo "$AGAIN" | cut -d '"' -f 4)
 REFRESH=$(echo "$AGAIN" | cut -d '"' -f 8)
 curl -X PUT -H "Authorization: Bearer $LATER" -H 'Content-Type: application/json' -d '{"email": "alice@example.net"}' {url}/email
 
-# Log out, which ends all tokens of this login. The last two lines are refused: 401.
+# Log out. No token of this login is valid any more, so the last two lines answer 401.
 curl -X POST -H "Authorization: Bearer $LATER" {url}/logout
 curl -H "Authorization: Bearer $ACCESS" {url}/me
 curl -X POST -H "Authorization: Bearer $REFRESH" {url}/refresh
@@ -63,51 +64,52 @@ class User:
 
 
 async def read_fields(*names: str) -> list[str]:
-    """Strings from the JSON object in the request body; the answer to any other body is 400."""
+    """Read strings from the JSON object in the request body; answer 400 to any other body."""
     body = await request.get_json(silent=True)
     values = [body.get(name) for name in names] if isinstance(body, dict) else []
-    # JSON may hold half characters, which no hash takes. They do not print.
+    # JSON may contain lone surrogates, which cannot be hashed. They are not printable.
     fields = [value for value in values if isinstance(value, str) and value.isprintable()]
     if len(fields) != len(names):
-        refusal = jsonify(msg=f"Send a JSON object with these strings: {', '.join(names)}")
-        refusal.status_code = 400
-        abort(refusal)
+        response = jsonify(msg=f"Send a JSON object with these strings: {', '.join(names)}")
+        response.status_code = 400
+        abort(response)
     return fields
 
 
-def answer(tokens: SessionTokens) -> dict[str, str]:
+def as_json(tokens: SessionTokens) -> dict[str, str]:
     return {"access_token": tokens.access_token, "refresh_token": tokens.refresh_token}
 
 
 def create_app(secret_key: str) -> Quart:
     app = Quart(__name__)
     app.config["JWT_SECRET_KEY"] = secret_key
-    # Sessions are kept in memory. A service of several processes needs a store that they share.
+    app.config["JWT_IDENTITY_CLAIM"] = "sub"
+    # Sessions are kept in memory. With several processes, use Redis or a database instead.
     jwt = JWTManager(app, token_store=MemoryTokenStore())
 
     alice = User("alice", generate_password_hash("wonderland"), "alice@example.com")
     users = {alice.name: alice}
-    # Checked for unknown names, so that the time of an answer does not tell which names exist.
+    # Checked for unknown names, so that response times do not reveal which names exist.
     nobody = User("", generate_password_hash(secrets.token_hex()), "")
 
-    @jwt.user_loader_callback_loader
-    def load_user(identity: str) -> User | None:
-        return users.get(identity)
+    @jwt.user_lookup_loader
+    def load_user(_header: dict[str, Any], claims: dict[str, Any]) -> User | None:
+        return users.get(claims["sub"])
 
     @app.post("/login")
     async def login() -> Any:
         name, password = await read_fields("username", "password")
         user = users.get(name, nobody)
-        # The hash is slow on purpose. In a thread it does not hold up the other requests.
+        # The hash is slow on purpose. In a thread, it does not block other requests.
         matches = await asyncio.to_thread(check_password_hash, user.password_hash, password)
         if user is nobody or not matches:
             return {"msg": "Wrong username or password"}, 401
-        return answer(await create_session(user.name, fresh=True))
+        return as_json(await create_session(user.name, fresh=True))
 
     @app.post("/refresh")
     @jwt_required(refresh=True)
     async def refresh() -> Any:
-        return answer(await rotate_session())
+        return as_json(await rotate_session())
 
     @app.get("/me")
     @jwt_required

@@ -33,7 +33,7 @@ APPLICATION = [str(EXAMPLE)]
 def test_right_password_gives_a_fresh_access_token_and_a_refresh_token(service: Service) -> None:
     access, refresh = log_in(service)
     claims = [decoded(token) for token in (access, refresh)]
-    assert [(c["identity"], c["type"], c.get("fresh")) for c in claims] == [
+    assert [(c["sub"], c["type"], c.get("fresh")) for c in claims] == [
         ("alice", "access", True),
         ("alice", "refresh", None),
     ]

@@ -59,6 +59,19 @@ async def test_example_view_refuses_a_request_without_its_token(
     assert set(await response.get_json()) == {"msg"}
 
 
+def test_table_of_costs_has_the_figures_of_the_results() -> None:
+    (path,) = set(re.findall(r"\]\((benchmarks/results/[^)]+\.md)\)", README))
+    results = (ROOT / path).read_text("utf-8")
+    head, _, *rows = re.findall(r"^\|(.+)\|$", README, re.MULTILINE)
+    cases = {"header": "headers", "cookie + CSRF": "cookies + CSRF", "JSON body": "JSON body"}
+    assert [cell.strip() for cell in head.split("|")[1:]] == list(cases)
+    subjects = ["ours", "jwt.decode by hand", "0.1.0"]
+    for subject, row in zip(subjects, rows, strict=True):
+        for case, cell in zip(cases.values(), row.split("|")[1:], strict=True):
+            pattern = rf"^\| {re.escape(case)} +\| {re.escape(subject)} +\| +[\d.]+ \| +([\d.]+) \|"
+            assert re.findall(pattern, results, re.MULTILINE) == [cell.split()[0]]
+
+
 def test_commands_of_the_readme_are_targets_of_the_makefile() -> None:
     named = set(re.findall(r"\bmake ([a-z]+)", "\n".join(blocks("console"))))
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
