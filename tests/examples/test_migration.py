@@ -189,3 +189,53 @@ async def test_visitor_without_a_valid_cookie_is_sent_to_the_login(
 ) -> None:
     response = await from_quart_auth.test_client().get("/", headers={"Cookie": cookie})
     assert (response.status_code, response.location) == (302, "/login")
+
+
+# --- Simple JWT ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def from_simple_jwt() -> Quart:
+    async def check_password(name: str, password: str) -> int | None:
+        return 7 if (name, password) == ("alice", "wonderland") else None
+
+    return app_of("from-simplejwt.md", "/api/token/blacklist/", check_password=check_password)
+
+
+async def test_login_in_place_of_simple_jwt_goes_on_until_its_logout(
+    from_simple_jwt: Quart,
+) -> None:
+    client = from_simple_jwt.test_client()
+    credentials = {"username": "alice", "password": "mad tea"}
+    response = await client.post("/api/token/", json=credentials)
+    assert response.status_code == 401
+    credentials["password"] = "wonderland"
+    first = await (await client.post("/api/token/", json=credentials)).get_json()
+    assert set(first) == {"access", "refresh"}
+    body = {"refresh": first["refresh"]}
+    second = await (await client.post("/api/token/refresh/", json=body)).get_json()
+    assert set(second) == {"access", "refresh"}
+    for token in (first["access"], second["access"]):
+        response = await client.get("/api/me/", headers=bearer(token))
+        assert await response.get_json() == {"id": "7"}
+    body = {"refresh": second["refresh"]}
+    response = await client.post("/api/token/blacklist/", json=body)
+    assert (response.status_code, await response.get_json()) == (200, {})
+    assert (await client.post("/api/token/refresh/", json=body)).status_code == 401
+    response = await client.get("/api/me/", headers=bearer(second["access"]))
+    assert response.status_code == 401
+
+
+@pytest.mark.parametrize("token_type", ["access", "refresh"])
+async def test_token_of_simple_jwt_counts_as_an_access_token_only_as_the_page_warns(
+    from_simple_jwt: Quart, token_type: str
+) -> None:
+    token = signed_by(from_simple_jwt, token_type=token_type, jti="1f8e", user_id="7")
+    client = from_simple_jwt.test_client()
+    assert (await client.get("/api/me/", headers=bearer(token))).status_code == 401
+    from_simple_jwt.config["JWT_IDENTITY_CLAIM"] = "user_id"
+    assert (await client.get("/api/me/", headers=bearer(token))).status_code == 200
+    body = {"refresh": token}
+    assert (await client.post("/api/token/refresh/", json=body)).status_code == 401
+    from_simple_jwt.config["JWT_SECRET_KEY"] = "a new key of the app, of 32 bytes and more"
+    assert (await client.get("/api/me/", headers=bearer(token))).status_code == 401
