@@ -45,15 +45,33 @@ def app_of(page: str, marker: str, **names: Any) -> Quart:
     return app
 
 
-def claims_of(token: str) -> dict[str, Any]:
-    claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
-    return claims
-
-
 def signed_by(app: Quart, **claims: Any) -> str:
     """A token without any claim but these and an end."""
     end = int(time.time()) + 60
     return jwt.encode({"exp": end, **claims}, app.config["JWT_SECRET_KEY"], "HS256")
+
+
+# --- Flask-JWT-Extended --------------------------------------------------------------------------
+
+
+async def test_logout_of_the_page_ends_old_tokens_and_sessions() -> None:
+    app = app_of("from-flask-jwt-extended.md", "if get_session_id() is None:")
+    app.config["JWT_SECRET_KEY"] = "the key of Flask-JWT-Extended, which stays"
+    app.config["JWT_IDENTITY_CLAIM"] = "sub"
+    app.config["JWT_TOKEN_LOCATION"] = ["headers", "cookies"]
+    qje.JWTManager(app, token_store=qje.MemoryTokenStore())
+    app.add_url_rule("/me", "me", qje.jwt_required(lambda: {"user": qje.get_jwt_identity()}))
+    now = int(time.time())
+    old = {"fresh": False, "iat": now, "jti": "1f8e", "type": "access", "sub": "alice", "nbf": now}
+    async with app.app_context():
+        session = await qje.create_session("alice")
+    client = app.test_client()
+    for token in (signed_by(app, **old), session.access_token):
+        response = await client.get("/me", headers=bearer(token))
+        assert await response.get_json() == {"user": "alice"}
+        response = await client.delete("/logout", headers=bearer(token))
+        assert response.status_code == 200
+        assert (await client.get("/me", headers=bearer(token))).status_code == 401
 
 
 # --- fastapi-users -------------------------------------------------------------------------------
