@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
@@ -11,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from quart import Quart
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 import quart_jwt_extended as qje
 from support import SECRET, access_claims, bearer, hs_token
-from support.example_process import CALL_LIMIT, running
+from support.example_process import CALL_LIMIT, running, running_under
 from support.services import NginxServer, need
 
 PAGE = (Path(__file__).parents[2] / "docs" / "deployment.md").read_text("utf-8")
@@ -132,3 +136,28 @@ def test_nginx_logs_no_query_and_hides_what_is_internal(tmp_path: Path) -> None:
     lines = log.read_text().splitlines()
     assert len(lines) == 3
     assert re.fullmatch(r'127\.0\.0\.1 \[[\dT:+-]+\] "GET /feed" 204', lines[0])
+
+
+@pytest.mark.parametrize(("server", "code"), [("hypercorn", 1011), ("uvicorn", 1012)])
+async def test_websocket_is_closed_at_a_restart_with_the_code_of_the_page(
+    tmp_path: Path, server: str, code: int
+) -> None:
+    module = """\
+from quart import Quart, websocket
+app = Quart("app")
+@app.websocket("/")
+async def echo():
+    while True:
+        await websocket.send(await websocket.receive())
+"""
+    row = PAGE.split("\n| WebSockets | ")[1].partition("\n")[0].split(" | ")
+    assert f"code {code}" in row[server == "uvicorn"]
+    with running_under(server, module, tmp_path) as service:
+        async with connect(f"ws://127.0.0.1:{service.port}/", open_timeout=CALL_LIMIT) as client:
+            await client.send("hello")
+            assert await client.recv() == "hello"
+            service.process.terminate()
+            with pytest.raises(ConnectionClosed) as closed:
+                await asyncio.wait_for(client.recv(), CALL_LIMIT)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == code
