@@ -129,7 +129,7 @@ PADDED = Deviation(
     (None,),
     jwt.DecodeError,
     ("Invalid header padding", "Invalid payload padding", "Invalid crypto padding"),
-    "base64url in a JWS has no padding; a second spelling of one token defeats blacklists",
+    "base64url in a JWS has no padding; a token with two spellings could evade a blocklist",
     "RFC 7515, section 2",
 )
 SURROGATE = Deviation(
@@ -137,7 +137,7 @@ SURROGATE = Deviation(
     (UnicodeEncodeError,),
     jwt.DecodeError,
     ("Invalid token: it holds a lone surrogate",),
-    "a compact JWS is URL-safe text, and a bad one is no fault of the server",
+    "a compact JWS is URL-safe text, and an invalid token is not a server error",
     "RFC 7515, section 7.1",
 )
 TOO_LONG = Deviation(
@@ -145,7 +145,7 @@ TOO_LONG = Deviation(
     (None, jwt.DecodeError),
     jwt.DecodeError,
     ("Token is too long: at most 16384 bytes are accepted",),
-    "work before the signature check grows with the token",
+    "the work before the signature check grows with the size of the token",
     "RFC 8259, section 9",
 )
 
@@ -155,7 +155,7 @@ ESCAPED = Deviation(
     (None,),
     jwt.DecodeError,
     ("Invalid header string: it holds a lone surrogate",),
-    "what nobody has signed may not break an answer or a log record that shows it",
+    "unsigned text must not break a response or a log record that shows it",
     "RFC 8259, section 8.2",
 )
 UNKNOWN_CRITICAL = Deviation(
@@ -163,7 +163,7 @@ UNKNOWN_CRITICAL = Deviation(
     (jwt.InvalidTokenError,),
     jwt.InvalidTokenError,
     ("Unsupported critical extension",),
-    "PyJWT's text quotes the name, which nobody has signed",
+    "PyJWT's message quotes the name, which is not signed",
     "RFC 7515, section 4.1.11",
 )
 
@@ -266,35 +266,35 @@ ENCODING = Deviation(
     (None,),
     jwt.DecodeError,
     INVALID_JSON,
-    "PyJWT guesses the encoding; whoever reads UTF-8 on the way sees another token",
+    "PyJWT guesses the encoding; software that expects UTF-8 would see a different token",
     "RFC 7515, section 5.2; RFC 7519, section 7.2; RFC 8259, section 8.1",
 )
 UTF8_TEXT = Deviation(
-    "bytes that are no UTF-8 in its header or claims",
+    "bytes that are not UTF-8 in its header or claims",
     (jwt.DecodeError,),
     jwt.DecodeError,
     ("Invalid header string: must be UTF-8", "Invalid payload string: must be UTF-8"),
-    "PyJWT's text quotes a byte of the token, and texts end up in answers and logs",
+    "PyJWT's message quotes a byte of the token, and messages end up in responses and logs",
     "RFC 8725, section 3.7",
 )
 DUPLICATE = Deviation(
-    "a member name twice at the top of its header or claims",
+    "a duplicate name at the top level of its header or claims",
     (None,),
     jwt.DecodeError,
     (
         "Invalid header string: duplicate member name",
         "Invalid payload string: duplicate member name",
     ),
-    "two readers may see two values; PyJWT takes the last",
+    "two parsers may see different values; PyJWT uses the last one",
     "RFC 7515, section 4; RFC 7519, section 4",
 )
 
 NESTING = Deviation(
-    f"more than {MAX_NESTING} levels of objects and lists in its header or claims",
+    f"more than {MAX_NESTING} levels of nested objects and lists in its header or claims",
     (None, jwt.DecodeError),
     jwt.DecodeError,
     (f"Invalid header string: {TOO_DEEP}", f"Invalid payload string: {TOO_DEEP}"),
-    "how deep PyJWT reads depends on the interpreter and its stack",
+    "the depth that PyJWT accepts depends on the interpreter and its stack",
     "RFC 8259, section 9",
 )
 
@@ -564,43 +564,43 @@ row("RS384 not allowed", signed_by("RS384", "RSA"), **both_rsa)
 # --- Keys that a loader chose, in every dress -----------------------------------
 
 NO_KEY = Deviation(
-    "a key, chosen for it by a `decode_key_loader`, that cannot be read as one for its `alg`",
+    "a key from a `decode_key_loader` that cannot be parsed as a key for its `alg`",
     (TypeError, ValueError, UnicodeDecodeError),
     jwt.InvalidKeyError,
     ("The key cannot be used with ... (...)",),
-    "the sender picks the key by `kid`, so a key that does not fit refuses the token",
+    "the sender chooses the `kid`, so a key that does not match rejects only the token",
     "RFC 7515, section 5.2",
 )
 UNKNOWN_KEY = Deviation(
-    "None, which is what a `decode_key_loader` says of a `kid` that it does not know",
+    "None as its key, because the `decode_key_loader` does not know its `kid`",
     (TypeError, jwt.InvalidKeyError),
     jwt.InvalidKeyError,
     ("No key for this token",),
-    "the sender chooses the `kid`, so an unknown one refuses the token",
+    "the sender chooses the `kid`, so an unknown one rejects only the token",
     "RFC 7515, section 4.1.4",
 )
 WRONG_KIND = Deviation(
-    "a key, chosen for it by a `decode_key_loader`, of another kind than its `alg` takes",
+    "a key from a `decode_key_loader` that is of a different type than its `alg` needs",
     (jwt.InvalidKeyError,),
     jwt.InvalidKeyError,
     ("The key cannot be used with ... (InvalidKeyError)",),
-    "PyJWT's text shows where an object lies in memory",
+    "PyJWT's message contains the memory address of an object",
     "RFC 7515, section 5.2",
 )
 PRIVATE_KEY = Deviation(
-    "an RSA private key, chosen for it by a `decode_key_loader`",
+    "an RSA private key from a `decode_key_loader`",
     (AttributeError,),
     jwt.InvalidKeyError,
     ("A public key is needed to verify ...",),
-    "the sender picks the key by `kid`, so a key that does not fit refuses the token",
+    "the sender chooses the `kid`, so a key that does not match rejects only the token",
     "RFC 7515, section 5.2",
 )
 NO_SECRET = Deviation(
-    "an HMAC `alg`, allowed beside others, where only `JWT_PUBLIC_KEY` is set",
+    "an allowed HMAC `alg`, but only `JWT_PUBLIC_KEY` is set",
     (jwt.InvalidKeyError,),
     jwt.InvalidAlgorithmError,
     ("The specified alg value is not allowed",),
-    "each key serves its own family, and a family without a key is not allowed",
+    "a key is used only for its own family, and a family without a key is not allowed",
     "RFC 8725, section 3.1",
 )
 
@@ -748,11 +748,11 @@ for kind, algorithm in SIGNERS.items():
 
 NUMERIC_DATES = {
     claim: Deviation(
-        f"a bool or a numeric string as `{claim}`",
+        f"a boolean or a numeric string as `{claim}`",
         (None, error),
         refusal,
         (text,),
-        "a NumericDate is a JSON number; PyJWT runs `int()`, which takes more",
+        "a NumericDate is a JSON number; PyJWT calls `int()`, which accepts more",
         "RFC 7519, section 2",
     )
     for claim, error, refusal, text in (
@@ -955,11 +955,11 @@ def faulty(*names: str) -> str:
 
 
 EXPIRED_AND_WRONG = Deviation(
-    "an `exp` that has passed, and a fault in a claim of the extension",
+    "an `exp` in the past, and an invalid claim of the extension",
     (jwt.ExpiredSignatureError,),
     qje.JWTDecodeError,
     ("Missing claim: identity", *[f"Missing or invalid claim: {name}" for name in OWN_FAULTS]),
-    "an expired token reaches `expired_token_loader` as a genuine one, so all else must be right",
+    "`expired_token_loader` must only see tokens that are valid except for their `exp`",
     "RFC 7519, section 7.2",
 )
 row("order: no fault", faulty(), **strict)
@@ -981,7 +981,7 @@ REQUIRED = Deviation(
     (None,),
     qje.JWTDecodeError,
     ("Missing claim: identity",),
-    "without an identity there is nobody to let in, as in 0.1.0",
+    "a token must identify someone, as in 0.1.0",
     "RFC 7519, section 4",
 )
 OWN_CLAIMS = {
@@ -990,13 +990,13 @@ OWN_CLAIMS = {
         (None,),
         qje.JWTDecodeError,
         (f"Missing or invalid claim: {claim}",),
-        "the extension gives this private claim a meaning, and only such values have one",
+        "the extension defines this private claim, and no other values have a meaning",
         "RFC 7519, section 4.3",
     )
     for claim, subject in (
         ("type", "a `type` other than `access` and `refresh`"),
-        ("fresh", "a `fresh` that is no bool, no finite number and not null"),
-        ("csrf", "a `csrf` that is no string"),
+        ("fresh", "a `fresh` that is not a boolean, a finite number or null"),
+        ("csrf", "a `csrf` that is not a string"),
     )
 }
 row("extension: no identity", hs_token(access_claims(identity=...)), REQUIRED)
