@@ -1,9 +1,9 @@
 """The JSON of claims and headers: read as the json module reads it, refused as PyJWT refuses it.
 
 :func:`reference` reads a segment with :mod:`json`, then applies the few rules in which the
-extension is stricter (``docs/options.md``, "Tokens that are always rejected"). Every document below goes
-through it and through the extension, and the two must agree in each value, in its exact type and in
-the order of the members; or in the class and the text of the refusal.
+extension is stricter (``docs/options.md``, "Tokens that are always rejected"). Every document below
+goes through it and through the extension, and the two must agree in each value, in its exact type
+and in the order of the members; or in the class and the text of the refusal.
 
 ``JSON_DOCUMENTS`` in the environment sets how many random documents are tried::
 
