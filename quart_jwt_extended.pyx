@@ -1169,8 +1169,8 @@ cdef class _Settings:
         """
         cdef uint64_t version
         if self.version == 0 or config is not self.config or self.version != qje_version(config):
-            # A plain dict was made for this call, of a config that computes its values; or it may be
-            # that of an instance, of which a watcher is not told everything.
+            # A plain dict was made for this call, of a config that computes its values; or it may
+            # be that of an instance, of which a watcher is not told everything.
             version = 0 if type(config) is dict else qje_watched_version(config)
             if not self._holds(config):
                 return False
