@@ -398,6 +398,15 @@ async def come_to_rest(watched: Watched) -> None:
         await asyncio.sleep(0.001)
 
 
+async def what_stays(before: Counter[str]) -> Counter[str]:
+    """What is found more than before, once the thread of a view had time to let go of all it had."""
+    for _ in range(100):
+        if not exceptions_and_token_holders() - before:
+            break
+        await asyncio.sleep(0.01)
+    return exceptions_and_token_holders() - before
+
+
 async def send(watched: Watched, scenario: Scenario, path: str, place: Place) -> int | None:
     """One request; where it gets stuck, the client waits for that and hangs up."""
     exchange = Exchange(replace(scenario.sent(place), stuck=scenario.more_body))
@@ -427,7 +436,7 @@ async def what_is_left(watched: Watched, scenario: Scenario, path: str, place: P
         await turns_of_the_loop(3)
         if scenario.status != 500:
             await come_to_rest(watched)
-        found = exceptions_and_token_holders() - before
+        found = await what_stays(before)
         assert len(watched.seen) == 1
         is_alive = watched.seen[0]() is not None
         gc.set_debug(gc.DEBUG_SAVEALL)
