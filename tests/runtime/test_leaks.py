@@ -399,7 +399,7 @@ async def come_to_rest(watched: Watched) -> None:
 
 
 async def what_stays(before: Counter[str]) -> Counter[str]:
-    """What is found more than before, once the thread of a view had time to let go of all it had."""
+    """What is found more than before, once the thread of a view had time to let go of it all."""
     for _ in range(100):
         if not exceptions_and_token_holders() - before:
             break
