@@ -25,7 +25,7 @@ from typing import Any
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
-from sphinx.errors import ExtensionError
+from sphinx.errors import SphinxError
 from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinxcontrib.svgbob._svgbob import to_svg
@@ -194,7 +194,7 @@ class Diagrams(SphinxPostTransform):
                 continue
             block = comment.next_node(descend=False, siblings=True)
             if not isinstance(block, nodes.literal_block):
-                raise ExtensionError(f"No block below {comment.astext()!r}")
+                raise SphinxError(f"No block below {comment.astext()!r}")
             drawing = self.drawn(block.astext(), mark["title"])
             block.replace_self(nodes.raw("", drawing, format="html"))
             comment.parent.remove(comment)
@@ -213,9 +213,11 @@ class Diagrams(SphinxPostTransform):
         strokes = "\n".join(WORDS.sub(lambda found: " " * len(found[0]), line) for line in lines)
         svg = to_svg(strokes, include_styles=False, include_defs=False)
         drawing = re.fullmatch(r"<svg [^>]*>(.*)</svg>", svg.strip(), re.DOTALL)
-        # A line that ends in a mark would need the definition of that mark.
-        if drawing is None or "<text" in svg or "_marked_" in svg:
-            raise ExtensionError(f"Svgbob cannot draw {title!r}: {svg}")
+        # What is left as text is neither a word nor a line. A mark at the end of a line would need
+        # its definition.
+        left = re.findall(r"<text.*|.*_marked_.*", svg)
+        if drawing is None or left:
+            raise SphinxError(f"Svgbob cannot draw {title!r}: {left}")
         # With room for half a stroke, and for letters that lean out of their place.
         width, height = max(map(len, lines)) * WIDTH + 4, len(lines) * HEIGHT
         return (

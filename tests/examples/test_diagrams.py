@@ -27,6 +27,7 @@ EXPECTED = {
     "refresh-tokens",
     "revoking",
     "sessions",
+    "websockets",
 }
 
 
