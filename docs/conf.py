@@ -7,6 +7,7 @@ What a built page has beyond that is added here:
 - admonitions, from quotations that begin with "Warning:" or "Note:" in bold letters;
 - buttons that copy the code, without prompts and output;
 - a target for every option in the tables of ``options.md``;
+- diagrams, from blocks of ASCII art below a comment that says what they show;
 - links from the names of options and of the public API, wherever they stand as code;
 - ``../CHANGES.md`` and the results of the benchmarks as pages.
 
@@ -17,13 +18,17 @@ from __future__ import annotations
 
 import os
 import re
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.errors import SphinxError
 from sphinx.transforms import SphinxTransform
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinxcontrib.svgbob._svgbob import to_svg
 
 import quart_jwt_extended
 
@@ -161,6 +166,68 @@ class Doors(SphinxTransform):
             next(iter(self.document.findall(nodes.bullet_list)))["classes"].append("doors")
 
 
+# --- Diagrams ------------------------------------------------------------------------------------
+
+# A word of a diagram: it is next to no line, and more than the head of an arrow.
+WORD = r"(?![vV](?!\S))[^\s|]*[A-Za-z0-9[{][^\s|]*"
+WORDS = re.compile(rf"(?<![^\s|]){WORD}(?: {WORD})*")
+# Of one character, in the units of the SVG; the size of the letters suits it.
+WIDTH, HEIGHT = 8, 16
+
+
+class Diagrams(SphinxPostTransform):
+    """Draw each block that ``<!-- diagram: What it shows -->`` stands above.
+
+    Svgbob draws the lines. It would put each word in place by itself, and take some for lines, so
+    words that belong together are set here, in one piece each. No colour and no font is fixed:
+    those are of extra.css, which knows light and dark.
+    """
+
+    default_priority = 200
+    formats = ("html",)
+    mark = re.compile(r"<!-- diagram: (?P<title>.+) -->")
+
+    def run(self, **_kwargs: Any) -> None:
+        for comment in list(self.document.findall(nodes.raw)):
+            mark = self.mark.fullmatch(comment.astext().strip())
+            if mark is None:
+                continue
+            block = comment.next_node(descend=False, siblings=True)
+            if not isinstance(block, nodes.literal_block):
+                raise SphinxError(f"No block below {comment.astext()!r}")
+            drawing = self.drawn(block.astext(), mark["title"])
+            block.replace_self(nodes.raw("", drawing, format="html"))
+            comment.parent.remove(comment)
+
+    @staticmethod
+    def drawn(text: str, title: str) -> str:
+        lines = text.splitlines()
+        indent = min(len(line) - len(line.lstrip()) for line in lines if line.strip())
+        lines = [line[indent:].rstrip() for line in lines]
+        words = [
+            f'<text x="{found.start() * WIDTH}" y="{(row + 0.75) * HEIGHT:g}"'
+            f' textLength="{len(found[0]) * WIDTH}">{escape(found[0])}</text>'
+            for row, line in enumerate(lines)
+            for found in WORDS.finditer(line)
+        ]
+        strokes = "\n".join(WORDS.sub(lambda found: " " * len(found[0]), line) for line in lines)
+        svg = to_svg(strokes, include_styles=False, include_defs=False)
+        drawing = re.fullmatch(r"<svg [^>]*>(.*)</svg>", svg.strip(), re.DOTALL)
+        # What is left as text is neither a word nor a line. A mark at the end of a line would need
+        # its definition.
+        left = re.findall(r"<text.*|.*_marked_.*", svg)
+        if drawing is None or left:
+            raise SphinxError(f"Svgbob cannot draw {title!r}: {left}")
+        # With room for half a stroke, and for letters that lean out of their place.
+        width, height = max(map(len, lines)) * WIDTH + 4, len(lines) * HEIGHT
+        return (
+            f'<div class="diagram" style="--width: {width}px">'
+            f'<svg xmlns="http://www.w3.org/2000/svg" role="img"'
+            f' viewBox="-2 0 {width} {height}">'
+            f"<title>{escape(title)}</title>{drawing[1]}{''.join(words)}</svg></div>"
+        )
+
+
 # --- Options -------------------------------------------------------------------------------------
 
 OPTION = re.compile(r"\bJWT_[A-Z_]+\b")
@@ -267,6 +334,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_transform(ListsOfSections)
     app.add_transform(Admonitions)
     app.add_transform(Doors)
+    app.add_post_transform(Diagrams)
     app.add_transform(OptionTargets)
     app.add_transform(NameLinks)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
