@@ -96,7 +96,9 @@ def test_date_that_the_builder_sets_is_the_one_of_every_file(tmp_path: Path) -> 
 
 def test_cibuildwheel_is_given_the_date_of_setup_py() -> None:
     # auditwheel packs each wheel anew, and takes the dates of the files without it.
-    (default,) = re.findall(r'"SOURCE_DATE_EPOCH"\) or "(\d+)"', (ROOT / "setup.py").read_text("utf-8"))
+    (default,) = re.findall(
+        r'"SOURCE_DATE_EPOCH"\) or "(\d+)"', (ROOT / "setup.py").read_text("utf-8")
+    )
     (given,) = re.findall(
         r'^environment = \{ SOURCE_DATE_EPOCH = "(\d+)" \}$',
         (ROOT / "pyproject.toml").read_text("utf-8"),
