@@ -9,6 +9,7 @@ What a built page has beyond that is added here:
 - a target for every option in the tables of ``options.md``;
 - diagrams, from blocks of ASCII art below a comment that says what they show;
 - links from the names of options and of the public API, wherever they stand as code;
+- the types of the public API, which autodoc cannot find in a compiled module;
 - ``../CHANGES.md`` and the results of the benchmarks as pages.
 
 The list of sections at the top of a page is left out: the theme shows it beside the text.
@@ -16,8 +17,10 @@ The list of sections at the top of a page is left out: the theme shows it beside
 
 from __future__ import annotations
 
+import ast
 import os
 import re
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -64,9 +67,6 @@ add_module_names = False
 maximum_signature_line_length = 80
 toc_object_entries = False
 python_display_short_literal_types = True
-
-# No inventory of another project is downloaded: a build needs no network.
-nitpick_ignore_regex = [("py:.*", r"(jwt|quart)\..*")]
 
 HERE = Path(__file__).parent
 
@@ -327,9 +327,105 @@ def link_options_in_docstrings(
     lines[:] = [OPTION.sub(r":confval:`\g<0>`", line) for line in lines]
 
 
+# --- Types ---------------------------------------------------------------------------------------
+
+STUBS = {
+    "quart_jwt_extended": HERE.parent / "quart_jwt_extended.pyi",
+    "quart_jwt_extended.testing": HERE.parent / "stubs" / "testing.pyi",
+}
+# The definitions of each name in the stubs, as functions: one for each overload. That of a class is
+# its __init__, and what is not a function has its type as the result.
+DEFINITIONS: dict[str, list[Any]] = {}
+# What the private names in the stubs stand for. These are simpler than in the stubs, and exact
+# enough for a reader; read_stub() adds the others.
+PRIVATE_TYPES = {
+    "_Claims": "dict",
+    "_HeaderParameters": "dict",
+    "_Lifetime": "timedelta | int | Literal[False]",
+    "_Locations": "_Names",
+    "_Names": "str | list | tuple | set | frozenset",
+    "_View": "Callable",
+    "_ViewDecorator": "Callable",
+    "WerkzeugResponse": "werkzeug.Response",
+}
+IMPORTED: list[str] = []
+
+
+def read_stub(scope: str, body: list[ast.stmt]) -> None:
+    for node in body:
+        match node:
+            case ast.ImportFrom(names=names):
+                IMPORTED.extend(imported.name for imported in names)
+            case ast.Assign([ast.Name(name)], ast.Call(keywords=[ast.keyword("bound", bound)])):
+                # A long union is not repeated for async callbacks.
+                text = re.sub(r" \| Awaitable\[_.*\]", " | Awaitable[...]]", ast.unparse(bound))
+                PRIVATE_TYPES.setdefault(name, text)
+            case ast.AnnAssign(ast.Name(name), ast.Name("TypeAlias"), value):
+                PRIVATE_TYPES.setdefault(name, ast.unparse(value))
+            case ast.AnnAssign(ast.Name(name), type_):
+                read_stub(scope, ast.parse(f"def {name}() -> {ast.unparse(type_)}: ...").body)
+            case ast.FunctionDef(name) | ast.AsyncFunctionDef(name):
+                name = scope if name == "__init__" else f"{scope}.{name}"
+                DEFINITIONS.setdefault(name, []).append(node)
+            case ast.ClassDef(name, [ast.Name("NamedTuple")]):
+                fields = ", ".join(ast.unparse(node) for node in node.body[1:])
+                read_stub(scope, ast.parse(f"def {name}({fields}) -> None: ...").body)
+            case ast.ClassDef(name):
+                read_stub(f"{scope}.{name}", node.body)
+
+
+for module, path in STUBS.items():
+    read_stub(module, ast.parse(path.read_text("utf-8")).body)
+
+# No inventory of another project is downloaded: a build needs no network.
+nitpick_ignore_regex = [("py:.*", rf"((jwt|quart|werkzeug)\..*|{'|'.join(IMPORTED)})$")]
+
+
+def public_type(types: Iterable[ast.expr]) -> ast.expr:
+    """The union of types, with their private names written out."""
+    texts = []
+    for type_ in types:
+        # A decorator keeps the parameters of its function; only type checkers need that.
+        text = re.sub(r"Callable\[_P, .*", "Callable", ast.unparse(type_))
+        while private := re.search(r"\b_[A-Z]\w*|WerkzeugResponse", text):
+            text = text.replace(private[0], PRIVATE_TYPES[private[0]])
+        texts.append(text)
+    return ast.parse(" | ".join(dict.fromkeys(texts)), mode="eval").body
+
+
+def add_types(
+    _app: Sphinx, what: str, name: str, _obj: Any, _options: Any, _signature: Any, _returns: Any
+) -> tuple[str, str] | None:
+    """Give a function or a class its signature in the stubs: one for all overloads."""
+    overloads = DEFINITIONS.get(name)
+    if overloads is None or what in ("attribute", "property"):
+        return ("", "") if what == "class" else None
+    in_all = [[*overload.args.args, *overload.args.kwonlyargs] for overload in overloads]
+    for same in zip(*in_all, strict=True):
+        if same[-1].annotation:
+            same[-1].annotation = public_type(argument.annotation for argument in same)
+    arguments = overloads[-1].args
+    arguments.args = [argument for argument in arguments.args if argument.arg != "self"]
+    returns = ast.unparse(public_type(overload.returns for overload in overloads))
+    # A decorator returns what its parameter says.
+    returns = re.sub(r"^Callable\[.*", "Callable", returns)
+    return f"({ast.unparse(arguments)})", "" if what == "class" else returns
+
+
+def add_type_of_value(_app: Sphinx, _domain: str, what: str, content: nodes.Element) -> None:
+    """Give a property or a variable its type, which autodoc does not let :func:`add_types` do."""
+    if what in ("attribute", "data", "property"):
+        signature = content.parent[0]
+        (definition,) = DEFINITIONS[f"{signature['module']}.{signature['fullname']}"]
+        type_ = ast.unparse(public_type([definition.returns]))
+        signature += addnodes.desc_annotation("", f": {type_}")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("source-read", add_navigation)
     app.connect("source-read", take_in_files_outside)
+    app.connect("autodoc-process-signature", add_types)
+    app.connect("object-description-transform", add_type_of_value)
     app.connect("autodoc-process-docstring", link_options_in_docstrings)
     app.add_transform(ListsOfSections)
     app.add_transform(Admonitions)

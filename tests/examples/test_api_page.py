@@ -1,0 +1,135 @@
+"""docs/reference.md, as ``make docs`` builds it: its types are those of the stubs."""
+
+from __future__ import annotations
+
+import ast
+import html
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STUBS = {
+    "quart_jwt_extended": ROOT / "quart_jwt_extended.pyi",
+    "quart_jwt_extended.testing": ROOT / "stubs" / "testing.pyi",
+}
+
+NAMES = "str | list | tuple | set | frozenset"
+LOCATION = "Literal['headers', 'cookies', 'query_string', 'json', 'websocket_protocol']"
+RESPONSE = "ResponseReturnValue | Awaitable[ResponseReturnValue]"
+ADDITIONS = "dict[str, Any] | None | Awaitable[dict[str, Any] | None]"
+DOCUMENT = "str | bytes | dict[str, Any]"
+# What the page shows for the private names of the stubs.
+SHOWN = {
+    "_Location": LOCATION,
+    "_Locations": NAMES,
+    "_Names": NAMES,
+    "_Lifetime": "timedelta | int | Literal[False]",
+    "_AnyResponse": "Response | werkzeug.Response",
+    "_Rotation": "tuple[Literal['rotated', 'retried', 'reused', 'ended'], Session | None]",
+    "_Standing": "Literal['live', 'token_revoked', 'session_ended']",
+    "_Revocations": "tuple[float, list[tuple[Literal['session', 'token'], str, float | None]]]",
+    "_View": "Callable",
+    "_ViewDecorator": "Callable",
+    "_FromSubject": "Callable[[Any], Any]",
+    "_Additions": f"Callable[[Any], {ADDITIONS}]",
+    "_EncodeKey": "Callable[[Any], str | bytes | RSAPrivateKey | EllipticCurvePrivateKey"
+    " | Ed25519PrivateKey | Ed448PrivateKey | Awaitable[...]]",
+    "_DecodeKey": "Callable[[dict, dict], str | bytes | RSAPublicKey | EllipticCurvePublicKey"
+    " | Ed25519PublicKey | Ed448PublicKey | PyJWK | None | Awaitable[...]]",
+    "_JWKSFetch": f"Callable[[str], {DOCUMENT} | tuple[{DOCUMENT}, Mapping[str, str]] | None"
+    " | Awaitable[...]]",
+    "_ClaimsCheck": "Callable[[dict], bool | Awaitable[bool]]",
+    "_TokenCheck": "Callable[[dict, dict], bool | Awaitable[bool]]",
+    "_ReuseReport": "Callable[[dict, dict], Any]",
+    "_UserLoader": "Callable[[Any], Any]",
+    "_UserLookup": "Callable[[dict, dict], Any]",
+    "_AnswerToNothing": f"Callable[[], {RESPONSE}]",
+    "_AnswerToNothingOrToken": f"Callable[[], {RESPONSE}] | Callable[[dict, dict], {RESPONSE}]",
+    "_AnswerToReason": f"Callable[[str], {RESPONSE}]",
+    "_AnswerToClaimsOrToken": f"Callable[[dict], {RESPONSE}] | Callable[[dict, dict], {RESPONSE}]",
+    "_AnswerToToken": f"Callable[[dict, dict], {RESPONSE}]",
+    "_AnswerToIdentity": f"Callable[[Any], {RESPONSE}]",
+    "_AnswerToScopes": f"Callable[[tuple[str, ...], dict], {RESPONSE}]",
+}
+# What decorators keep of a function is for type checkers, and overloads are shown as one.
+DECORATORS = {
+    "Callable[_P, Coroutine[Any, Any, _R]]": "Callable",
+    "Callable[_P, _R]": "Callable",
+    "fn: None=None": "fn: Callable | None=None",
+}
+
+
+def public(text: str) -> str:
+    for generic, plain in DECORATORS.items():
+        text = text.replace(generic, plain)
+    return re.sub(r"\b_[A-Z]\w*", lambda private: SHOWN[private[0]], text)
+
+
+def normal(text: str) -> str:
+    """What the page makes of types, but for its line breaks."""
+    text = re.sub(r"Literal\[(.*?)\]", lambda found: found[1].replace(", ", " | "), text)
+    return re.sub(r"\s|,(?=\s*\)( →|$))", "", text)
+
+
+def types_in(scope: str, body: list[ast.stmt]) -> dict[str, str]:
+    """What a stub says behind each name; of overloads the last one."""
+    found: dict[str, str] = {}
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            name = f"{scope}.{node.name}"
+            fields = ", ".join(ast.unparse(n) for n in node.body if isinstance(n, ast.AnnAssign))
+            found[name] = f"({fields})" if "NamedTuple" in map(ast.unparse, node.bases) else ""
+            found |= types_in(name, node.body)
+        elif isinstance(node, ast.AnnAssign):
+            found[f"{scope}.{ast.unparse(node.target)}"] = f": {ast.unparse(node.annotation)}"
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            parameters = re.sub("^self(, )?", "", ast.unparse(node.args))
+            returns = re.sub(r"^Callable\[.*", "Callable", public(ast.unparse(node.returns)))
+            if "property" in map(ast.unparse, node.decorator_list):
+                found[f"{scope}.{node.name}"] = f": {returns}"
+            elif node.name == "__init__":
+                found[scope] = f"({parameters})" if parameters else ""
+            else:
+                found[f"{scope}.{node.name}"] = f"({parameters}) → {returns}"
+    return found
+
+
+@pytest.fixture(scope="module")
+def signatures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What stands behind each name of the page."""
+    if importlib.util.find_spec("sphinx") is None:
+        if os.environ.get("REQUIRE_SERVICES") == "1":
+            pytest.fail("Sphinx is missing: pip install quart-jwt-extended[docs]")
+        pytest.skip("Sphinx is missing: pip install quart-jwt-extended[docs]")
+    out = tmp_path_factory.mktemp("html")
+    command = [sys.executable, "-m", "sphinx", "-q", "-n", "-W", str(ROOT / "docs"), str(out)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    page = (out / "reference.html").read_text("utf-8")
+    found = re.findall(
+        r'<dt class="sig sig-object py" id="([\w.]+)">.*?<span class="sig-name.*?</span></span>'
+        r'(.*?)<a class="headerlink"',
+        page,
+        re.DOTALL,
+    )
+    return {name: html.unescape(re.sub("<[^>]+>", "", rest)) for name, rest in found}
+
+
+def test_types_on_the_page_are_those_of_the_stubs(signatures: dict[str, str]) -> None:
+    types = {}
+    for module, path in STUBS.items():
+        types |= types_in(module, ast.parse(path.read_text("utf-8")).body)
+    assert len(signatures) > 100
+    assert {name: normal(text) for name, text in signatures.items()} == {
+        name: normal(public(types[name])) for name in signatures
+    }
+
+
+def test_page_shows_no_private_name(signatures: dict[str, str]) -> None:
+    assert [text for text in signatures.values() if re.search(r"\b_[A-Z]", text)] == []
