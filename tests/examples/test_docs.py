@@ -934,7 +934,7 @@ def test_strings_that_are_no_messages_are_in_the_source() -> None:
 
 
 def test_every_entry_of_the_page_of_messages_is_a_message() -> None:
-    ours, _, _ = read("troubleshooting.md").partition("\n## Texts of other packages")
+    ours, _, _ = read("troubleshooting.md").partition("\n## Messages of PyJWT")
     # A code span may be in two backticks, to hold one.
     spans = re.findall(r"^ *- (`+)(.+?)(?<!`)\1(?!`)", ours, re.MULTILINE | re.DOTALL)
     heads = [in_one_line(span) for _, span in spans]

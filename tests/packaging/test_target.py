@@ -17,7 +17,7 @@ pytestmark = pytest.mark.packaging
 def commands() -> list[str]:
     """The commands of the section, in their order: install, look, remove."""
     page = (ROOT / "docs" / "installation.md").read_text("utf-8")
-    section = page.split("\n## Into a folder\n")[1].split("\n## ")[0]
+    section = page.split("\n## Install into a target folder\n")[1].split("\n## ")[0]
     return re.findall(r"^\$ (.+)$", section, re.MULTILINE)
 
 
