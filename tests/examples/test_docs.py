@@ -117,6 +117,17 @@ def test_list_of_sections_at_the_top_is_complete_and_in_order(page: Path) -> Non
     assert listed in ([], [section.partition("\n")[0] for section in sections])
 
 
+# Elements that begin a block of HTML, also within a paragraph (CommonMark, section 4.6).
+HTML = "details|form|header|link|menu|option|param|search|section|source|summary|title|track"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_line_begins_with_a_placeholder_that_is_html(page: Path) -> None:
+    """A code span would end above such a line, as in ``<option>``."""
+    text = re.sub(r"^```.*?^```$", "", read(page), flags=re.DOTALL | re.MULTILINE)
+    assert re.findall(rf"^[ >]*</?(?:{HTML})\b.*$", text, re.MULTILINE) == []
+
+
 # --- Code blocks ---------------------------------------------------------------------------------
 
 EXAMPLE_LINE = re.compile(r"^\[[^]]+\]\(\.\./(examples/[^)]+)\):$")
