@@ -8,8 +8,6 @@ another site. What they try is refused for different reasons, so each of them is
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import threading
 import time
 from base64 import urlsafe_b64decode
@@ -17,7 +15,7 @@ from collections.abc import Iterator
 from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jwt
 import pytest
@@ -40,41 +38,6 @@ LIMIT = 20_000  # milliseconds
 ALL = {"access_token_cookie", "refresh_token_cookie", "csrf_access_token", "csrf_refresh_token"}
 # The refresh token has a path of its own.
 EVERYWHERE = ALL - {"refresh_token_cookie"}
-
-OPTIONS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--no-proxy-server",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-def unavailable(reason: str) -> NoReturn:
-    if os.environ.get("REQUIRE_SERVICES") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next(filter(None, map(shutil.which, names)), None)
-    if program is None:
-        unavailable("Chromium is missing: apt-get install chromium")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        unavailable("Playwright is missing: pip install playwright")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=OPTIONS, timeout=60_000)
-        yield browser
-        browser.close()
-
 
 # --- the servers ---------------------------------------------------------------------------------
 

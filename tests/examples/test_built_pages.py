@@ -1,4 +1,4 @@
-"""docs/reference.md, as ``make docs`` builds it: its types are those of the stubs."""
+"""The pages that ``make docs`` builds: they fit on screens, and types are those of the stubs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[2]
 STUBS = {
@@ -101,8 +105,8 @@ def types_in(scope: str, body: list[ast.stmt]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def signatures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What stands behind each name of the page."""
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the HTML."""
     if importlib.util.find_spec("sphinx") is None:
         if os.environ.get("REQUIRE_SERVICES") == "1":
             pytest.fail("Sphinx is missing: pip install quart-jwt-extended[docs]")
@@ -111,7 +115,13 @@ def signatures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     command = [sys.executable, "-m", "sphinx", "-q", "-n", "-W", str(ROOT / "docs"), str(out)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
-    page = (out / "reference.html").read_text("utf-8")
+    return out
+
+
+@pytest.fixture(scope="module")
+def signatures(pages: Path) -> dict[str, str]:
+    """What stands behind each name on the page of the API."""
+    page = (pages / "reference.html").read_text("utf-8")
     found = re.findall(
         r'<dt class="sig sig-object py" id="([\w.]+)">.*?<span class="sig-name.*?</span></span>'
         r'(.*?)<a class="headerlink"',
@@ -133,3 +143,24 @@ def test_types_on_the_page_are_those_of_the_stubs(signatures: dict[str, str]) ->
 
 def test_page_shows_no_private_name(signatures: dict[str, str]) -> None:
     assert [text for text in signatures.values() if re.search(r"\b_[A-Z]", text)] == []
+
+
+# A phone, and a small laptop.
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_page_is_wider_than_the_screen(pages: Path, browser: Browser, width: int) -> None:
+    names = sorted(path.name for path in pages.glob("*.html"))
+    assert len(names) > 35
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    too_wide = []
+    for name in names:
+        page.goto((pages / name).as_uri())
+        if page.evaluate("document.documentElement.scrollWidth") > width:
+            too_wide.append(name)
+        tables = page.locator(".table-wrapper").evaluate_all(
+            "tables => tables.filter(table => table.scrollWidth > table.clientWidth + 1).length"
+        )
+        # On a phone, a wide table scrolls by itself.
+        if tables and width > 1000:
+            too_wide.append(f"{name}: {tables} tables")
+    page.close()
+    assert too_wide == []
