@@ -333,11 +333,11 @@ STUBS = {
     "quart_jwt_extended": HERE.parent / "quart_jwt_extended.pyi",
     "quart_jwt_extended.testing": HERE.parent / "stubs" / "testing.pyi",
 }
-# The definitions of each name in the stubs, as functions: one for each overload. That of a class is
-# its __init__, and what is not a function has its type as the result.
+# The definitions of each name in the stubs, one for each overload. All are functions: a class is
+# its __init__, and a variable is a function that returns its type.
 DEFINITIONS: dict[str, list[Any]] = {}
-# What the private names in the stubs stand for. These are simpler than in the stubs, and exact
-# enough for a reader; read_stub() adds the others.
+# The types that the private names in the stubs stand for. These are simplified for readers;
+# read_stub() adds the others.
 PRIVATE_TYPES = {
     "_Claims": "dict",
     "_HeaderParameters": "dict",
@@ -348,6 +348,7 @@ PRIVATE_TYPES = {
     "_ViewDecorator": "Callable",
     "WerkzeugResponse": "werkzeug.Response",
 }
+PRIVATE_NAME = re.compile(r"\b_[A-Z]\w*|\bWerkzeugResponse\b")
 IMPORTED: list[str] = []
 
 
@@ -385,10 +386,10 @@ def public_type(types: Iterable[ast.expr]) -> ast.expr:
     """The union of types, with their private names written out."""
     texts = []
     for type_ in types:
-        # A decorator keeps the parameters of its function; only type checkers need that.
+        # Only type checkers need to know that a decorator keeps the parameters of its function.
         text = re.sub(r"Callable\[_P, .*", "Callable", ast.unparse(type_))
-        while private := re.search(r"\b_[A-Z]\w*|WerkzeugResponse", text):
-            text = text.replace(private[0], PRIVATE_TYPES[private[0]])
+        while PRIVATE_NAME.search(text):
+            text = PRIVATE_NAME.sub(lambda name: PRIVATE_TYPES[name[0]], text)
         texts.append(text)
     return ast.parse(" | ".join(dict.fromkeys(texts)), mode="eval").body
 
@@ -396,7 +397,7 @@ def public_type(types: Iterable[ast.expr]) -> ast.expr:
 def add_types(
     _app: Sphinx, what: str, name: str, _obj: Any, _options: Any, _signature: Any, _returns: Any
 ) -> tuple[str, str] | None:
-    """Give a function or a class its signature in the stubs: one for all overloads."""
+    """Show a function or a class with its signature in the stubs, and overloads as one."""
     overloads = DEFINITIONS.get(name)
     if overloads is None or what in ("attribute", "property"):
         return ("", "") if what == "class" else None
@@ -407,13 +408,13 @@ def add_types(
     arguments = overloads[-1].args
     arguments.args = [argument for argument in arguments.args if argument.arg != "self"]
     returns = ast.unparse(public_type(overload.returns for overload in overloads))
-    # A decorator returns what its parameter says.
+    # A decorator returns the type that it accepts.
     returns = re.sub(r"^Callable\[.*", "Callable", returns)
     return f"({ast.unparse(arguments)})", "" if what == "class" else returns
 
 
 def add_type_of_value(_app: Sphinx, _domain: str, what: str, content: nodes.Element) -> None:
-    """Give a property or a variable its type, which autodoc does not let :func:`add_types` do."""
+    """Show the type of a property or a variable, which :func:`add_types` cannot change."""
     if what in ("attribute", "data", "property"):
         signature = content.parent[0]
         (definition,) = DEFINITIONS[f"{signature['module']}.{signature['fullname']}"]

@@ -61,7 +61,7 @@ SHOWN = {
     "_AnswerToIdentity": f"Callable[[Any], {RESPONSE}]",
     "_AnswerToScopes": f"Callable[[tuple[str, ...], dict], {RESPONSE}]",
 }
-# What decorators keep of a function is for type checkers, and overloads are shown as one.
+# The page leaves out what decorators keep of a function, and shows overloads as one signature.
 DECORATORS = {
     "Callable[_P, Coroutine[Any, Any, _R]]": "Callable",
     "Callable[_P, _R]": "Callable",
@@ -76,13 +76,13 @@ def public(text: str) -> str:
 
 
 def normal(text: str) -> str:
-    """What the page makes of types, but for its line breaks."""
+    """A signature as the page shows it, without line breaks."""
     text = re.sub(r"Literal\[(.*?)\]", lambda found: found[1].replace(", ", " | "), text)
     return re.sub(r"\s|,(?=\s*\)( →|$))", "", text)
 
 
 def types_in(scope: str, body: list[ast.stmt]) -> dict[str, str]:
-    """What a stub says behind each name; of overloads the last one."""
+    """The text behind each name in a stub; the last one of overloads."""
     found: dict[str, str] = {}
     for node in body:
         if isinstance(node, ast.ClassDef):
@@ -120,7 +120,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def signatures(pages: Path) -> dict[str, str]:
-    """What stands behind each name on the page of the API."""
+    """The text behind each name on the API page."""
     page = (pages / "reference.html").read_text("utf-8")
     found = re.findall(
         r'<dt class="sig sig-object py" id="([\w.]+)">.*?<span class="sig-name.*?</span></span>'
