@@ -467,45 +467,45 @@ cdef Py_ssize_t _SIGNATURE_CACHE_TOKEN_SIZE = 4096
 # -----------------------------------------------------------------------------
 
 class JWTExtendedException(Exception):
-    """Base of every exception that this extension defines."""
+    """Base class of all exceptions of this extension."""
 
 
 class JWTDecodeError(JWTExtendedException):
-    """A token lacks a claim that the extension needs, or the claim has a wrong value."""
+    """A claim that the extension needs is missing or invalid."""
 
 
 class InvalidHeaderError(JWTExtendedException):
-    """The header that should carry the token is malformed, or carries another scheme."""
+    """The header that should contain the token is malformed, or has another scheme."""
 
     _has_other_scheme = False
 
 
 class NoAuthorizationError(JWTExtendedException):
-    """No token was found in any of the configured locations."""
+    """The request has no token in any of the accepted locations."""
 
 
 class CSRFError(JWTExtendedException):
-    """The CSRF double-submit value is absent or differs from the one in the token."""
+    """The CSRF double-submit value is missing or differs from the one in the token."""
 
 
 class WebSocketOriginError(CSRFError):
-    """A page of a foreign origin opened a WebSocket, and the browser sent its cookies along.
+    """A page from a foreign origin opened a WebSocket, and the browser sent the cookies with it.
 
-    ``origin`` is that of the page, ``host`` the one that the WebSocket was opened at.
+    ``origin`` is the origin of the page, ``host`` the ``Host`` header of the handshake.
     """
 
     origin = host = None
 
 
 class WrongTokenError(JWTExtendedException):
-    """A refresh token was sent where an access token is expected, or the reverse.
+    """A refresh token was sent where an access token is required, or the reverse.
 
-    Or :func:`renew_websocket` got a token of another identity or session.
+    :func:`renew_websocket` also raises it for a token of another identity or session.
     """
 
 
 class RevokedTokenError(JWTExtendedException):
-    """The token has been revoked, says the token store or the blacklist callback."""
+    """The token was revoked, according to the token store or the blocklist callback."""
 
 
 class SessionEndedError(RevokedTokenError):
@@ -513,14 +513,14 @@ class SessionEndedError(RevokedTokenError):
 
 
 class TokenReusedError(RevokedTokenError):
-    """A refresh token was used again after its rotation; its session is revoked now.
+    """A refresh token was used again after its rotation, so its session was revoked.
 
-    RFC 9700, section 4.14.2: either the one who used it first or the one who did now is a thief.
+    The server cannot tell which of the two uses was legitimate (RFC 9700, section 4.14.2).
     """
 
 
 class FreshTokenRequired(JWTExtendedException):
-    """The token is valid but not fresh, and the endpoint asks for a fresh one."""
+    """The token is valid but not fresh, and the route requires a fresh token."""
 
 
 class UserLoadError(JWTExtendedException):
@@ -528,26 +528,26 @@ class UserLoadError(JWTExtendedException):
 
 
 class UserClaimsVerificationError(JWTExtendedException):
-    """The claims verification callback refused the user claims of the token."""
+    """The callback for claims verification rejected the claims of the token."""
 
 
 class InsufficientScopeError(JWTExtendedException):
-    """The token is valid, and lacks a scope that the endpoint asks for (RFC 6750, section 3.1).
+    """The token is valid but lacks a scope that the route requires (RFC 6750, section 3.1).
 
-    ``required`` is the tuple of scopes that the endpoint asks for.
+    ``required`` is the tuple of required scopes.
     """
 
     required = ()
 
 
 class TokenStoreError(JWTExtendedException):
-    """The token store is unavailable; ``__cause__`` is what it raised."""
+    """The token store is unavailable; ``__cause__`` is the exception that it raised."""
 
 
 class IssuerUnavailableError(JWTExtendedException):
-    """A trusted issuer does not answer, and the key that a token names is not known.
+    """The keys of a trusted issuer are unavailable, and the key that a token names is unknown.
 
-    ``__cause__`` is what the last attempt to fetch its keys failed with.
+    ``__cause__`` is the exception of the last attempt to fetch the keys, if it failed.
     """
 
 
@@ -3947,12 +3947,12 @@ cdef _Settings _settings_of_issuer(_AppState state, _Settings settings, dict cla
     return <_Settings>derived
 
 
-# --- What users see of one ----------------------------------------------------
+# --- Public view --------------------------------------------------------------
 
 class TrustedIssuer:
-    """A trusted issuer, as :attr:`JWTManager.issuers` holds it: for health checks.
+    """The state of a trusted issuer, in :attr:`JWTManager.issuers`, for health checks.
 
-    :meth:`JWTManager.trust_issuer` makes it.
+    :meth:`JWTManager.trust_issuer` creates it.
     """
 
     def __repr__(self):
@@ -3960,19 +3960,19 @@ class TrustedIssuer:
 
     @property
     def name(self):
-        """The name of the issuer, as its tokens have it in ``iss`` (str)."""
+        """The name of the issuer, which its tokens have in ``iss`` (str)."""
         cdef _Issuer issuer = self._issuer
         return issuer.name
 
     @property
     def is_fresh(self):
-        """Whether the keys were fetched within their lifetime (bool)."""
+        """Whether the last fetched keys are still within their lifetime (bool)."""
         cdef _Issuer issuer = self._issuer
         return _ticks() < issuer.fresh_until
 
     @property
     def key_ids(self):
-        """The ``kid`` of each key that verifies tokens now (sorted tuple of str)."""
+        """The ``kid`` of each key that currently verifies tokens (sorted tuple of str)."""
         cdef _Issuer issuer = self._issuer
         if _ticks() >= issuer.dead_at:
             return ()
@@ -3981,9 +3981,9 @@ class TrustedIssuer:
 
     @property
     def last_error(self):
-        """Why the last fetch failed (str), None if it succeeded or there was none.
+        """The reason why the last fetch failed (str), None if it succeeded or there was none.
 
-        It holds nothing of what the issuer has sent.
+        It contains no data that the issuer has sent.
         """
         cdef _Issuer issuer = self._issuer
         return None if issuer.failure is None else _fetch_fault(issuer.failure)
@@ -3991,12 +3991,11 @@ class TrustedIssuer:
     async def reload(self):
         """Fetch the keys now, or wait for the fetch that is running.
 
-        Await it before the app serves, so that no request waits for the first fetch. It does not
-        heed the 30 seconds between two attempts: let no stranger cause it.
+        Await it before the app serves, so that no request waits for the first fetch. It ignores
+        the pause of 30 seconds between two attempts, so do not let clients trigger it.
 
-        :raises IssuerUnavailableError: the issuer does not answer, or its answer is of no use.
-        :raises TypeError: the callback of the jwks_fetch_loader returned something else than it
-            must.
+        :raises IssuerUnavailableError: if the issuer does not respond, or its response is unusable.
+        :raises TypeError: if the callback of ``jwks_fetch_loader`` returned an invalid value.
         """
         cdef _Issuer issuer = self._issuer
         await asyncio.shield(issuer.running_task() or issuer.start())
