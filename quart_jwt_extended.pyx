@@ -691,7 +691,7 @@ cdef tuple _read_names(dict values, str name, str accepts):
 cdef tuple _read_choices(dict values, str name, tuple choices):
     """As _read_names, each one of ``choices``; a set comes back in the order of ``choices``."""
     quoted = ", ".join([f'"{choice}"' for choice in choices])
-    accepts = f"a string, a sequence or a set of {quoted}"
+    accepts = f"one of {quoted}, or a sequence or a set of these"
     names = _read_names(values, name, accepts)
     for item in names:
         if item not in choices:
@@ -725,8 +725,8 @@ cdef object _read_lifetime(dict values, str name, object never=False):
     if not isinstance(moment, datetime.datetime) or moment.tzinfo is None or moment <= now:
         raise _wrong_option(
             name,
-            "a timedelta, an int (seconds) or anything that adds to a datetime, longer than 0 and "
-            "before the year 10000, or "
+            "a timedelta, an int (seconds) or an object that can be added to a datetime, longer "
+            "than 0 and ending before the year 10000, or "
             + ("None" if never is None else "False for tokens that never expire"),
         )
     return value
@@ -747,7 +747,7 @@ cdef double _read_seconds(dict values, str name, double most) except -1:
     except OverflowError:
         pass
     if most == _INFINITY:
-        accepts = "a finite number of seconds that is not negative, or such a timedelta"
+        accepts = "a finite, non-negative number of seconds, or such a timedelta"
     else:
         accepts = f"a number of seconds from 0 to {most:.0f}, or such a timedelta"
     raise _wrong_option(name, accepts)
@@ -758,14 +758,14 @@ cdef object _read_cookie_path(dict values, str name):
     try:
         dump_cookie("name", path=path, max_size=0)
     except ValueError:
-        raise _wrong_option(name, "a path, which cannot hold a lone surrogate, or None") from None
+        raise _wrong_option(name, "a path without lone surrogates, or None") from None
     return path
 
 
 cdef object _read_cookie_domain(dict values):
     domain = _read_optional_text(values, "JWT_COOKIE_DOMAIN")
     if not _is_domain(domain):
-        raise _wrong_option("JWT_COOKIE_DOMAIN", "the name of a domain or None")
+        raise _wrong_option("JWT_COOKIE_DOMAIN", "a domain name or None")
     return domain
 
 
@@ -802,9 +802,9 @@ cdef str _read_claim_name(dict values, str name, object reserved, tuple others):
     """The name of a claim that is none of the reserved ones, nor that of another option."""
     claim = _read_text(values, name)
     if claim in reserved or claim in [values[other] for other in others]:
-        accepts = f"none of {', '.join(sorted(reserved))}"
+        accepts = f"a claim other than {', '.join(sorted(reserved))}"
         if others:
-            accepts += f", and another name than {' and '.join(others)}"
+            accepts += f", and differ from {' and '.join(others)}"
         raise _wrong_option(name, accepts)
     return claim
 
@@ -823,7 +823,7 @@ cdef str _media_type(str name):
 
 cdef frozenset _read_origins(dict values):
     """Origins (RFC 6454, section 6.2) in lower case, as browsers send them."""
-    accepts = 'a string, a sequence or a set of origins such as "https://app.example.com"'
+    accepts = 'an origin such as "https://app.example.com", or a sequence or a set of origins'
     names = _read_names(values, "JWT_WEBSOCKET_ORIGINS", accepts)
     for name in names:
         if _ORIGIN_RE.fullmatch(name) is None:
@@ -981,7 +981,7 @@ cdef class _Settings:
             raise RuntimeError(
                 "JWT_TOKEN_LOCATION must contain at least one of "
                 + ", ".join([f'"{location}"' for location in _LOCATIONS])
-                + ", and none of them twice"
+                + ", each at most once"
             )
         self.header_name = _read_token(values, "JWT_HEADER_NAME")
         self.header_lower = self.header_name.lower()
@@ -1056,7 +1056,7 @@ cdef class _Settings:
         protect = _read_flag(values, "JWT_COOKIE_CSRF_PROTECT")
         self.csrf_configured = protect
         self.csrf_protect = protect and "cookies" in self.token_location
-        accepts = "a sequence or a set of HTTP methods"
+        accepts = "an HTTP method, or a sequence or a set of HTTP methods"
         methods = _read_names(values, "JWT_CSRF_METHODS", accepts)
         for method in methods:
             # What no request can have as its method would switch the protection off.
@@ -1086,7 +1086,8 @@ cdef class _Settings:
             names = ()
         else:
             names = _read_names(
-                values, "JWT_DECODE_ALGORITHMS", "None, or a sequence or a set of algorithm names"
+                values, "JWT_DECODE_ALGORITHMS",
+                "None, the name of an algorithm, or a sequence or a set of names",
             )
         algorithms = [_known_algorithm(name, "JWT_DECODE_ALGORITHMS") for name in names]
         if self.algorithm not in algorithms:
@@ -1109,7 +1110,7 @@ cdef class _Settings:
             if self.signing_key_id is not None:
                 raise _wrong_option("JWT_SIGNING_KEY_ID", "None without JWT_KEYS")
             return 0
-        accepts = "None, or a dict of at least one key by its kid, a non-empty string"
+        accepts = "None, or a non-empty dict that maps each kid, a non-empty string, to its key"
         if not isinstance(values["JWT_KEYS"], dict):
             raise _wrong_option("JWT_KEYS", accepts)
         # Another thread may change it while it is read.
@@ -1132,7 +1133,7 @@ cdef class _Settings:
             values, "JWT_SCOPE_CLAIM", _RESERVED_CLAIMS, ("JWT_IDENTITY_CLAIM", "JWT_USER_CLAIMS")
         )
         self.user_claims_in_refresh_token = _read_flag(values, "JWT_CLAIMS_IN_REFRESH_TOKEN")
-        accepts = "a string, a sequence or a set of names of claims, without commas and white space"
+        accepts = "a claim name without commas and white space, or a sequence or a set of names"
         self.required_claims = _read_names(values, "JWT_REQUIRED_CLAIMS", accepts)
         for name in self.required_claims:
             # A list in one text would be a claim that no token has.
@@ -2379,15 +2380,15 @@ cdef str _key_fault(object key, str name, bint signing, error):
         return f"it cannot be read as a {kind} key in PEM, which begins with -----BEGIN"
     if isinstance(key, (bool, dict, jwt.PyJWK)) or hasattr(key, "sign") or hasattr(key, "verify"):
         return str(error)
-    remedy = "it must be text, bytes, a JWK (a dict or a PyJWK) or a key of cryptography"
+    remedy = "it must be text, bytes, a JWK (a dict or a PyJWK) or a key object of cryptography"
     if isinstance(key, int):
-        remedy = "from_prefixed_env makes a number of digits; quotes around them keep it text"
+        remedy = "from_prefixed_env converts digits to a number: put quotes around them"
     elif isinstance(key, (tuple, list)):
         remedy = "a comma after the value makes a tuple"
     elif isinstance(key, os.PathLike):
-        remedy = "pass the text of the file, by read_text()"
+        remedy = "pass the content of the file, using read_text()"
     elif hasattr(key, "get_secret_value"):
-        remedy = "pass what its get_secret_value() returns"
+        remedy = "pass the result of its get_secret_value()"
     return f"it is of type {type(key).__name__}: {remedy}"
 
 
@@ -2400,7 +2401,9 @@ cdef object _key_material(object key, str name, bint signing):
         try:
             key = jwt.PyJWK(_in_base64url(key), name)
         except jwt.PyJWTError as error:
-            raise jwt.InvalidKeyError(f"it is no JWK for {name} ({type(error).__name__})") from None
+            raise jwt.InvalidKeyError(
+                f"it is not a valid JWK for {name} ({type(error).__name__})"
+            ) from None
     if isinstance(key, jwt.PyJWK):
         if key.algorithm_name != name:
             raise jwt.InvalidKeyError(f"it is a JWK for {key.algorithm_name}")
@@ -2476,7 +2479,7 @@ cdef _PreparedKey _prepare_key(object key, str name, bint signing, Py_ssize_t ca
         ) from None
     if weakness:
         command = _RSA_COMMAND if name not in _SYMMETRIC else _SECRET_COMMAND
-        weakness = f"{weakness} A good one: {command}"
+        weakness = f"{weakness} Generate a key with: {command}"
         _logger.warning("Weak key: %s", weakness)
         warnings.warn(weakness, InsecureKeyLengthWarning)
     prepared.name = name
@@ -2541,7 +2544,7 @@ cdef str _missing_key(str name, str option):
     if option == "JWT_SECRET_KEY":
         return (
             f'JWT_SECRET_KEY or SECRET_KEY must be set to use the symmetric algorithm "{name}" '
-            "(with asymmetric algorithms allowed beside it: JWT_SECRET_KEY)"
+            "(only JWT_SECRET_KEY if asymmetric algorithms are also allowed)"
         )
     return f'{option} must be set to use the asymmetric algorithm "{name}"'
 
@@ -2783,7 +2786,7 @@ cdef dict _new_ring(dict given, _Settings settings, str accepts):
         if moment is not None and starts.setdefault(moment, kid) != kid:
             faults.append(
                 f'{_ring_name(starts[moment])} and {_ring_name(kid)} have the same "sign_from": '
-                "just one key can sign"
+                "only one key can sign at a time"
             )
     if faults:
         error = RuntimeError("\n".join(faults))
@@ -2822,8 +2825,8 @@ cdef _RingKey _new_ring_key(str kid, object entry, str configured):
         for name in _RING_MEMBERS:
             if name in entry:
                 raise RuntimeError(
-                    f'{where} must be a JWK, or a dict that holds the JWK as "key": it has "kty" '
-                    f'beside "{name}"'
+                    f'{where} must be a JWK, or a dict that contains the JWK as "key": it has both '
+                    f'"kty" and "{name}"'
                 )
     elif isinstance(entry, dict):
         if "key" not in entry:
@@ -2831,7 +2834,7 @@ cdef _RingKey _new_ring_key(str kid, object entry, str configured):
         for name in entry:
             if name not in _RING_MEMBERS:
                 raise RuntimeError(
-                    f'{where} must have no other members than {", ".join(_RING_MEMBERS)}'
+                    f'{where} must not have members other than {", ".join(_RING_MEMBERS)}'
                 )
         options = entry
     key.kid = kid
@@ -2852,7 +2855,7 @@ cdef _RingKey _new_ring_key(str kid, object entry, str configured):
     if isinstance(options["key"], dict):
         _apply_key_ops(key, options["key"].get("key_ops"))
     if key.sign_from is not None and key.private is None:
-        raise RuntimeError(f'{where} cannot sign, and must have no "sign_from"')
+        raise RuntimeError(f'{where} cannot sign, so it must not have a "sign_from"')
     if (
         key.sign_from is not None and key.verify_until is not None
         and key.verify_until <= key.sign_from
@@ -2888,7 +2891,7 @@ cdef object _verified_jwk(object key, str kid):
     else:
         own, use, algorithm = key.get("kid"), key.get("use"), key.get("alg")
     if own is not None and own != kid:
-        raise jwt.InvalidKeyError('its own "kid" is another one')
+        raise jwt.InvalidKeyError('its own "kid" differs from its name in JWT_KEYS')
     if use is not None and use != "sig":
         raise jwt.InvalidKeyError('its "use" must be "sig"')
     if algorithm is not None and (
@@ -2909,7 +2912,7 @@ cdef int _apply_key_ops(_RingKey key, object operations) except -1:
         not key.is_secret and key.private is not None and "sign" in operations
     )
     if not can_verify:
-        raise jwt.InvalidKeyError('its "key_ops" do not let it verify')
+        raise jwt.InvalidKeyError('its "key_ops" do not permit verification')
     if "sign" not in operations:
         key.private = None
 
@@ -2931,7 +2934,7 @@ cdef tuple _split_key(object key):
         return None, key, key.public_key()
     if isinstance(key, _PUBLIC_KEYS):
         return None, None, key
-    error = jwt.InvalidKeyError("no algorithm uses a key of its kind")
+    error = jwt.InvalidKeyError("no supported algorithm uses keys of this type")
     raise jwt.InvalidKeyError(_key_fault(key, "", False, error))
 
 
@@ -2957,7 +2960,7 @@ cdef object _read_jwk(dict jwk):
     ) as error:
         # Their texts may quote the key.
         raise jwt.InvalidKeyError(
-            f"it is no JWK of the kind {kind} ({type(error).__name__})"
+            f"it is not a valid JWK of the type {kind} ({type(error).__name__})"
         ) from None
 
 
@@ -2970,7 +2973,7 @@ cdef tuple _split_text(object key):
         loaded = _load_text(data)
         if loaded is None:
             raise jwt.InvalidKeyError(
-                "it cannot be read as a key in PEM, without a password, or as a public key of SSH"
+                "it cannot be read as an unencrypted key in PEM, or as a public key of SSH"
             )
         return _split_key(loaded)
     # A file in DER that was read as text is one in Latin-1.
@@ -2979,7 +2982,7 @@ cdef tuple _split_text(object key):
     ):
         # As a secret it would be known to everybody who has the public key.
         raise jwt.InvalidKeyError(
-            "it is an asymmetric key in a form that is not accepted: use PEM, or a JWK as a dict"
+            "it is an asymmetric key in an unsupported format: use PEM, or a JWK as a dict"
         )
     return key, None, None
 
@@ -3085,19 +3088,19 @@ cdef tuple _fitting_algorithms(object public):
 cdef str _ring_algorithm(object given, object own, str configured, _RingKey key):
     """The one algorithm of a key: given, that of its JWK, JWT_ALGORITHM, or implied."""
     if given is not None and own is not None and given != own:
-        raise jwt.InvalidKeyError(f'its "alg" is {own}, and its "algorithm" {given}')
+        raise jwt.InvalidKeyError(f'its "alg" is {own}, but its "algorithm" is {given}')
     name = given or own
     if key.is_secret:
         fitting = tuple([known for known in _ALGORITHMS if _is_symmetric(known)])
         if name is None and configured not in fitting:
             raise jwt.InvalidKeyError(
-                f'it is a secret, and needs an "algorithm", one of {", ".join(fitting)}'
+                f'it is a secret and requires an "algorithm", one of {", ".join(fitting)}'
             )
         implied = configured
     else:
         fitting = _fitting_algorithms(key.public)
         if not fitting:
-            raise jwt.InvalidKeyError("no algorithm uses its curve")
+            raise jwt.InvalidKeyError("no supported algorithm uses its curve")
         implied = configured if configured in fitting else fitting[0]
     if name is None:
         return implied
@@ -3117,7 +3120,7 @@ cdef _PreparedKey _ring_key_of(_AppState state, _Settings settings, _ParsedToken
     if kid is _ABSENT:
         _verify_algorithm(token.header.algorithm, settings.allowed_algorithms)
         if _configured(settings, token.header.algorithm, False)[1] is None:
-            raise jwt.InvalidTokenError("The token has no key ID, and needs one of JWT_KEYS")
+            raise jwt.InvalidTokenError("The token has no key ID, but one of JWT_KEYS is required")
         return None
     key = settings.ring.get(kid)
     if key is None or key.has_ended(_now()):
@@ -3150,12 +3153,12 @@ cdef _RingKey _signer(_Settings settings, double now):
         )
     if signer is None:
         raise RuntimeError(
-            'JWT_KEYS does not say which key signs: give a key "sign_from", or set '
+            'JWT_KEYS does not specify which key signs: give a key a "sign_from", or set '
             "JWT_SIGNING_KEY_ID"
         )
     if signer.has_ended(now):
         raise RuntimeError(
-            f'{_ring_name(signer.kid)} is to sign, and its "verify_until" has passed'
+            f'{_ring_name(signer.kid)} is the key that signs, but its "verify_until" has passed'
         )
     return signer
 
@@ -3261,7 +3264,7 @@ cdef list _single_jwks(_Settings settings):
             try:
                 public = _split_key(key)[2]
                 if public is None:
-                    raise jwt.InvalidKeyError("it is no asymmetric key")
+                    raise jwt.InvalidKeyError("it is not an asymmetric key")
             except jwt.InvalidKeyError as error:
                 raise RuntimeError(f"{option} cannot be used: {error}") from None
             fitting = _fitting_algorithms(public)
@@ -3381,7 +3384,7 @@ class _FetchError(Exception):
 # --- Fetching -----------------------------------------------------------------
 
 cdef object _status_error(int status):
-    error = _FetchError(f"it answered with status {status}")
+    error = _FetchError(f"it responded with status {status}")
     error.status = status
     return error
 
@@ -3451,14 +3454,14 @@ class _Download:
                 raise _status_error(response.status)
             kind = response.headers.get_content_type()
             if kind != "application/json" and not kind.endswith("+json"):
-                raise _FetchError("its answer is not of the type application/json")
+                raise _FetchError("its response is not of the type application/json")
             if (response.headers.get("Content-Encoding") or "identity").lower() != "identity":
-                raise _FetchError("its answer is compressed")
+                raise _FetchError("its response is compressed")
             body = response.read(_DOCUMENT_SIZE + 1)
             return body, response.headers.get("Cache-Control")
         except http.client.HTTPException as error:
             # Their texts may hold what was sent.
-            raise _FetchError(f"its answer is not HTTP ({type(error).__name__})") from None
+            raise _FetchError(f"its response is not HTTP ({type(error).__name__})") from None
         finally:
             connection.close()
             if self.socket is not None:
@@ -3493,7 +3496,7 @@ async def _in_thread(function, *args):
         except BaseException as error:
             # It is raised where the answer is awaited; SystemExit would end the event loop there.
             if not isinstance(error, (Exception, asyncio.CancelledError)):
-                error = _FetchError(f"it ended with {type(error).__name__}")
+                error = _FetchError(f"it raised {type(error).__name__}")
             outcome = (None, error)
         try:
             loop.call_soon_threadsafe(deliver, *outcome)
@@ -3520,12 +3523,12 @@ cdef object _read_document(object body):
     try:
         raw = body.encode() if isinstance(body, str) else bytes(body)
         if len(raw) > _DOCUMENT_SIZE:
-            raise _FetchError(f"its answer takes more than {_DOCUMENT_SIZE} bytes")
+            raise _FetchError(f"its response is larger than {_DOCUMENT_SIZE} bytes")
         document = _decode_json(raw, &members)
     except ValueError:
-        raise _FetchError("its answer is not JSON") from None
+        raise _FetchError("its response is not JSON") from None
     if not isinstance(document, dict):
-        raise _FetchError("its answer is not a JSON object")
+        raise _FetchError("its response is not a JSON object")
     return document
 
 
@@ -3545,7 +3548,7 @@ def _usable_keys(body, tuple algorithms):
     """
     members = _read_document(body).get("keys")
     if not isinstance(members, list):
-        raise _FetchError("its answer is not a JWK Set")
+        raise _FetchError("its response is not a JWK Set")
     keys = {name: {} for name in algorithms}
     seen = {}
     shared = set()
@@ -3559,7 +3562,7 @@ def _usable_keys(body, tuple algorithms):
     for kid, name in shared:
         del keys[name][kid]
     if not any(keys.values()):
-        raise _FetchError("its JWK Set holds no key that can be used")
+        raise _FetchError("its JWK Set contains no usable key")
     return keys
 
 
@@ -3724,7 +3727,7 @@ cdef class _Issuer:
                 raise jwt.InvalidTokenError('The "typ" header is not the token_type of the issuer')
         kid = token.header.parameters.get("kid")
         if kid is None:
-            raise jwt.InvalidTokenError("The token names no key: it has no key ID header parameter")
+            raise jwt.InvalidTokenError("The token has no key ID header parameter")
         return kid
 
     async def fetched_key(self, kid, name, cache_size):
@@ -3827,7 +3830,7 @@ cdef class _Issuer:
         self.fresh_until = now + lifetime
         self.dead_at = now + _KEPT_FOR
         if self.failure is not None:
-            _logger.warning("The keys of %s are fetched again", self.name)
+            _logger.warning("The keys of %s can be fetched again", self.name)
         self.failure = None
         self.is_fetching = False
 
@@ -3861,7 +3864,7 @@ cdef class _Issuer:
         parts = _split_url(uri) if isinstance(uri, str) else None
         # Only an issuer on this machine may send us to http, which is to this machine.
         if parts is None or (parts.scheme == "http" and not self.name.startswith("http://")):
-            raise _FetchError("its configuration has no jwks_uri of https")
+            raise _FetchError("its configuration has no jwks_uri with https")
         return uri
 
     async def get(self, url):
@@ -3885,8 +3888,8 @@ cdef class _Issuer:
             answer, headers = answer
         if not isinstance(answer, (str, bytes, dict)) or not hasattr(headers, "items"):
             raise _FetchSlip(
-                "The callback of jwks_fetch_loader must return the body of the answer, as bytes, "
-                "str or a dict, or a tuple of that and the headers, or None"
+                "The callback of jwks_fetch_loader must return the body of the response (bytes, "
+                "str or a dict), a tuple of the body and the headers, or None"
             )
         values = [value for name, value in headers.items() if name.lower() == "cache-control"]
         return answer, values[0] if values else None

@@ -278,7 +278,8 @@ def test_key_that_has_signed_and_ends_too_early_warns() -> None:
         ({"a": ""}, 'JWT_KEYS["a"] cannot be used: it is empty'),
         (
             {"a": {"key": SECRET, "sign_from": 5}, "b": {"key": OTHER_SECRET, "sign_from": 5}},
-            'JWT_KEYS["a"] and JWT_KEYS["b"] have the same "sign_from": just one key can sign',
+            'JWT_KEYS["a"] and JWT_KEYS["b"] have the same "sign_from": '
+            "only one key can sign at a time",
         ),
     ],
 )
@@ -294,7 +295,7 @@ def test_ring_in_which_no_key_signs_is_listed_and_exit_code_1() -> None:
     assert result.exit_code == 1
     assert len(result.stdout.splitlines()) == 3
     assert "signs now" not in result.stdout
-    assert result.stderr.startswith("Error: JWT_KEYS does not say which key signs")
+    assert result.stderr.startswith("Error: JWT_KEYS does not specify which key signs")
 
 
 def test_commands_have_a_help_text() -> None:
