@@ -1,24 +1,24 @@
 # cython: language_level=3, annotation_typing=False, auto_pickle=False, nonecheck=True
 """JSON Web Tokens (RFC 7519) for Quart: one compiled module.
 
-Table of contents, in file order. Search for ``# `` and a title to get to its banner.
+Table of contents, in file order. To get to a section, search for ``# `` and its title.
 
 - Imports
 - Public names
 - Defaults: every ``JWT_*`` option with its default
 - Exceptions
 - Options: the typed, validated snapshot of ``app.config``
-- App state and context: what an app keeps; the current app and request
+- App state and context: the state of an app; the current app and request
 - JSON: the reader and the writer of claims
 - Compact JWS (RFC 7515): split, base64url, header; encode
-- Keys: prepared once, cached, sign and verify; keys by name; which key a token gets
-- Trusted issuers: whose keys are fetched, and when; tokens that the app did not make
+- Keys: prepare, cache, sign and verify; keys by name; choose the key for a token
+- Trusted issuers: fetch their keys, and choose the issuer of a token
 - Claims and CSRF (RFC 7519, section 4.1): time, issuer, audience; the double-submit value
-- Token locations: where headers, cookies, query string, JSON body and WebSocket are read
+- Token locations: read headers, cookies, query string, JSON body and WebSocket
 - Verifying a request: rules of a route, token type, revocation, freshness, scopes, claims, user
-- Token store and sessions: the stores, revocation without a round trip, WebSockets that end
+- Token store and sessions: the stores, revocation without a round trip, closing WebSockets
 - Creating a token
-- Error answers: which exception is answered with 400, 401, 403 or 422
+- Error answers: the status and body of the response for each exception
 - JWTManager: init, loaders, private
 - Create and inspect: create_access_token, decode_token, get_jti, ...
 - Sessions: create_session, rotate_session, revoke_session, revoke_token, ...
@@ -29,12 +29,12 @@ Table of contents, in file order. Search for ``# `` and a title to get to its ba
 - Testing kit: signed_in, assert_protected
 - Import paths of 0.1.0: config, default_callbacks, utils, tokens, ...
 
-``_Rules.verify``, in "Verifying a request", is what a protected request runs through; it reads from
-top to bottom and calls the sections above it. It takes the options of the current app, looks into
-each configured location for a token, parses it, fetches its prepared key, checks the signature, the
-claims and the CSRF value, then the type of the token, revocation, freshness and scopes, and calls
-the callbacks of the manager about claims and the user. What any of these sections raises is
-answered by the error handlers that the manager registered; "Error answers" has the table.
+``_Rules.verify``, in "Verifying a request", verifies a protected request. Read it from top to
+bottom; it calls the sections before it. It reads the options of the current app, looks for a token
+in each configured location, parses it, gets its prepared key, checks the signature, the claims and
+the CSRF value, then the type of the token, revocation, freshness and scopes, and calls the
+callbacks of the manager for claims and user. The error handlers that the manager registered respond
+to the exceptions of all these sections; the table is in "Error answers".
 """
 
 # -----------------------------------------------------------------------------
@@ -59,7 +59,7 @@ from libc.math cimport floor, isfinite
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy
 
-# In C variables imports stay out of the public namespace, and a request need not look them up in
+# Imports in C variables stay out of the public namespace, and a request need not look them up in
 # the module's dict.
 cdef object asyncio, base64, calendar, datetime, difflib, functools, hashlib, hmac, inspect
 cdef object http, ipaddress, itertools, json, linecache, logging, operator, os, random, re
@@ -152,11 +152,11 @@ cdef extern from "Python.h":
 
 cdef extern from *:
     """
-    /* A number that differs once a dict has changed; 0 where that cannot be told, so that its
-       values have to be compared. Up to CPython 3.11 it is the version of the dict (PEP 509), which
-       3.14 no longer has. From 3.12 on it counts the changes of all dicts that are watched.
-       Free-threaded builds have none: a watcher is told before the change is made, and another
-       thread may look at the dict in between. */
+    /* A number that changes when a dict changes; 0 if it is unavailable, so that the values of the
+       dict must be compared. Up to CPython 3.11, it is the version of the dict (PEP 509), which
+       3.14 no longer has. From 3.12 on, it counts the changes of all watched dicts. Free-threaded
+       builds have no such number: a watcher is called before the change is made, and another
+       thread may read the dict in between. */
     #if !CYTHON_COMPILING_IN_CPYTHON || defined(Py_GIL_DISABLED)
       #define qje_watch() ((void)0)
       #define qje_watched_version(dict) ((uint64_t)0)
@@ -179,7 +179,7 @@ cdef extern from *:
       static void qje_watch(void) {
           qje_watcher = PyDict_AddWatcher(qje_note_change);
           if (qje_watcher < 0)
-              PyErr_Clear();  /* An interpreter has eight of them. */
+              PyErr_Clear();  /* An interpreter has only eight watchers. */
       }
 
       static uint64_t qje_watched_version(PyObject* dict) {
@@ -295,15 +295,15 @@ __all__ = [
 # -----------------------------------------------------------------------------
 
 DEFAULTS = {
-    # Where tokens are looked for; the order is the precedence.
+    # Where the extension looks for tokens; the order is the precedence.
     "JWT_TOKEN_LOCATION": ("headers",),
-    # Headers. The type is the scheme of RFC 9110, section 11.1; "" takes the bare token.
+    # Headers. The type is the scheme of RFC 9110, section 11.1; "" stands for the bare token.
     "JWT_HEADER_NAME": "Authorization",
     "JWT_HEADER_TYPE": "Bearer",
-    # Query string. The prefix stands in front of the token in the value, "Bearer " for example.
+    # Query string. The prefix precedes the token in the value, for example "Bearer ".
     "JWT_QUERY_STRING_NAME": "jwt",
     "JWT_QUERY_STRING_VALUE_PREFIX": "",
-    # Cookies, by the type of the token they hold.
+    # Cookies, by the type of the token that they contain.
     "JWT_ACCESS_COOKIE_NAME": "access_token_cookie",
     "JWT_REFRESH_COOKIE_NAME": "refresh_token_cookie",
     "JWT_ACCESS_COOKIE_PATH": "/",
@@ -316,11 +316,11 @@ DEFAULTS = {
     # JSON body.
     "JWT_JSON_KEY": "access_token",
     "JWT_REFRESH_JSON_KEY": "refresh_token",
-    # WebSockets. Browsers can set just one header, the subprotocols: this one, and then the token.
+    # WebSockets. Browsers can set only the header of subprotocols: this name, and then the token.
     "JWT_WEBSOCKET_PROTOCOL": "bearer",
-    # Origins beside the app's own whose pages may open a WebSocket with a token in a cookie.
+    # Further origins whose pages may open a WebSocket with a token in a cookie.
     "JWT_WEBSOCKET_ORIGINS": (),
-    # Double-submit CSRF protection, in force when cookies are a location.
+    # Double-submit CSRF protection, which applies if cookies are a location.
     "JWT_COOKIE_CSRF_PROTECT": True,
     "JWT_CSRF_METHODS": ["POST", "PUT", "PATCH", "DELETE"],
     "JWT_CSRF_IN_COOKIES": True,
@@ -345,7 +345,7 @@ DEFAULTS = {
     "JWT_PUBLIC_KEY": None,
     "JWT_PRIVATE_KEY": None,
     # Keys by name: each kid with its key, or with a dict of "key", "algorithm", "sign_from" and
-    # "verify_until". The second names the key that signs where no "sign_from" has passed.
+    # "verify_until". The second names the key that signs while no "sign_from" has passed.
     "JWT_KEYS": None,
     "JWT_SIGNING_KEY_ID": None,
     # Claims.
@@ -360,48 +360,47 @@ DEFAULTS = {
     "JWT_DECODE_AUDIENCE": None,
     "JWT_DECODE_LEEWAY": 0,
     "JWT_VERIFY_SUB": True,
-    # Names of claims that a token must have, beside those that the extension needs.
+    # Names of claims that a token must have, in addition to those that the extension needs.
     "JWT_REQUIRED_CLAIMS": (),
-    # The type in the header (RFC 7515, section 4.1.9): what is accepted, None for any; what is
-    # written, None for none.
+    # The type in the header (RFC 7515, section 4.1.9): the accepted ones, None for any; the one of
+    # new tokens, None for no type.
     "JWT_DECODE_TYP": None,
     "JWT_ENCODE_TYP": "JWT",
     # Revocation.
     "JWT_BLACKLIST_ENABLED": False,
     "JWT_BLACKLIST_TOKEN_CHECKS": ("access", "refresh"),
-    # Seconds that a worker may go by what it knows of revocations; 0: each token is a question to
+    # Seconds for which a worker may use its copy of the revocations; 0: each token is looked up in
     # the token store.
     "JWT_REVOCATION_MAX_STALENESS": 0,
-    # Sessions, which need a token store. Seconds in which a rotated refresh token may be sent again
-    # (RFC 9700, section 4.14.2): a retry, or another tab.
+    # Sessions, which need a token store. Seconds in which a rotated refresh token is accepted again
+    # (RFC 9700, section 4.14.2), for a retry or another tab.
     "JWT_REFRESH_GRACE": 10,
-    # The end of a session that is used all the time; None for no end.
+    # The maximum age of a session that is used all the time; None for no limit.
     "JWT_SESSION_MAX_AGE": None,
-    # An access token in a cookie that has less than this left is renewed in the response.
+    # An access token in a cookie is renewed in the response if it expires within this time.
     "JWT_IMPLICIT_REFRESH": None,
     # Whether a WebSocket is closed when its token expires or is revoked.
     "JWT_WEBSOCKET_CLOSE_WITH_TOKEN": False,
-    # True: no OPTIONS request needs a token, as in 0.1.0; False: only those that Quart, or
-    # quart-cors, answers without calling a view.
+    # True: no OPTIONS request needs a token, as in 0.1.0; False: only those need none that Quart or
+    # quart-cors handles without calling a view.
     "JWT_EXEMPT_OPTIONS": False,
     # Errors.
     "JWT_ERROR_MESSAGE_KEY": "msg",
-    # "problem" answers with the problem details of RFC 9457.
+    # "problem" stands for the problem details of RFC 9457.
     "JWT_ERROR_FORMAT": "legacy",
-    # The challenge of RFC 6750, section 3, in 401 and 403 answers.
+    # The challenge of RFC 6750, section 3, in 401 and 403 responses.
     "JWT_WWW_AUTHENTICATE": True,
-    # Limits. 16 KiB is what servers allow for a whole request head by default; a token beyond it
-    # can only come in a JSON body, where nothing else would bound the work that it causes.
+    # Limits. By default, servers accept 16 KiB for an entire request head; a longer token can only
+    # come in a JSON body, where nothing else limits the work that it causes.
     "JWT_MAX_TOKEN_SIZE": 16384,
     "JWT_SIGNATURE_CACHE_SIZE": 0,
 }
 
-# The options whose change must rebuild the snapshot: ours, and the one that the secret falls back
-# to.
+# The options whose change requires a new snapshot: ours, and the fallback for the secret.
 cdef tuple _WATCHED = (*DEFAULTS, "SECRET_KEY")
 
-# JWT_KEYS among them, and how many levels of it may change in place: the ring, the options of a
-# key, a JWK and its lists.
+# The index of JWT_KEYS, and how many levels of its value may change in place: the ring, the options
+# of a key, a JWK and its lists.
 cdef Py_ssize_t _RING_INDEX = _WATCHED.index("JWT_KEYS")
 cdef int _RING_DEPTH = 4
 
@@ -413,7 +412,7 @@ cdef enum:
     _ACCESS
     _REFRESH
 
-# PyJWT's algorithm objects, our only way to a signature. "none" is not one of ours.
+# The algorithm objects of PyJWT, without "none".
 cdef dict _ALGORITHMS = {
     name: algorithm for name, algorithm in get_default_algorithms().items() if name != "none"
 }
@@ -425,36 +424,36 @@ cdef frozenset _SYMMETRIC = frozenset([
 cdef str _EXTENSION = "quart-jwt-extended"
 cdef str _STATE = "quart-jwt-extended.state"
 
-# What 0.1.0 wrote into persistent cookies, in seconds: a little more than a year.
+# The Max-Age of persistent cookies in 0.1.0, in seconds: a little more than a year.
 cdef int _PERSISTENT_COOKIE_MAX_AGE = 31540000
 
 cdef object _logger = logging.getLogger("quart_jwt_extended")
 
-# Claims with a meaning of their own: those of RFC 7519, section 4.1, and those of the extension.
+# Claims with a fixed meaning: those of RFC 7519, section 4.1, and those of the extension.
 cdef frozenset _RESERVED_CLAIMS = frozenset(
     ("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "type", "fresh", "csrf")
 )
 
-# Claims that only tokens of the app itself can have. With the name of JWT_USER_CLAIMS, these are
-# taken out of the tokens of trusted issuers.
+# Claims that only tokens of the app itself can have. They are removed from the tokens of trusted
+# issuers, like the claim in JWT_USER_CLAIMS.
 cdef frozenset _OWN_CLAIMS = frozenset(("type", "fresh", "csrf", "sid", "gen"))
 
-# Prepared keys an app keeps. A service with more distinct keys than this prepares some again, which
-# costs what PyJWT pays on every request.
+# How many prepared keys an app keeps. A service with more distinct keys prepares some again, as
+# PyJWT does on every request.
 cdef Py_ssize_t _KEY_CACHE_SIZE = 1024
 
-# Header segments an app remembers: one per algorithm and key id in ordinary use.
+# How many header segments an app remembers: usually one per algorithm and key ID.
 cdef int _HEADER_SLOTS = 8
 
 # Header segments longer than this are not remembered (bytes).
 cdef Py_ssize_t _HEADER_SLOT_SIZE = 512
 
-# How deep the reader and the writer of ordinary JSON go before they leave a document to json.
+# The depth up to which our reader and writer handle JSON; deeper documents are left to json.
 cdef int _JSON_DEPTH = 16
 
 # How many levels of objects and lists JSON may have, in a token, a body or a document of an issuer.
-# The limit of json is a question of the interpreter, its stack and how much of that is in use: 990
-# levels on Python 3.10, some 10,000 on 3.12 and 50,000 on 3.14. This one is below all of them.
+# The limit of json depends on the interpreter, its stack and how much of that is in use: 990 levels
+# on Python 3.10, about 10,000 on 3.12 and 50,000 on 3.14. This limit is below all of them.
 cdef Py_ssize_t _MAX_NESTING = 512
 cdef str _NESTED_TOO_DEEP = "JSON is nested deeper than 512 levels"
 
@@ -552,10 +551,10 @@ class IssuerUnavailableError(JWTExtendedException):
 
 
 class _UnusableKeyError(jwt.InvalidTokenError, jwt.InvalidKeyError):
-    """A key chosen through the token cannot verify it.
+    """The key that was chosen for a token cannot verify it.
 
-    PyJWT raises InvalidKeyError here, which no handler for invalid tokens catches, so that a client
-    could cause a server error; being an InvalidTokenError too makes it the client's fault.
+    PyJWT raises InvalidKeyError here, which handlers for invalid tokens do not catch, so a client
+    could cause a server error. As an InvalidTokenError, it counts as an error of the client.
     """
 
 
@@ -566,40 +565,40 @@ class _UnusableKeyError(jwt.InvalidTokenError, jwt.InvalidKeyError):
 # A header field name is a token (RFC 9110, section 5.6.2), and so is a cookie name (RFC 6265).
 cdef object _TOKEN_RE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-# A media type (RFC 6838, section 4.2), which may lack what is before the slash.
+# A media type (RFC 6838, section 4.2), or only its subtype.
 cdef object _TYPE_RE = re.compile(r"[!#$&^_.+0-9A-Za-z-]+(/[!#$&^_.+0-9A-Za-z-]+)?")
 
-# A query parameter whose name is sent as it is (RFC 3986, section 2.3), or with percent signs.
+# The name of a query parameter that is sent unchanged (RFC 3986, section 2.3) or percent-encoded.
 cdef object _PLAIN_NAME_RE = re.compile(r"[0-9A-Za-z._~-]+")
 
-# No end of the attribute (RFC 6265, section 4.1.1) and no white space. Nothing of an origin either:
-# browsers drop a cookie whose Domain has a scheme, a port or a path.
+# Without characters that end the attribute (RFC 6265, section 4.1.1), and without white space. Also
+# without those of an origin: browsers drop a cookie whose Domain has a scheme, a port or a path.
 cdef object _DOMAIN_RE = re.compile(r"[^\x00-\x20:/;,\"\\\x7f]+")
 
-# A list in one text, or a wildcard, would never equal what a browser sends.
+# A list in one string, or a wildcard, would never equal the Origin that a browser sends.
 cdef object _ORIGIN_RE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#@\s,*]+")
 cdef object _METHOD_RE = re.compile(r"[!#$%&'+.^_`|~0-9A-Za-z-]+")
 
-# Werkzeug, which writes Quart's cookies, knows the attribute since 3.1.
+# Werkzeug, which writes Quart's cookies, supports the attribute since 3.1.
 cdef bint _CAN_PARTITION = "partitioned" in inspect.signature(dump_cookie).parameters
 
 
 cdef object _wrong_option(str name, str accepts):
-    """The error about an option, to which _Settings adds the value."""
+    """The error for an invalid option, to which _Settings adds the value."""
     error = RuntimeError(f"{name} must be {accepts}")
     error.option = name
     return error
 
 
 cdef str _shown(object value):
-    """A value for an error message; of what may be a secret in the wrong place, only the type."""
+    """A value for an error message; only its type if it may be a secret in the wrong option."""
     if value is None or isinstance(value, (int, float, datetime.timedelta)):
         return repr(value)
     return f"a value of type {type(value).__name__}"
 
 
 cdef str _plain_text(object text):
-    """The characters of a string: str() of an enumeration's member would give its name."""
+    """A string as an exact str; str() of an enumeration's member would return its name."""
     return text if type(text) is str else str.__str__(text)
 
 
@@ -627,7 +626,7 @@ cdef object _read_optional_text(dict values, str name):
 
 
 cdef tuple _read_text_pair(dict values, str name):
-    """An option of access tokens and the one of refresh tokens."""
+    """The value of an option for access tokens, and of the one for refresh tokens."""
     return _read_text(values, f"JWT_ACCESS_{name}"), _read_text(values, f"JWT_REFRESH_{name}")
 
 
@@ -643,9 +642,9 @@ cdef tuple _read_path_pair(dict values, str name):
 
 
 cdef object _read_given(dict values, str name):
-    """A value as it is given, None for False and for empty text.
+    """The value of an option; None if it is False or empty text.
 
-    Only these are compared: the truth of a foreign object, a key for example, may raise.
+    Other values are not tested for truth, because a foreign object, such as a key, may raise.
     """
     value = values[name]
     is_empty = value is False or (isinstance(value, (str, bytes)) and not value)
@@ -653,7 +652,7 @@ cdef object _read_given(dict values, str name):
 
 
 cdef object _read_key(dict values, str name):
-    """A key as it is given; None for what holds none: no text, or nothing but white space."""
+    """The key in an option; None if it is False, empty text or only white space."""
     value = values[name]
     is_empty = value is False or (isinstance(value, (str, bytes)) and not value.strip())
     return None if is_empty else value
@@ -661,8 +660,8 @@ cdef object _read_key(dict values, str name):
 
 cdef bint _read_flag(dict values, str name) except -1:
     value = values[name]
-    # 0 and 1 are what environment files and databases make of a flag; other truthy values are
-    # slips such as the string "False".
+    # Environment files and databases turn a flag into 0 or 1; other truthy values are mistakes like
+    # the string "False".
     if not isinstance(value, int) or value not in (0, 1):
         raise _wrong_option(name, "True or False")
     return value
@@ -676,7 +675,7 @@ cdef Py_ssize_t _read_size(dict values, str name, Py_ssize_t least) except -1:
 
 
 cdef tuple _read_names(dict values, str name, str accepts):
-    """A single string, or a sequence or set of them, as a tuple."""
+    """A single string, or a sequence or set of strings, as a tuple."""
     value = values[name]
     if isinstance(value, str):
         return (_plain_text(value),)
@@ -689,7 +688,7 @@ cdef tuple _read_names(dict values, str name, str accepts):
 
 
 cdef tuple _read_choices(dict values, str name, tuple choices):
-    """As _read_names, each one of ``choices``; a set comes back in the order of ``choices``."""
+    """Like _read_names, for names in ``choices``; a set is returned in the order of ``choices``."""
     quoted = ", ".join([f'"{choice}"' for choice in choices])
     accepts = f"one of {quoted}, or a sequence or a set of these"
     names = _read_names(values, name, accepts)
@@ -698,19 +697,19 @@ cdef tuple _read_choices(dict values, str name, tuple choices):
             raise _wrong_option(name, accepts)
     if isinstance(values[name], (set, frozenset)):
         return tuple([choice for choice in choices if choice in names])
-    # The very strings of ``choices``, which a request compares faster than equal ones.
+    # The identical strings of ``choices``, which a request compares faster than equal ones.
     return tuple([choices[choices.index(item)] for item in names])
 
 
 cdef object _lifetime(object value):
-    """A lifetime as something that adds to a datetime; an int counts seconds."""
+    """A lifetime as an object that can be added to a datetime; an int is in seconds."""
     if type(value) is int:
         return datetime.timedelta(seconds=value)
     return value
 
 
 cdef object _read_lifetime(dict values, str name, object never=False):
-    """A lifetime as ``never``, a timedelta, or whatever else adds to a datetime."""
+    """A lifetime: ``never``, a timedelta, or another object that can be added to a datetime."""
     value = values[name]
     if value is never:
         return never
@@ -719,9 +718,9 @@ cdef object _read_lifetime(dict values, str name, object never=False):
         value = _lifetime(value)
         moment = now + value
     except Exception:
-        # What the addition of an object from elsewhere raises is its own affair.
+        # The addition of a foreign object may raise anything.
         moment = None
-    # A naive datetime would be taken for local time.
+    # A naive datetime would be interpreted as local time.
     if not isinstance(moment, datetime.datetime) or moment.tzinfo is None or moment <= now:
         raise _wrong_option(
             name,
@@ -770,7 +769,7 @@ cdef object _read_cookie_domain(dict values):
 
 
 cdef bint _is_domain(object domain) except -1:
-    """Whether a cookie can have this domain: Werkzeug lets through what ends the attribute."""
+    """Whether a cookie can have this domain; Werkzeug accepts characters that end the attribute."""
     try:
         dump_cookie("name", domain=domain, max_size=0)
     except ValueError:
@@ -799,7 +798,7 @@ cdef object _read_expected(dict values, str name):
 
 
 cdef str _read_claim_name(dict values, str name, object reserved, tuple others):
-    """The name of a claim that is none of the reserved ones, nor that of another option."""
+    """The name of a claim, which must be neither reserved nor used by another option."""
     claim = _read_text(values, name)
     if claim in reserved or claim in [values[other] for other in others]:
         accepts = f"a claim other than {', '.join(sorted(reserved))}"
@@ -816,7 +815,7 @@ cdef str _verified_type(str name, str option):
 
 
 cdef str _media_type(str name):
-    """The ``typ`` of a header in full, so that equal ones compare equal (RFC 7515, 4.1.9)."""
+    """The ``typ`` of a header as a full media type, for comparison (RFC 7515, 4.1.9)."""
     name = name.lower()
     return name if "/" in name else f"application/{name}"
 
@@ -852,12 +851,12 @@ cdef inline bint _is_symmetric(str algorithm) except -1:
 cdef class _Settings:
     """The options of one app, validated and typed, as they were at one moment.
 
-    A request keeps the snapshot that it started with, so that it never sees a mixture of two
-    configurations. Reading an option here costs a C field access.
+    A request keeps the snapshot that it started with, so it never sees a mixture of two
+    configurations. Reading an option here is only a C field access.
     """
 
-    # Locations. ``plain_query_name`` is None if a query string could spell the name in more ways
-    # than with percent signs. What differs by the type of token is a pair.
+    # Locations. ``plain_query_name`` is None if a query string could encode the name in other ways
+    # than with percent signs. Options that differ by the type of token are pairs.
     cdef readonly tuple token_location
     cdef readonly str header_name, header_type, query_string_name
     cdef str header_lower, bearer_prefix, query_string_prefix, websocket_protocol
@@ -868,8 +867,8 @@ cdef class _Settings:
     cdef readonly tuple cookie_names, cookie_paths
     cdef readonly object cookie_domain, cookie_samesite
     cdef readonly bint cookie_secure, cookie_partitioned, session_cookie
-    # CSRF. In force when cookies are a location; ``csrf_configured`` is the option by itself, for a
-    # route that takes cookies where the app does not.
+    # CSRF. ``csrf_protect`` is True only if cookies are a location; ``csrf_configured`` is the
+    # option alone, for a route that accepts cookies although the app does not.
     cdef readonly bint csrf_protect, csrf_in_cookies, csrf_check_form
     cdef bint csrf_configured
     cdef readonly frozenset csrf_request_methods
@@ -880,13 +879,13 @@ cdef class _Settings:
     cdef readonly tuple decode_algorithms
     cdef frozenset allowed_algorithms
     cdef readonly object secret_key, public_key, private_key
-    # Keys by name: the _RingKey objects by kid, None without JWT_KEYS; those with a start in its
+    # Keys by name: the _RingKey objects by kid, None without JWT_KEYS; those with a start, in its
     # order; whether one of them can sign.
     cdef dict ring
     cdef list ring_starts
     cdef bint ring_signs
     cdef object signing_key_id
-    # The JWKs of the single keys, made on first use.
+    # The JWKs of the single keys, created on first use.
     cdef list single_jwks
     # Claims.
     cdef readonly tuple lifetimes, decode_issuer, audience
@@ -914,18 +913,18 @@ cdef class _Settings:
     cdef readonly Py_ssize_t max_token_size, signature_cache_size
     # Prepared keys of the configuration by algorithm, filled on first use.
     cdef dict verifying_keys
-    # The trusted issuer that this is derived for, and from which options, None for those of the app
-    # itself; the derived ones by the name of the issuer, filled on first use; the claim that holds
-    # the audience.
+    # The trusted issuer for which this is derived, and the options from which (both None for those
+    # of the app itself); the derived options by issuer name, filled on first use; the claim that
+    # contains the audience.
     cdef _Issuer issuer
     cdef _Settings base
     cdef dict by_issuer
     cdef str audience_claim
-    # What the snapshot was made from: the values of _WATCHED; those of them that can change in
-    # place, each with a copy; the config with its version, when they were last compared.
+    # The source of the snapshot: the values of _WATCHED; the mutable ones, each with a copy; the
+    # config and its version at the last comparison.
     cdef list seen, copies
     cdef object ring_copy
-    # While this one is made, the one before it, whose keys by name need not be read again.
+    # During construction, the previous snapshot, whose keys by name need not be read again.
     cdef _Settings previous
     cdef object config
     cdef uint64_t version
@@ -965,7 +964,7 @@ cdef class _Settings:
         self.blacklist_enabled = _read_flag(values, "JWT_BLACKLIST_ENABLED")
         self.blacklist_checks = _read_choices(values, "JWT_BLACKLIST_TOKEN_CHECKS", _TYPES)
         self.max_staleness = _read_seconds(values, "JWT_REVOCATION_MAX_STALENESS", _INFINITY)
-        # A grace of minutes would be one for thieves.
+        # A longer grace period would give a thief too much time.
         self.refresh_grace = _read_seconds(values, "JWT_REFRESH_GRACE", 300)
         self.session_max_age = _read_lifetime(values, "JWT_SESSION_MAX_AGE", None)
         self.implicit_refresh = _read_lifetime(values, "JWT_IMPLICIT_REFRESH", None)
@@ -1059,7 +1058,7 @@ cdef class _Settings:
         accepts = "an HTTP method, or a sequence or a set of HTTP methods"
         methods = _read_names(values, "JWT_CSRF_METHODS", accepts)
         for method in methods:
-            # What no request can have as its method would switch the protection off.
+            # A name that cannot be a method would disable the protection.
             if _METHOD_RE.fullmatch(method) is None:
                 raise _wrong_option("JWT_CSRF_METHODS", accepts)
         self.csrf_request_methods = frozenset([method.upper() for method in methods])
@@ -1098,9 +1097,8 @@ cdef class _Settings:
         self.public_key = _read_key(values, "JWT_PUBLIC_KEY")
         self.private_key = _read_key(values, "JWT_PRIVATE_KEY")
         self._read_ring(values)
-        # With both families allowed, a secret must be meant for tokens: SECRET_KEY, which signs
-        # sessions, would otherwise become a second way in beside the public key, or beside the keys
-        # by name.
+        # With both families allowed, or with keys by name, a secret must be meant for tokens.
+        # Otherwise, tokens could also be signed with SECRET_KEY, which signs Quart's sessions.
         if self.secret_key is None and self.ring is None and not self._spans_families():
             self.secret_key = _read_key(values, "SECRET_KEY")
 
@@ -1136,7 +1134,7 @@ cdef class _Settings:
         accepts = "a claim name without commas and white space, or a sequence or a set of names"
         self.required_claims = _read_names(values, "JWT_REQUIRED_CLAIMS", accepts)
         for name in self.required_claims:
-            # A list in one text would be a claim that no token has.
+            # A list in one string would require a claim that no token has.
             if re.search(r"[\s,]", name) or not name:
                 raise _wrong_option("JWT_REQUIRED_CLAIMS", accepts)
         names = _read_expected(values, "JWT_DECODE_TYP")
@@ -1162,16 +1160,16 @@ cdef class _Settings:
         return len(families) == 2
 
     cdef bint is_current(self, config) except -1:
-        """Whether the options are still those that this snapshot was made from.
+        """Whether the options have not changed since this snapshot was created.
 
-        The version of the dict spares comparing some 50 values until something in ``app.config``
-        changes. It is read before the values are, so that a change from another thread meanwhile is
-        compared next time.
+        While the version of ``app.config`` stays the same, its values (about 50) are not compared.
+        The version is read before the values, so that a concurrent change by another thread is
+        noticed next time.
         """
         cdef uint64_t version
         if self.version == 0 or config is not self.config or self.version != qje_version(config):
-            # A plain dict was made for this call, of a config that computes its values; or it may
-            # be that of an instance, of which a watcher is not told everything.
+            # A plain dict was created for this call from a config that computes its values. Or it
+            # may be the dict of an instance, for which a watcher does not see every change.
             version = 0 if type(config) is dict else qje_watched_version(config)
             if not self._holds(config):
                 return False
@@ -1191,7 +1189,7 @@ cdef class _Settings:
         for index in range(len(_WATCHED)):
             value = PyDict_GetItemWithError(config, _WATCHED[index])
             if value == NULL:
-                # An option that was deleted is one with its default.
+                # A deleted option has its default.
                 value = PyDict_GetItemWithError(DEFAULTS, _WATCHED[index])
             if value == NULL:
                 value = <PyObject*>None
@@ -1207,15 +1205,15 @@ cdef class _Settings:
 # App state and context
 # -----------------------------------------------------------------------------
 
-# What the fast path of this section saves a request, by `python benchmarks/fast_paths.py`:
+# Time that the fast path of this section saves per request (`python benchmarks/fast_paths.py`):
 #
 #   noticing changed options by the version of app.config    0.5 us
 
 @cython.final
 cdef class _Callbacks:
-    """The callbacks of one manager, each in one form whatever it was registered as.
+    """The callbacks of one manager, adapted to one form for each.
 
-    None stands for a default that costs nothing to skip.
+    None stands for a default that does nothing.
     """
 
     # Called with the object that was passed to the creating function.
@@ -1226,7 +1224,7 @@ cdef class _Callbacks:
     cdef public object token_in_blacklist, claims_verification, user_loader
     # Called with the header and the claims of a reused refresh token; with the claims to renew.
     cdef public object refresh_reuse, implicit_refresh
-    # Whether the blacklist callback is called whatever JWT_BLACKLIST_ENABLED says.
+    # Whether the blacklist callback is called regardless of JWT_BLACKLIST_ENABLED.
     cdef public bint is_blocklist
     # Whether claims_verification is called for refresh tokens, too.
     cdef public bint verifies_refresh_tokens
@@ -1254,7 +1252,7 @@ cdef object _DICT_GETITEM = dict.__getitem__
 
 
 cdef dict _watched_values(object config):
-    """The options in a config, each read once, and the defaults of those that are not there."""
+    """The options in a config, each read once, and the defaults of the missing ones."""
     values = {}
     for name in _WATCHED:
         try:
@@ -1266,7 +1264,7 @@ cdef dict _watched_values(object config):
 
 @cython.final
 cdef class _AppState:
-    """What one app has of us: the snapshot of its options, its prepared keys, its header memo."""
+    """The state of one app: the snapshot of its options, its prepared keys, its header memo."""
 
     cdef object app
     cdef _Callbacks callbacks
@@ -1278,10 +1276,10 @@ cdef class _AppState:
     # The encoder of tokens, and the method of the JSON provider that it was made for.
     cdef object encoder
     cdef object encoder_default
-    # The token store, None without one, and what this worker knows of it.
+    # The token store, None without one, and this worker's copy of its revocations.
     cdef object store
     cdef _Watch watch
-    # What serve_resource_metadata was told, None for where a request was sent; without it _ABSENT.
+    # The resource of serve_resource_metadata, None for the host of the request; _ABSENT without it.
     cdef object resource
 
     def __cinit__(self, app, _Callbacks callbacks):
@@ -1293,7 +1291,7 @@ cdef class _AppState:
         self.resource = _ABSENT
 
     cdef _Route route(self, str endpoint, str method):
-        """How a route is protected. A view may be replaced: by a test, for example."""
+        """How a route is protected. A view may be replaced, for example by a test."""
         cdef _Route route = self.routes.get(endpoint)
         if (
             route is None
@@ -1306,12 +1304,12 @@ cdef class _AppState:
         return route
 
     cdef _Settings settings(self):
-        """The snapshot that matches ``app.config`` now, validated anew only after a change."""
+        """The snapshot of the current ``app.config``, validated again only after a change."""
         config = self.app.config
         if type(config) is not Config and type(config).__getitem__ is not _DICT_GETITEM:
-            # A Config class that computes its values, secrets fetched on demand for example.
+            # A Config class that computes its values, for example secrets fetched on demand.
             config = _watched_values(config)
-        # One read of the attribute: another thread may put a newer snapshot there meanwhile.
+        # Read the attribute once: another thread may replace the snapshot at any time.
         current = self.current
         if current is None or not current.is_current(config):
             current = _Settings(_watched_values(config), current)
@@ -1319,7 +1317,7 @@ cdef class _AppState:
         return current
 
     cdef object json_default(self):
-        """What makes a foreign type writable: that of json_provider_class, as in 0.1.0."""
+        """The conversion of foreign types to JSON: that of json_provider_class, as in 0.1.0."""
         provider = self.app.json_provider_class
         if type(self.app.json) is provider:
             provider = self.app.json
@@ -1340,9 +1338,9 @@ cdef object _CV_APP = quart.globals._cv_app
 cdef object _CV_REQUEST = getattr(quart.globals, "_cv_request", None)
 cdef object _CV_WEBSOCKET = getattr(quart.globals, "_cv_websocket", None)
 
-# Under Quart 0.20 to 0.22 a WebSocket that is opened inside a request, as by a test client, sees
-# the context of both. What was started last is the current one. These are the context of the
-# websocket that was started last, and that of the request in which it was.
+# Under Quart 0.20 to 0.22, a WebSocket that is opened inside a request, as by a test client, sees
+# the contexts of both; the one that was started last is current. This holds the context of the
+# WebSocket that was started last, and the context of the request in which it was started.
 cdef object _STARTED = ContextVar("quart-jwt-extended.started", default=(None, None))
 
 
@@ -1352,7 +1350,8 @@ def _note_start():
 
 cdef dict _receivers = {"note": _note_start}
 if _CV_REQUEST is not None:
-    # Quart would run what is no Python coroutine function in a thread, whose context is a copy.
+    # Quart would run any other function than a Python coroutine function in a thread, in a copy of
+    # the context.
     exec("async def start(app, **kwargs):\n    note()", _receivers)
     quart.signals.websocket_started.connect(_receivers["start"])
 
@@ -1382,9 +1381,9 @@ cdef _AppState _current_state():
 
 
 cdef object _request_in(object app_context):
-    """The request or the websocket that is current in an app context, or None.
+    """The current request or websocket in an app context, or None.
 
-    A request of one app is not current in the app context of another that its view may enter.
+    A request of one app is not current in the app context of another app that its view enters.
     """
     if _CV_REQUEST is None:
         return _request_around(app_context)
@@ -1400,10 +1399,10 @@ cdef object _request_in(object app_context):
 
 
 cdef object _request_around(object app_context):
-    """The request or websocket of an app context, or of the one that it was entered in.
+    """The request or websocket of an app context, or of the app context around it.
 
-    A background task and ``async with app.app_context()`` enter one of their own, which shows the
-    request around it under Quart 0.20 to 0.22.
+    A background task and ``async with app.app_context()`` enter an app context of their own. Under
+    Quart 0.20 to 0.22, the surrounding request stays current in it.
     """
     app = app_context.app
     while app_context is not None and app_context.app is app:
@@ -1427,30 +1426,30 @@ cdef object _current_request():
 # JSON
 # -----------------------------------------------------------------------------
 
-# What the fast paths of this section save for the claims of an ordinary token, by
-# `python benchmarks/fast_paths.py`:
+# Time that the fast paths of this section save for the claims of an ordinary token
+# (`python benchmarks/fast_paths.py`):
 #
 #   reader                                   3.6 us
-#   strings that exist already, by four      0.3 us
+#   reusing four strings                     0.3 us
 #   writer                                   2.7 us
 
 cdef object _json_decoder = json.JSONDecoder()
 
-# No such claim, no token here: None could be what was sent (JSON null).
+# Stands for a missing claim or token, because None could have been sent (JSON null).
 cdef object _ABSENT = object()
 
 # --- Reader -------------------------------------------------------------------
 
-# What the reader answers where a document is for json to judge.
+# The reader returns this if a document must be left to json.
 cdef object _UNUSUAL = object()
 
-# Names and values that most tokens hold, by a hash of their length and ends: a string that exists
-# already is neither made nor hashed again.
+# Names and values that most tokens contain, by a hash of their length, first and last character. An
+# existing string is neither created nor hashed again.
 cdef list _COMMON_TEXTS = [None] * 128
 
 
 cdef inline int _common_slot(const char* text, Py_ssize_t size) noexcept:
-    # With these factors no two of the texts below share a slot.
+    # With these factors, no two of the texts below share a slot.
     return <int>(size + text[0] * 3 + text[size - 1] * 2) & 127
 
 
@@ -1481,7 +1480,7 @@ cdef str _new_text(const char* text, Py_ssize_t size):
 
 
 cdef struct _Reader:
-    # A walk through the JSON object of one document.
+    # The position in the JSON object of one document.
     const char* at
     const char* end
     int depth
@@ -1490,8 +1489,8 @@ cdef struct _Reader:
 
 
 cdef inline void _skip_space(_Reader* reader) noexcept:
-    # Local pointers here and below: a char may alias anything, so that C would load and store the
-    # fields of the reader at each byte.
+    # Local pointers here and below: a char may alias anything, so C would load and store the fields
+    # of the reader at each byte.
     cdef const char* at = reader.at
     cdef const char* end = reader.end
     while at < end and at[0] <= c" " and at[0] in (c" ", c"\t", c"\n", c"\r"):
@@ -1500,7 +1499,7 @@ cdef inline void _skip_space(_Reader* reader) noexcept:
 
 
 cdef inline bint _takes(_Reader* reader, char byte) noexcept:
-    """Step over a byte, if it is the next one."""
+    """Skip a byte if it is the next one."""
     if reader.at < reader.end and reader.at[0] == byte:
         reader.at += 1
         return True
@@ -1508,7 +1507,7 @@ cdef inline bint _takes(_Reader* reader, char byte) noexcept:
 
 
 cdef object _scan_slice(const char* start, const char* end):
-    """What json makes of a string or a number that ends where the slice does."""
+    """Read a string or a number that fills the slice, using json."""
     text = PyUnicode_DecodeUTF8(start, end - start, NULL)
     try:
         value, size = _json_decoder.scan_once(text, 0)
@@ -1518,7 +1517,7 @@ cdef object _scan_slice(const char* start, const char* end):
 
 
 cdef object _read_string(_Reader* reader):
-    """A string, whose opening quote was seen; one with an escape is for json's scanner."""
+    """Read a string from its opening quote; one with an escape is left to json's scanner."""
     cdef const char* start = reader.at
     cdef const char* at = start + 1
     cdef const char* end = reader.end
@@ -1536,7 +1535,7 @@ cdef object _read_string(_Reader* reader):
 
 
 cdef object _read_number(_Reader* reader):
-    """An int of up to 18 digits at once; any other number, and what is none, by json's scanner."""
+    """Read an int of up to 18 digits; anything else is left to json's scanner."""
     cdef long long number = 0
     cdef const char* start = reader.at
     cdef bint negative = _takes(reader, c"-")
@@ -1634,11 +1633,11 @@ cdef object _read_members(_Reader* reader):
 cdef Py_ssize_t _count_members(bytes text) except -1:
     """Count the members of the outermost object of a JSON text, and check how deep it is nested.
 
-    The scanner keeps the last of several members of one name, silently; the count tells. Only the
-    outermost level is counted: colons outside of strings, one level deep. Of a text that is not
-    well-formed, the count means nothing.
+    The scanner silently keeps the last of several members with the same name; the count reveals
+    them. Only the outermost level is counted: colons outside of strings, one level deep. For a text
+    that is not well-formed, the count is meaningless.
 
-    :raises ValueError: it has more than _MAX_NESTING levels.
+    :raises ValueError: if it has more than _MAX_NESTING levels.
     """
     cdef const char* data = PyBytes_AS_STRING(text)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(text)
@@ -1669,15 +1668,15 @@ cdef Py_ssize_t _count_members(bytes text) except -1:
 
 
 cdef object _decode_json(bytes text, Py_ssize_t* members):
-    """What json makes of a text in UTF-8, and how many members its outermost object was given.
+    """Decode a text in UTF-8 using json, and count the members of its outermost object.
 
-    :raises ValueError: it is not JSON, or has more than _MAX_NESTING levels.
+    :raises ValueError: if it is not JSON, or has more than _MAX_NESTING levels.
     """
     members[0] = _count_members(text)
     try:
         return _json_decoder.decode(text.decode())
     except RecursionError:
-        # The stack may be in use almost whole.
+        # The stack may be almost full.
         raise ValueError(_NESTED_TOO_DEEP) from None
 
 
@@ -1688,7 +1687,7 @@ cdef object _malformed(str segment, str fault):
 cdef dict _load_object(bytes raw, str segment):
     """Parse the JSON object in a segment (RFC 8259; RFC 7515, section 4 on duplicate names).
 
-    A document that the reader has no answer to, any faulty one included, is for json to judge.
+    A document that the reader does not handle, which includes any invalid one, is left to json.
     """
     cdef _Reader reader
     reader.at = PyBytes_AS_STRING(raw)
@@ -1718,7 +1717,7 @@ cdef object _escaped = json.encoder.encode_basestring_ascii
 
 
 cdef object _new_encoder(object default):
-    """The C encoder of json, which JSONEncoder.encode would make anew for each token.
+    """The C encoder of json, which JSONEncoder.encode would create again for each token.
 
     It is called with a value and 0, and returns the pieces of the text.
     """
@@ -1727,15 +1726,15 @@ cdef object _new_encoder(object default):
 
 @cython.final
 cdef class _Writer:
-    """A JSON text in the making, compact and ASCII, as json.dumps writes it.
+    """A writer of JSON text, compact and ASCII, as json.dumps writes it.
 
-    What is no exact str, int, float, bool, None, dict or list is for json's encoder.
+    Values whose type is not exactly str, int, bool, None, dict or list are left to json's encoder.
     """
 
     cdef char* text
     cdef Py_ssize_t size
     cdef Py_ssize_t capacity
-    # Whether json's encoder wrote a part of it, which can be of any depth.
+    # Whether json's encoder wrote a part of it, which may have any depth.
     cdef bint is_encoded
     cdef _AppState state
 
@@ -1743,7 +1742,7 @@ cdef class _Writer:
         PyMem_Free(self.text)
 
     cdef char* room(self, Py_ssize_t size) except NULL:
-        """Where to write so many bytes, which then count as written."""
+        """Where to write the next ``size`` bytes, which then count as written."""
         cdef Py_ssize_t capacity
         cdef char* grown
         if self.size + size > self.capacity:
@@ -1763,7 +1762,7 @@ cdef class _Writer:
         self.add(_ascii_bytes(piece), PyUnicode_GET_LENGTH(piece))
 
     cdef int add_text(self, str value, char before=0, char behind=0) except -1:
-        """Add a string, with a byte before and behind it that is not 0."""
+        """Add a string, with a byte before and after it if that is not 0."""
         cdef const char* text
         cdef Py_ssize_t size
         cdef Py_ssize_t index
@@ -1773,7 +1772,7 @@ cdef class _Writer:
             return self.add_escaped(value, before, behind)
         text = _ascii_bytes(value)
         size = PyUnicode_GET_LENGTH(value)
-        # Without a way out of the loop, the compiler looks at many characters at once.
+        # Because the loop has no early exit, the compiler can check many characters per step.
         for index in range(size):
             escapes |= (text[index] < c" ") | (text[index] > c"~")
             escapes |= (text[index] == c'"') | (text[index] == c"\\")
@@ -1846,7 +1845,7 @@ cdef class _Writer:
         cdef char before = c"{"
         for name, value in members.items():
             if type(name) is not str:
-                # Which other types may be names, and how they are written, is for json.
+                # json decides which other types may be names, and how they are written.
                 self.size = start
                 self.add_encoded(members)
                 return 0
@@ -1867,10 +1866,10 @@ cdef class _Writer:
 
 
 cdef bytes _dump_object(dict value, _AppState state):
-    """A dict as JSON, with what the app's JSON provider makes of foreign types.
+    """A dict as JSON; the JSON provider of the app converts foreign types.
 
-    :raises TypeError: a value is not JSON serialisable.
-    :raises ValueError: a value contains itself, or is nested deeper than a token may be.
+    :raises TypeError: if a value is not JSON serializable.
+    :raises ValueError: if a value contains itself, or is nested deeper than a token may be.
     """
     cdef _Writer writer = _Writer.__new__(_Writer)
     writer.state = state
@@ -1885,7 +1884,7 @@ cdef bytes _dump_object(dict value, _AppState state):
 
 
 cdef bytes _checked_json(object value, dict arguments):
-    """A value as json.dumps writes it, which finds circles, within our limit on nesting."""
+    """A value as JSON by json.dumps, which detects cycles, within our limit on nesting."""
     try:
         text = json.dumps(value, **arguments).encode()
     except RecursionError as error:
@@ -1898,15 +1897,15 @@ cdef bytes _checked_json(object value, dict arguments):
 # Compact JWS (RFC 7515)
 # -----------------------------------------------------------------------------
 
-# What the fast paths of this section save, by `python benchmarks/fast_paths.py`:
+# Time that the fast paths of this section save (`python benchmarks/fast_paths.py`):
 #
 #   base64url, for 3 KB                      7.9 us
 #   headers of the last valid tokens         0.7 us
 
 cdef const char* _B64URL = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
-# What a character contributes to the 24 bits of a group, by its place in the group; _NOT_B64URL for
-# a byte outside of the alphabet. Four looks and an "or" are faster than looks and shifts.
+# The bits of a character in the 24 bits of a group, by its place in the group; _NOT_B64URL for a
+# byte outside of the alphabet. Four lookups and an "or" are faster than lookups and shifts.
 cdef uint32_t _B64URL_BITS[4][256]
 cdef enum:
     _NOT_B64URL = 1 << 24
@@ -1961,7 +1960,7 @@ cdef bytes _base64url_encode(bytes data):
 cdef bytes _base64url_decode(const char* source, Py_ssize_t size, str segment):
     """Decode one segment, strictly.
 
-    Padding, foreign bytes, a length of 1 mod 4 and set bits behind the last byte are refused, so
+    Padding, foreign bytes, a length of 1 mod 4 and set bits after the last byte are rejected, so
     that every value has exactly one encoding and no altered token can pass for the original.
     """
     cdef const unsigned char* group = <const unsigned char*>source
@@ -2002,7 +2001,7 @@ cdef bytes _base64url_decode(const char* source, Py_ssize_t size, str segment):
 
 @cython.final
 cdef class _Header:
-    """A decoded header segment. Its parameters are copied for whoever may write into them."""
+    """A decoded header segment. Code that may change its parameters gets a copy of them."""
 
     cdef bytes segment
     cdef dict parameters
@@ -2016,11 +2015,11 @@ cdef class _Header:
 
 @cython.final
 cdef class _HeaderMemo:
-    """The headers of the last good tokens, so that the next ones are not decoded again.
+    """The headers of the last valid tokens, so that equal ones are not decoded again.
 
-    Nearly every token of a service has the same few headers, byte for byte. Only the header of a
-    token whose signature was good gets in, and only with flat values, which a copy of the dict
-    protects from the callbacks that see it.
+    Nearly all tokens of a service have the same few headers, byte for byte. Only the header of a
+    token with a valid signature is kept, and only with flat values, which a copy of the dict
+    protects from changes by callbacks.
     """
 
     cdef list slots
@@ -2055,27 +2054,27 @@ cdef class _HeaderMemo:
             self.next_slot = (self.next_slot + 1) % _HEADER_SLOTS
 
 
-# Nothing that a token holds can lead back to it, so that the garbage collector need not know it.
+# A token is never part of a reference cycle, so the garbage collector need not track it.
 @cython.final
 @cython.no_gc
 @cython.freelist(8)
 cdef class _ParsedToken:
-    """One compact JWS, split and decoded, on its way to being verified."""
+    """One compact JWS, split and decoded, to be verified."""
 
     cdef _Header header
     cdef bint is_header_new
     cdef bytes signing_input
     cdef bytes payload
     cdef bytes signature
-    # The claims before anything is verified, None if they were not looked at.
+    # The claims before verification, None if they were not read.
     cdef dict unverified
-    # What verifying it found out.
+    # The result of verification.
     cdef bint is_expired
     cdef dict claims
 
 
 cdef object _missing_await(str argument, object awaitable):
-    """The error for a coroutine that was passed where its result is meant."""
+    """The error for a coroutine that was passed instead of its result."""
     close = getattr(awaitable, "close", None)
     if close is not None:
         close()
@@ -2087,7 +2086,7 @@ cdef object _token_too_long(Py_ssize_t max_size):
 
 
 cdef dict _load_header(bytes raw):
-    """Parse a header. It has no lone surrogates, which no answer or log record could hold."""
+    """Parse a header, without lone surrogates, which a response or a log could not contain."""
     header = _load_object(raw, "header")
     if b"\\u" in raw and _has_lone_surrogate(header):
         raise jwt.DecodeError("Invalid header string: it holds a lone surrogate")
@@ -2100,13 +2099,13 @@ cdef bint _has_lone_surrogate(dict header) except -1:
     except UnicodeEncodeError:
         return True
     except ValueError as error:
-        # The stack was in use almost whole when it was read, and now is.
+        # The stack was almost full when the header was read, and is full now.
         raise _malformed("header", str(error)) from None
     return False
 
 
 cdef int _verify_header(dict header) except -1:
-    """Check ``kid`` and ``crit`` (RFC 7515, section 4.1) and refuse ``b64: false`` (RFC 7797)."""
+    """Check ``kid`` and ``crit`` (RFC 7515, section 4.1) and reject ``b64: false`` (RFC 7797)."""
     if "kid" in header and not isinstance(header["kid"], str):
         raise jwt.InvalidTokenError("Key ID header parameter must be a string")
     critical = header.get("crit", ())
@@ -2134,8 +2133,8 @@ cdef int _verify_header(dict header) except -1:
 cdef _ParsedToken _parse_token(object encoded, Py_ssize_t max_size, _HeaderMemo memo):
     """Split and decode a compact JWS, in PyJWT's order of checks.
 
-    :raises jwt.DecodeError: it is malformed, or longer than ``max_size`` bytes.
-    :raises jwt.InvalidTokenError: its header asks for something that is not supported.
+    :raises jwt.DecodeError: if it is malformed, or longer than ``max_size`` bytes.
+    :raises jwt.InvalidTokenError: if its header requires something that is not supported.
     """
     cdef const char* data
     cdef Py_ssize_t size
@@ -2143,7 +2142,7 @@ cdef _ParsedToken _parse_token(object encoded, Py_ssize_t max_size, _HeaderMemo 
     cdef const char* last
     cdef _ParsedToken token
     if isinstance(encoded, str):
-        # A character is at least a byte: the length alone refuses most oversized tokens.
+        # A character is at least one byte, so the length alone rejects most oversized tokens.
         if len(<str>encoded) > max_size:
             raise _token_too_long(max_size)
         try:
@@ -2190,7 +2189,7 @@ cdef _ParsedToken _parse_token(object encoded, Py_ssize_t max_size, _HeaderMemo 
 
 
 cdef dict _new_header(str algorithm, object type_, dict headers):
-    """The header of a new token, sorted as PyJWT does: the memo lives on equal bytes."""
+    """The header of a new token, sorted as in PyJWT, because the memo compares bytes."""
     header = {"alg": algorithm, "typ": type_, **headers}
     if not header["typ"]:
         del header["typ"]
@@ -2227,10 +2226,10 @@ cdef str _encode_token(bytes header, bytes payload, _PreparedKey key):
 # Keys
 # -----------------------------------------------------------------------------
 
-# What the fast paths of this section save, by `python benchmarks/fast_paths.py`:
+# Time that the fast paths of this section save (`python benchmarks/fast_paths.py`):
 #
-#   HMAC, by copying one that has taken in the key     1.1 us
-#   ECDSA, by writing its signature in DER here        1.1 us
+#   HMAC, by copying a context that contains the key     1.1 us
+#   ECDSA, by writing its signature in DER here          1.1 us
 
 cdef object _compare_digest = hmac.compare_digest
 
@@ -2240,7 +2239,7 @@ cdef dict _HMAC_DIGESTS = {
 
 
 cdef Py_ssize_t _write_der_int(const char* number, Py_ssize_t size, char* target) noexcept:
-    """Write an unsigned big-endian number as a DER INTEGER (X.690, section 8.3); its size."""
+    """Write an unsigned big-endian int as a DER INTEGER (X.690, section 8.3); return its size."""
     cdef bint has_sign_bit
     while size > 1 and number[0] == 0:
         number += 1
@@ -2248,7 +2247,7 @@ cdef Py_ssize_t _write_der_int(const char* number, Py_ssize_t size, char* target
     has_sign_bit = <unsigned char>number[0] >= 0x80
     target[0] = 0x02
     target[1] = <char>(size + has_sign_bit)
-    # The number is positive: a first byte of zero keeps it so.
+    # The number is positive; a first byte of zero keeps it positive.
     target[2] = 0
     memcpy(target + 2 + has_sign_bit, number, size)
     return 2 + has_sign_bit + size
@@ -2257,14 +2256,14 @@ cdef Py_ssize_t _write_der_int(const char* number, Py_ssize_t size, char* target
 cdef bytes _der_signature(bytes raw):
     """The two halves of a JWS ECDSA signature (RFC 7518, section 3.4) as DER, for ``key.verify``.
 
-    PyJWT makes two Python ints of them first.
+    PyJWT converts them to two Python ints first.
     """
     cdef Py_ssize_t half = PyBytes_GET_SIZE(raw) // 2
     cdef bytes numbers = PyBytes_FromStringAndSize(NULL, 2 * (3 + half))
     cdef char* target = PyBytes_AS_STRING(numbers)
     cdef Py_ssize_t size = _write_der_int(PyBytes_AS_STRING(raw), half, target)
     size += _write_der_int(PyBytes_AS_STRING(raw) + half, half, target + size)
-    # A length of 128 or more, which only P-521 needs, takes a second byte (X.690, 8.1.3).
+    # A length of 128 or more, which only P-521 has, needs a second byte (X.690, 8.1.3).
     head = b"\x30" if size < 0x80 else b"\x30\x81"
     return head + bytes((size,)) + numbers[:size]
 
@@ -2277,12 +2276,12 @@ cdef class _PreparedKey:
     cdef object algorithm
     cdef object key
     cdef bytes header_segment
-    # The name that goes into the header, of a key that JWT_KEYS names.
+    # The kid for the header, if the key is one of JWT_KEYS.
     cdef str kid
-    # HMAC only: a hash that has taken in the key, to be copied for each token.
+    # HMAC only: a context that contains the key, to be copied for each token.
     cdef object hmac
-    # The others: what ``key.verify`` takes behind signature and message. PyJWT makes these anew for
-    # each token.
+    # The others: the arguments of ``key.verify`` after signature and message. PyJWT creates these
+    # again for each token.
     cdef object padding
     cdef object digest
     # ECDSA only: bytes of each half of a signature (RFC 7518, section 3.4).
@@ -2298,7 +2297,7 @@ cdef class _PreparedKey:
         return keyed.finalize()
 
     cdef _PreparedKey named(self, str kid):
-        """This key as one that signs, with its name in the header."""
+        """This key for signing, with its name in the header."""
         cdef _PreparedKey key = _PreparedKey.__new__(_PreparedKey)
         key.name = self.name
         key.algorithm = self.algorithm
@@ -2341,14 +2340,14 @@ cdef class _PreparedKey:
             elif self.is_edwards:
                 self.key.verify(signature, message)
             else:
-                # An algorithm that PyJWT did not have when this was written.
+                # An algorithm that PyJWT did not have when this code was written.
                 return self.algorithm.verify(message, self.key, signature)
         except InvalidSignature:
             return False
         return True
 
     cdef int prepare_verifying(self) except -1:
-        """Make what verifying takes, as PyJWT's algorithm of the same name does."""
+        """Create the arguments for verifying, as PyJWT's algorithm of the same name does."""
         algorithm_class = type(self.algorithm)
         if algorithm_class is ECAlgorithm:
             self.half = (self.key.curve.key_size + 7) // 8
@@ -2364,7 +2363,7 @@ cdef class _PreparedKey:
         self.is_edwards = algorithm_class is OKPAlgorithm
 
 
-# What makes a good key, for the warning about a weak one.
+# Commands that generate a key, for the warning about a weak one.
 cdef str _SECRET_COMMAND = "python -c 'import secrets; print(secrets.token_urlsafe(64))'"
 cdef str _RSA_COMMAND = (
     "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072 -out private.pem"
@@ -2393,9 +2392,9 @@ cdef str _key_fault(object key, str name, bint signing, error):
 
 
 cdef object _key_material(object key, str name, bint signing):
-    """The key in a JWK (RFC 7517), or in a certificate that is to verify; any other as it is.
+    """The key in a JWK (RFC 7517), or in a certificate if it must verify; other keys unchanged.
 
-    :raises jwt.InvalidKeyError: the JWK or the certificate cannot be used with this algorithm.
+    :raises jwt.InvalidKeyError: if the JWK or the certificate cannot be used with this algorithm.
     """
     if isinstance(key, dict):
         try:
@@ -2420,16 +2419,16 @@ cdef object _key_material(object key, str name, bint signing):
     return key
 
 
-# The members of a JWK that hold bytes (RFC 7518, section 6).
+# The members of a JWK that contain bytes (RFC 7518, section 6).
 cdef frozenset _ENCODED_MEMBERS = frozenset(
     ("n", "e", "d", "p", "q", "dp", "dq", "qi", "x", "y", "k")
 )
 
 
 cdef dict _in_base64url(object jwk):
-    """A JWK, which may be of a subclass of dict, in the alphabet of its RFC.
+    """A JWK, which may be of a subclass of dict, in the base64url alphabet of its RFC.
 
-    PyJWT reads that of plain base64, too, as long as Python does: 3.15 warns that it will not.
+    PyJWT also reads the alphabet of plain base64 as long as Python does; 3.15 deprecates that.
     """
     members = {name: jwk[name] for name in jwk}
     for name in _ENCODED_MEMBERS.intersection(members):
@@ -2443,7 +2442,7 @@ cdef _PreparedKey _prepare_configured(
 ):
     """Prepare the key of an option.
 
-    :raises RuntimeError: it cannot be used with this algorithm; the text says why.
+    :raises RuntimeError: if it cannot be used with this algorithm; the text has the reason.
     """
     cdef Py_ssize_t cache_size = 0 if signing else settings.signature_cache_size
     try:
@@ -2456,12 +2455,13 @@ cdef _PreparedKey _prepare_configured(
 cdef _PreparedKey _prepare_key(object key, str name, bint signing, Py_ssize_t cache_size):
     """Let PyJWT parse and check a key for an algorithm.
 
-    :raises jwt.InvalidKeyError: the key cannot serve the algorithm; the text holds no key material.
+    :raises jwt.InvalidKeyError: if the key does not fit the algorithm; the text contains no key
+        material.
     """
     cdef _PreparedKey prepared = _PreparedKey.__new__(_PreparedKey)
     algorithm = _ALGORITHMS[name]
     if name in _SYMMETRIC and isinstance(key, (str, bytes)) and not key.strip():
-        # As good as empty, and what a line of a file without its value leaves.
+        # It counts as empty: a line without a value in a file leaves only white space.
         key = ""
     try:
         material = algorithm.prepare_key(key)
@@ -2473,7 +2473,7 @@ cdef _PreparedKey _prepare_key(object key, str name, bint signing, Py_ssize_t ca
             text = f"The key cannot be used with {name} (InvalidKeyError)"
         raise jwt.InvalidKeyError(text) from None
     except (TypeError, ValueError, AttributeError, UnsupportedAlgorithm) as error:
-        # Their texts may quote the key, so only the kind of fault is passed on.
+        # Their texts may quote the key, so only the type of the error is passed on.
         raise jwt.InvalidKeyError(
             f"The key cannot be used with {name} ({type(error).__name__})"
         ) from None
@@ -2508,12 +2508,12 @@ cdef _PreparedKey _prepare_key(object key, str name, bint signing, Py_ssize_t ca
 
 @cython.final
 cdef class _KeyCache:
-    """Prepared keys of one app, bounded, the oldest leaving first.
+    """Prepared keys of one app; its size is limited, and the oldest key is dropped first.
 
     The cache key is the exact type and value (of an opaque key object: the object itself) with the
-    algorithm and the use, so that a key that changed is another key. The keys that the options name
-    are also kept in ``_Settings.verifying_keys``, which is looked at first. Every step is a single
-    operation on the dict, so that threads that meet here prepare a key twice at worst.
+    algorithm and the use, so a changed key is another key. The keys in options are also kept in
+    ``_Settings.verifying_keys``, which is read first. Every step is a single operation on the dict,
+    so concurrent threads prepare a key twice at worst.
     """
 
     cdef dict keys
@@ -2523,7 +2523,7 @@ cdef class _KeyCache:
 
     cdef _PreparedKey get(self, object key, str name, bint signing, Py_ssize_t cache_size):
         if _is_symmetric(name):
-            # A secret signs and verifies alike, and no signature of it is worth remembering.
+            # A secret both signs and verifies, and its signatures are not worth caching.
             signing = False
             cache_size = 0
         value = key if isinstance(key, (str, bytes)) else id(key)
@@ -2534,8 +2534,8 @@ cdef class _KeyCache:
         prepared = _prepare_key(key, name, signing, cache_size)
         if len(self.keys) >= _KEY_CACHE_SIZE:
             self.keys.pop(next(iter(self.keys)), None)
-        # The key itself is kept beside, so that no other object can come to have its id. Another
-        # thread may have been here first: all go on with one key, and its signature cache.
+        # The key itself is stored, too, so that no other object can get its id. If another thread
+        # was faster, all use its prepared key, with one signature cache.
         found = self.keys.setdefault(cache_key, (key, prepared))
         return <_PreparedKey>(<tuple>found)[1]
 
@@ -2550,7 +2550,7 @@ cdef str _missing_key(str name, str option):
 
 
 cdef tuple _configured(_Settings settings, str name, bint signing):
-    """The option that holds the key for an algorithm, and the key, which may be None."""
+    """The option with the key for an algorithm, and the key, which may be None."""
     if _is_symmetric(name):
         return "JWT_SECRET_KEY", settings.secret_key
     if signing:
@@ -2559,7 +2559,7 @@ cdef tuple _configured(_Settings settings, str name, bint signing):
 
 
 cdef bint _serves_another(_AppState state, _Settings settings, str name) except -1:
-    """Whether a configured key serves some other allowed algorithm than ``name``."""
+    """Whether a configured key fits an allowed algorithm other than ``name``."""
     for other in settings.decode_algorithms:
         if other == name:
             continue
@@ -2572,9 +2572,9 @@ cdef bint _serves_another(_AppState state, _Settings settings, str name) except 
 
 
 cdef _PreparedKey _configured_key(_AppState state, _Settings settings, str name, bint signing):
-    """Prepare the configured key for an algorithm, by its family.
+    """Prepare the configured key for an algorithm, according to its family.
 
-    :raises RuntimeError: it is not set, or cannot be used.
+    :raises RuntimeError: if it is not set, or cannot be used.
     """
     option, key = _configured(settings, name, signing)
     if key is None:
@@ -2585,9 +2585,9 @@ cdef _PreparedKey _configured_key(_AppState state, _Settings settings, str name,
 cdef _PreparedKey _configured_verifying_key(_AppState state, _Settings settings, str name):
     """The prepared key of the configuration that verifies ``name``, which is an allowed algorithm.
 
-    :raises jwt.InvalidAlgorithmError: the token chose an allowed algorithm that no configured key
-        can serve, while another one can.
-    :raises RuntimeError: no allowed algorithm has a usable key, or the key of the app's own
+    :raises jwt.InvalidAlgorithmError: if no configured key fits the allowed algorithm that the
+        token chose, but another allowed algorithm has one, or only issuers are trusted.
+    :raises RuntimeError: if no allowed algorithm has a usable key, or the key of the app's own
         algorithm is unusable.
     """
     prepared = settings.verifying_keys.get(name)
@@ -2599,7 +2599,7 @@ cdef _PreparedKey _configured_verifying_key(_AppState state, _Settings settings,
         # An unusable key of the app's own algorithm is never the token's fault.
         is_set = _configured(settings, name, False)[1] is not None
         misconfigured = is_set and name == settings.algorithm
-        # Nor is it a fault of a service that it makes no tokens, and trusts issuers alone.
+        # A service that only accepts tokens of trusted issuers needs no key of its own.
         trusts_others = not is_set and len(state.callbacks.issuers) > 0
         if not misconfigured and (trusts_others or _serves_another(state, settings, name)):
             raise jwt.InvalidAlgorithmError("The specified alg value is not allowed") from None
@@ -2613,7 +2613,7 @@ cdef _PreparedKey _chosen_verifying_key(
 ):
     """Prepare the key that a decode_key_loader returned for a token.
 
-    :raises jwt.InvalidTokenError: it cannot verify a token of this algorithm.
+    :raises jwt.InvalidTokenError: if it cannot verify a token of this algorithm.
     """
     if type(key) is not str and isinstance(key, jwt.PyJWK):
         if key.algorithm_name != name:
@@ -2631,13 +2631,13 @@ cdef _PreparedKey _chosen_verifying_key(
 
 
 cdef _PreparedKey _signing_key(_AppState state, _Settings settings, object key, str name):
-    """Prepare the key that encode_key_loader returned, or without one the configured key."""
+    """Prepare the key that encode_key_loader returned; without a loader, the configured key."""
     if state.callbacks.encode_key is None:
         if settings.ring is not None:
             prepared = _ring_signing_key(state, settings)
             if prepared is not None:
                 return prepared
-        # Of the app's own algorithm, also for a header that names another: it may not fit.
+        # The key for the app's own algorithm, even if a header names another one: it may not fit.
         option, key = _configured(settings, settings.algorithm, True)
         if key is None and settings.ring is not None:
             raise RuntimeError(f"No key of JWT_KEYS can sign, and {option} is not set")
@@ -2654,10 +2654,10 @@ cdef _PreparedKey _signing_key(_AppState state, _Settings settings, object key, 
 
 # --- Keys by name -------------------------------------------------------------
 
-# What the dict of a key in JWT_KEYS may hold.
+# The members that the dict of a key in JWT_KEYS may have.
 cdef tuple _RING_MEMBERS = ("key", "algorithm", "sign_from", "verify_until")
 
-# By the name of a curve in cryptography: its name in a JWK, and the algorithms that use it.
+# For each curve, by its name in cryptography: its name in a JWK, and the algorithms that use it.
 cdef dict _CURVES = {
     "secp256r1": ("P-256", ("ES256",)),
     "secp384r1": ("P-384", ("ES384",)),
@@ -2667,7 +2667,7 @@ cdef dict _CURVES = {
 }
 cdef tuple _RSA_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 
-# By the kind of a JWK, and for EC by its curve: an algorithm whose reader takes it.
+# For each type of JWK, and for EC by its curve: an algorithm whose reader accepts it.
 cdef dict _JWK_READERS = {"oct": "HS256", "RSA": "RS256", "OKP": "EdDSA"}
 cdef dict _JWK_CURVES = {curve: names[0] for curve, names in _CURVES.values()}
 
@@ -2686,7 +2686,7 @@ cdef class _RingKey:
 
     cdef readonly str kid, algorithm
     cdef frozenset allowed
-    # What verifies; what signs, None for a public key. Both are the same for a secret.
+    # The key that verifies, and the key that signs (None for a public key); the same for a secret.
     cdef object public, private
     cdef bint is_secret
     # POSIX seconds, or None.
@@ -2702,7 +2702,7 @@ cdef class _RingKey:
     cdef _PreparedKey prepared(self, _AppState state, _Settings settings, bint signing):
         """This key, ready to verify or to sign.
 
-        :raises RuntimeError: PyJWT does not take it; the text says why.
+        :raises RuntimeError: if PyJWT rejects it; the text has the reason.
         """
         if signing and self.signing is None:
             self.signing = _prepare_configured(
@@ -2728,7 +2728,7 @@ cdef str _ring_name(str kid):
 
 
 cdef object _copied(object value, int depth):
-    """A copy of what may change in place, down to a depth."""
+    """A copy of the parts of a value that may change in place, down to a depth."""
     if depth and isinstance(value, dict):
         return {name: _copied(member, depth - 1) for name, member in list(value.items())}
     if depth and isinstance(value, list):
@@ -2737,9 +2737,9 @@ cdef object _copied(object value, int depth):
 
 
 cdef bint _is_unchanged(object value, object copy, int depth) except -1:
-    """Whether a value is what it was when _copied copied it.
+    """Whether a value has not changed since _copied copied it.
 
-    An object from elsewhere is compared by its identity, since its comparison may do anything.
+    A foreign object is compared by its identity, because its comparison may do anything.
     """
     if value is copy:
         return True
@@ -2763,7 +2763,7 @@ cdef bint _is_unchanged(object value, object copy, int depth) except -1:
 cdef dict _new_ring(dict given, _Settings settings, str accepts):
     """The keys of JWT_KEYS by kid.
 
-    :raises RuntimeError: the text says of all that are wrong why.
+    :raises RuntimeError: if keys are invalid; the text has the reason for each.
     """
     cdef dict ring = {}
     cdef list faults = []
@@ -2797,7 +2797,7 @@ cdef dict _new_ring(dict given, _Settings settings, str accepts):
 
 
 cdef _RingKey _known_ring_key(str kid, object entry, _Settings settings):
-    """The key as the snapshot before has read it, None if it has not: reading takes its time."""
+    """The key of the previous snapshot if it has not changed, since reading it is slow; or None."""
     cdef _Settings previous = settings.previous
     if previous is None or previous.ring is None or previous.algorithm != settings.algorithm:
         return None
@@ -2815,8 +2815,8 @@ cdef list _sorted_starts(dict ring):
 cdef _RingKey _new_ring_key(str kid, object entry, str configured):
     """Read one key of JWT_KEYS.
 
-    :raises jwt.InvalidKeyError: the key cannot be used.
-    :raises RuntimeError: something beside the key is wrong.
+    :raises jwt.InvalidKeyError: if the key cannot be used.
+    :raises RuntimeError: if something other than the key is invalid.
     """
     cdef _RingKey key = _RingKey.__new__(_RingKey)
     where = _ring_name(kid)
@@ -2873,7 +2873,7 @@ cdef object _read_moment(dict options, str where, str name):
         if isinstance(value, datetime.datetime) and value.utcoffset() is not None:
             return value.timestamp()
         if type(value) in (int, float):
-            # No moment that datetime does not know, infinity for example, could be shown.
+            # A moment outside of the range of datetime, such as infinity, could not be shown.
             datetime.datetime.fromtimestamp(value, datetime.timezone.utc)
             return value
     except (OverflowError, ValueError, OSError):
@@ -2885,7 +2885,7 @@ cdef object _read_moment(dict options, str where, str name):
 
 
 cdef object _verified_jwk(object key, str kid):
-    """Check what a JWK (RFC 7517, section 4) says about its use; its algorithm, or None."""
+    """Check what a JWK (RFC 7517, section 4) says about its use; return its algorithm or None."""
     if isinstance(key, jwt.PyJWK):
         own, use, algorithm = key.key_id, key.public_key_use, key.algorithm_name
     else:
@@ -2902,7 +2902,7 @@ cdef object _verified_jwk(object key, str kid):
 
 
 cdef int _apply_key_ops(_RingKey key, object operations) except -1:
-    """Let a key do what its JWK permits (RFC 7517, section 4.3)."""
+    """Restrict a key to the operations that its JWK permits (RFC 7517, section 4.3)."""
     if operations is None:
         return 0
     if not isinstance(operations, (list, tuple)):
@@ -2920,7 +2920,7 @@ cdef int _apply_key_ops(_RingKey key, object operations) except -1:
 cdef tuple _split_key(object key):
     """The secret, or the private and the public half, of a key in any form.
 
-    :raises jwt.InvalidKeyError: it is none; the text holds no key material.
+    :raises jwt.InvalidKeyError: if it is not a key; the text contains no key material.
     """
     if isinstance(key, dict):
         key = _read_jwk(key)
@@ -2939,7 +2939,7 @@ cdef tuple _split_key(object key):
 
 
 cdef object _read_jwk(dict jwk):
-    """What PyJWT makes of a JWK: a secret, or a key of cryptography."""
+    """Read a JWK using PyJWT: a secret, or a key object of cryptography."""
     kind = jwk.get("kty")
     name = None
     if isinstance(kind, str):
@@ -2976,11 +2976,11 @@ cdef tuple _split_text(object key):
                 "it cannot be read as an unencrypted key in PEM, or as a public key of SSH"
             )
         return _split_key(loaded)
-    # A file in DER that was read as text is one in Latin-1.
+    # A file in DER that was read as text was decoded as Latin-1.
     if _looks_asymmetric(raw) or (
         isinstance(key, str) and _looks_asymmetric(key.encode("latin-1", "replace"))
     ):
-        # As a secret it would be known to everybody who has the public key.
+        # As a secret, it would be known to everyone who has the public key.
         raise jwt.InvalidKeyError(
             "it is an asymmetric key in an unsupported format: use PEM, or a JWK as a dict"
         )
@@ -2989,14 +2989,14 @@ cdef tuple _split_text(object key):
 
 cdef tuple _SSH_KEYS = (b"ssh-", b"ecdsa-sha2-")
 cdef object _SSH_LINE_RE = re.compile(rb"(ssh-[a-z0-9]+|ecdsa-sha2-[a-z0-9]+)[ \t]+AAAA")
-# The same in the encoding behind the name, which begins with the size of the name.
+# The same in the encoded part after the name, which begins with the size of the name.
 cdef tuple _SSH_BLOBS = (
     b"\x00\x00\x00\x07ssh-", b"\x00\x00\x00\x0bssh-", b"\x00\x00\x00\x13ecdsa-"
 )
 
 
 cdef object _load_text(bytes data):
-    """The key of cryptography in PEM or in a public key of SSH, None if there is none."""
+    """The key or certificate in PEM, or the public key of SSH; None if it cannot be read."""
     if b"-----BEGIN" not in data:
         loaders = (serialization.load_ssh_public_key,)
     elif b"-----BEGIN CERTIFICATE-----" in data:
@@ -3016,7 +3016,7 @@ cdef object _load_text(bytes data):
 
 
 cdef bint _looks_asymmetric(bytes data) except -1:
-    """Whether a text that shall be a secret is an asymmetric key, or a JWK, in some encoding."""
+    """Whether a text given as a secret is an asymmetric key, or a JWK, in some encoding."""
     # openssl prints hex with colons.
     compact = b"".join(data.replace(b":", b"").split())
     padded = compact + b"=" * (-len(compact) % 4)
@@ -3032,7 +3032,7 @@ cdef bint _looks_asymmetric(bytes data) except -1:
             form.startswith(_SSH_KEYS + _SSH_BLOBS)
         ):
             return True
-        # JSON, or how Python shows a dict.
+        # JSON, or the repr of a dict.
         begin = form.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")[:1]
         if begin in (b"{", b"[") and (b'"kty"' in form or b"'kty'" in form):
             return True
@@ -3050,10 +3050,10 @@ def _from_hex(text):
 
 
 cdef bint _is_der(bytes data) except -1:
-    """Whether a key or a certificate in DER is there, whatever comes behind it."""
+    """Whether the data begins with a key or a certificate in DER."""
     if len(data) < 6:
         return False
-    # The length of a SEQUENCE (X.690, section 8.1.3): in one byte, or in as many as that says.
+    # The length of a SEQUENCE (X.690, section 8.1.3): this byte, or the bytes that it counts.
     count = data[1] & 0x7F if data[1] & 0x80 else 0
     if count > 4:
         return False
@@ -3076,7 +3076,7 @@ cdef bint _is_der(bytes data) except -1:
 
 
 cdef tuple _fitting_algorithms(object public):
-    """The algorithms that an asymmetric key can serve, the usual one first."""
+    """The algorithms that fit an asymmetric key, the usual one first."""
     if isinstance(public, rsa.RSAPublicKey):
         return _RSA_ALGORITHMS
     if isinstance(public, ec.EllipticCurvePublicKey):
@@ -3086,7 +3086,7 @@ cdef tuple _fitting_algorithms(object public):
 
 
 cdef str _ring_algorithm(object given, object own, str configured, _RingKey key):
-    """The one algorithm of a key: given, that of its JWK, JWT_ALGORITHM, or implied."""
+    """The algorithm of a key: the given one, that of its JWK, JWT_ALGORITHM, or an implied one."""
     if given is not None and own is not None and given != own:
         raise jwt.InvalidKeyError(f'its "alg" is {own}, but its "algorithm" is {given}')
     name = given or own
@@ -3113,7 +3113,7 @@ cdef str _ring_algorithm(object given, object own, str configured, _RingKey key)
 cdef _PreparedKey _ring_key_of(_AppState state, _Settings settings, _ParsedToken token):
     """The prepared key of JWT_KEYS that a token names; None leaves the token to the single keys.
 
-    :raises jwt.InvalidTokenError: there is no such key, or none for a token without ``kid``.
+    :raises jwt.InvalidTokenError: if there is no such key, or none for a token without ``kid``.
     """
     cdef _RingKey key
     kid = token.header.parameters.get("kid", _ABSENT)
@@ -3124,7 +3124,7 @@ cdef _PreparedKey _ring_key_of(_AppState state, _Settings settings, _ParsedToken
         return None
     key = settings.ring.get(kid)
     if key is None or key.has_ended(_now()):
-        # Not with the key ID: it is the text of a client.
+        # The message does not show the key ID, which is text from a client.
         raise jwt.InvalidTokenError("The key ID is not one of JWT_KEYS")
     _verify_algorithm(token.header.algorithm, key.allowed)
     return key.prepared(state, settings, False)
@@ -3133,7 +3133,7 @@ cdef _PreparedKey _ring_key_of(_AppState state, _Settings settings, _ParsedToken
 cdef _RingKey _signer(_Settings settings, double now):
     """The key of JWT_KEYS that signs at a moment; None if none can, as in a ring of public keys.
 
-    :raises RuntimeError: it cannot be told, or the key has ended.
+    :raises RuntimeError: if no key is specified to sign, or the key has ended.
     """
     cdef _RingKey key
     cdef _RingKey signer = None
@@ -3169,7 +3169,7 @@ cdef _PreparedKey _ring_signing_key(_AppState state, _Settings settings):
 
 
 cdef int _add_ring_faults(_AppState state, _Settings settings, list faults) except -1:
-    """Prepare each key of JWT_KEYS, warn of weak ones, and find out which one signs."""
+    """Prepare each key of JWT_KEYS, warn about weak ones, and check which one signs."""
     cdef _RingKey key
     if settings.ring is None:
         return 0
@@ -3196,7 +3196,7 @@ cdef str _base64url_text(bytes data):
 
 
 cdef str _base64url_number(object number, Py_ssize_t size):
-    """A number as in a JWK (RFC 7518, section 2), in ``size`` bytes, 0 for as many as it takes."""
+    """A number as in a JWK (RFC 7518, section 2), in ``size`` bytes, 0 for as many as needed."""
     return _base64url_text(number.to_bytes(size or (number.bit_length() + 7) // 8, "big"))
 
 
@@ -3249,7 +3249,7 @@ cdef dict _public_jwk(object public, str kid, str algorithm):
 cdef list _single_jwks(_Settings settings):
     """The JWKs of the public halves of JWT_PUBLIC_KEY and JWT_PRIVATE_KEY.
 
-    :raises RuntimeError: one of them cannot be read.
+    :raises RuntimeError: if one of them cannot be read.
     """
     if settings.single_jwks is None:
         jwks = {}
@@ -3278,7 +3278,7 @@ cdef list _single_jwks(_Settings settings):
 
 
 cdef object _own_kid(object key):
-    """The name that a JWK has, None without one."""
+    """The ``kid`` of a JWK, None without one."""
     kid = None
     if isinstance(key, dict):
         kid = key.get("kid")
@@ -3288,13 +3288,13 @@ cdef object _own_kid(object key):
 
 
 cdef list _published_jwks(_Settings settings, double now):
-    """The public keys of the app by which others verify its tokens, in the order of their names."""
+    """The public keys with which others verify tokens of the app, in the order of their names."""
     cdef _RingKey key
     jwks = {}
     for jwk in _single_jwks(settings):
         jwks[jwk["kid"]] = dict(jwk)
     for key in (settings.ring or {}).values():
-        # Before it signs, too: those who verify must know it by then.
+        # Also before it signs, because verifiers must know it by then.
         if key.is_secret or key.has_ended(now):
             jwks.pop(key.kid, None)
         else:
@@ -3302,12 +3302,12 @@ cdef list _published_jwks(_Settings settings, double now):
     return [jwk for _, jwk in sorted(jwks.items())]
 
 
-# How long a JWK Set may be kept, in seconds.
+# How long clients may cache a JWK Set, in seconds.
 cdef int _JWKS_MAX_AGE = 600
 
 
 cdef int _jwks_max_age(_Settings settings, double now) except -1:
-    """How long the JWK Set of a moment may be kept: not beyond the end of a key in it."""
+    """How long clients may cache the JWK Set of a moment: not beyond the end of a key in it."""
     cdef _RingKey key
     cdef double age = _JWKS_MAX_AGE
     for key in (settings.ring or {}).values():
@@ -3319,7 +3319,7 @@ cdef int _jwks_max_age(_Settings settings, double now) except -1:
 # --- Header of a token --------------------------------------------------------
 
 cdef int _verify_algorithm(object algorithm, frozenset allowed) except -1:
-    """Match the header's ``alg`` against the allow-list (RFC 8725, section 3.1)."""
+    """Check the ``alg`` of a header against the allowed ones (RFC 8725, section 3.1)."""
     if algorithm is _ABSENT:
         raise jwt.InvalidAlgorithmError("Algorithm not specified")
     if not isinstance(algorithm, str) or algorithm not in allowed:
@@ -3327,7 +3327,7 @@ cdef int _verify_algorithm(object algorithm, frozenset allowed) except -1:
 
 
 cdef int _verify_type(dict header, frozenset accepted) except -1:
-    """Match the header's ``typ`` against JWT_DECODE_TYP (RFC 8725, section 3.11)."""
+    """Check the ``typ`` of a header against JWT_DECODE_TYP (RFC 8725, section 3.11)."""
     name = header.get("typ")
     if not isinstance(name, str) or _media_type(name) not in accepted:
         raise jwt.InvalidTokenError('The "typ" header is not one that JWT_DECODE_TYP accepts')
@@ -3337,18 +3337,19 @@ cdef int _verify_type(dict header, frozenset accepted) except -1:
 # Trusted issuers
 # -----------------------------------------------------------------------------
 
-# A token is assigned by its ``iss``, which is read before its signature is verified: it chooses
-# which keys can verify the token, and none of the app's is among those of an issuer.
+# The ``iss`` of a token, which is read before the signature is verified, determines which keys can
+# verify it. The keys of the app are never among those of an issuer.
 
-# Seconds: what a fetch may take, discovery included; between two attempts; how long keys are fresh,
-# by default, at least and at most; and how long they serve while the issuer does not answer.
+# In seconds: the time limit of a fetch, including discovery; the pause between two attempts; how
+# long keys are fresh, by default and at least; how long they are fresh at most, and are used while
+# the issuer does not respond.
 cdef double _FETCH_TIMEOUT = 5.0
 cdef double _FETCH_PAUSE = 30.0
 cdef double _FRESH_FOR = 600.0
 cdef double _FRESH_AT_LEAST = 60.0
 cdef double _KEPT_FOR = 86400.0
 
-# Bytes of a document of an issuer.
+# The maximum size of a document of an issuer, in bytes.
 cdef Py_ssize_t _DOCUMENT_SIZE = 256 * 1024
 
 # The public members of the types of key (RFC 7518, section 6; RFC 8037, section 2).
@@ -3356,10 +3357,10 @@ cdef dict _PUBLIC_MEMBERS = {
     "RSA": ("kty", "n", "e"), "EC": ("kty", "crv", "x", "y"), "OKP": ("kty", "crv", "x")
 }
 
-# Whoever publishes one of these has given the key away (RFC 7518, section 6).
+# A key is compromised if one of these members is published (RFC 7518, section 6).
 cdef frozenset _SECRET_MEMBERS = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
 
-# Claims of an access token by RFC 9068, section 2.2, beside those that are always required.
+# Claims of an access token (RFC 9068, section 2.2), in addition to those that are always required.
 cdef str _ACCESS_TOKEN_TYPE = "application/at+jwt"
 cdef tuple _ACCESS_TOKEN_CLAIMS = ("sub", "client_id", "iat", "jti")
 
@@ -3367,16 +3368,16 @@ cdef object _MAX_AGE_RE = re.compile(r"(?:^|[\s,])max-age\s*=\s*\"?([0-9]{1,9})"
 
 
 cdef inline double _ticks() except? -1:
-    """Seconds of a clock that nobody can set, looked up at each use, so that a test can move it."""
+    """Seconds of a monotonic clock, looked up at each use, so that a test can replace it."""
     return time.monotonic()
 
 
 class _FetchSlip(TypeError):
-    """The callback of jwks_fetch_loader returned something else than it must."""
+    """The callback of jwks_fetch_loader returned an invalid value."""
 
 
 class _FetchError(Exception):
-    """What is wrong with an answer of an issuer; the text holds nothing of the answer."""
+    """A response of an issuer is unusable; the text contains nothing of the response."""
 
     status = 200
 
@@ -3399,9 +3400,9 @@ cdef bint _is_loopback(str host) except -1:
 
 
 cdef object _split_url(str url):
-    """The parts of a URL that keys may be fetched from, None for any other.
+    """The parts of a URL from which keys may be fetched, None for any other.
 
-    It is one of https, or of http on this machine, without credentials and fragment.
+    It has the scheme https, or http on this machine, and neither credentials nor a fragment.
     """
     if re.fullmatch("[!-~]+", url) is None:
         return None
@@ -3418,9 +3419,9 @@ cdef object _split_url(str url):
 
 
 class _Download:
-    """One document, fetched in a thread by the standard library.
+    """The download of one document in a thread, using the standard library.
 
-    No redirect is followed (RFC 8414, section 6.2): it would lead wherever the answer says.
+    Redirects are not followed (RFC 8414, section 6.2): they could lead anywhere.
     """
 
     def __init__(self, url):
@@ -3429,7 +3430,7 @@ class _Download:
         self.is_aborted = False
 
     def run(self):
-        """Fetch it; return the body and the value of its Cache-Control header, or None."""
+        """Fetch the document; return its body, and its Cache-Control header or None."""
         parts = _split_url(self.url)
         is_secure = parts.scheme == "https"
         kind = http.client.HTTPSConnection if is_secure else http.client.HTTPConnection
@@ -3438,7 +3439,7 @@ class _Download:
         address = (connection.host, connection.port)
         connection.sock = create_connection(address, _FETCH_TIMEOUT)
         try:
-            # A second handle of the connection: the first one is gone while TLS begins.
+            # A second handle of the connection, because the first is unavailable while TLS begins.
             self.socket = connection.sock.dup()
             if self.is_aborted:
                 raise _FetchError("it took too long to connect")
@@ -3460,7 +3461,7 @@ class _Download:
             body = response.read(_DOCUMENT_SIZE + 1)
             return body, response.headers.get("Cache-Control")
         except http.client.HTTPException as error:
-            # Their texts may hold what was sent.
+            # Their texts may contain received data.
             raise _FetchError(f"its response is not HTTP ({type(error).__name__})") from None
         finally:
             connection.close()
@@ -3468,7 +3469,7 @@ class _Download:
                 self.socket.close()
 
     def abort(self):
-        """End a download that may be waiting for a byte: shut its socket down."""
+        """End a download, which may be waiting for data, by shutting down its socket."""
         self.is_aborted = True
         if self.socket is not None:
             try:
@@ -3479,7 +3480,7 @@ class _Download:
 
 
 async def _in_thread(function, *args):
-    """What a function gives that is called in a thread of its own.
+    """Call a function in a thread of its own, and return its result.
 
     The threads of the event loop's executor may all be busy with views.
     """
@@ -3494,14 +3495,14 @@ async def _in_thread(function, *args):
         try:
             outcome = (function(*args), None)
         except BaseException as error:
-            # It is raised where the answer is awaited; SystemExit would end the event loop there.
+            # It is raised where the result is awaited; SystemExit would end the event loop there.
             if not isinstance(error, (Exception, asyncio.CancelledError)):
                 error = _FetchError(f"it raised {type(error).__name__}")
             outcome = (None, error)
         try:
             loop.call_soon_threadsafe(deliver, *outcome)
         except RuntimeError:
-            # The loop was closed meanwhile, and nobody waits.
+            # The loop has been closed, so nothing waits for the result.
             return
 
     _start_thread(run)
@@ -3516,7 +3517,7 @@ cdef int _start_thread(function) except -1:
 
 
 cdef object _read_document(object body):
-    """The JSON object in the body of an answer, or the object itself, as a dict."""
+    """The JSON object in the body of a response, as a dict; a dict is returned unchanged."""
     cdef Py_ssize_t members
     if isinstance(body, dict):
         return body
@@ -3533,7 +3534,7 @@ cdef object _read_document(object body):
 
 
 cdef double _lifetime_of_keys(object cache_control) except -1:
-    """How long keys are fresh, in seconds, by the Cache-Control header (RFC 9111, 5.2.2)."""
+    """How long keys are fresh, in seconds, from the Cache-Control header (RFC 9111, 5.2.2)."""
     found = _MAX_AGE_RE.search(cache_control) if isinstance(cache_control, str) else None
     if found is None:
         return _FRESH_FOR
@@ -3543,8 +3544,8 @@ cdef double _lifetime_of_keys(object cache_control) except -1:
 def _usable_keys(body, tuple algorithms):
     """The keys of a JWK Set (RFC 7517, section 5), prepared, by algorithm and ``kid``.
 
-    What is of no use here is left out: symmetric and private keys, other uses, other algorithms,
-    unknown types, weak or broken keys, keys without a name, and names that two keys share.
+    Unusable keys are left out: symmetric and private keys, other uses, other algorithms, unknown
+    types, weak or invalid keys, keys without a name, and different keys with the same name.
     """
     members = _read_document(body).get("keys")
     if not isinstance(members, list):
@@ -3567,7 +3568,7 @@ def _usable_keys(body, tuple algorithms):
 
 
 cdef _PreparedKey _usable_key(object member, str name):
-    """The key in a JWK prepared for an algorithm, None if it is not one for that."""
+    """The key in a JWK, prepared for an algorithm; None if it cannot be used with that."""
     if not isinstance(member, dict) or not isinstance(member.get("kid"), str):
         return None
     kind = member.get("kty")
@@ -3592,7 +3593,7 @@ cdef _PreparedKey _usable_key(object member, str name):
         jwt.InvalidKeyError, TypeError, ValueError, AttributeError, OverflowError,
         UnsupportedAlgorithm,
     ):
-        # Whatever an issuer has written there is no reason to lose its other keys.
+        # Whatever is wrong with one key of an issuer, its other keys stay usable.
         return None
 
 
@@ -3600,33 +3601,34 @@ cdef _PreparedKey _usable_key(object member, str name):
 
 @cython.final
 cdef class _Issuer:
-    """A trusted issuer: what its tokens must be like, and its keys.
+    """A trusted issuer: the requirements for its tokens, and its keys.
 
-    A token whose key is known never waits: what this needs of the network, it does in a task.
+    A token whose key is known never waits for the network, which is only used in tasks.
     """
 
     cdef str name
     cdef tuple audience, algorithms
     cdef frozenset allowed_algorithms
-    # None: discovered.
+    # None if it is discovered.
     cdef object jwks_uri
     cdef object token_type, scope_claim, leeway
     cdef str audience_claim, identity_claim
     cdef _Callbacks callbacks
     # Prepared keys by algorithm, and there by kid, or by kid and size of the signature cache. A
-    # good answer replaces the dict as a whole.
+    # successful fetch replaces the entire dict.
     cdef dict keys
-    # By _ticks(): when keys are fetched ahead, when they are no longer fresh, when they serve no
-    # longer; the last attempt.
+    # Times of _ticks(): when keys are fetched in advance, when they are no longer fresh, when they
+    # are no longer used; the last attempt.
     cdef double renewed_at, fresh_until, dead_at, attempted_at
     # The jwks_uri of the configuration of the issuer, and when it was read.
     cdef object discovered
     cdef double discovered_at
-    # The fetch of an event loop, running or the last one; whether one runs anywhere; what the last
-    # one failed with, None if it succeeded.
+    # The task of the running or last fetch of an event loop; the exception of the last fetch, None
+    # if it succeeded; whether a fetch is running anywhere.
     cdef object task, failure
     cdef bint is_fetching
-    # A weak reference to the event loop that fetched last: a client of the callback belongs to it.
+    # A weak reference to the event loop that fetched last, to which an HTTP client in the callback
+    # belongs.
     cdef object loop
 
     def __cinit__(self):
@@ -3635,11 +3637,11 @@ cdef class _Issuer:
         self.attempted_at = self.discovered_at = -_INFINITY
 
     cdef _Settings derive(self, _Settings settings):
-        """The options of an app as they hold for tokens of this issuer."""
+        """The options of an app, adapted to tokens of this issuer."""
         cdef _Settings derived
         values = dict(zip(_WATCHED, settings.seen))
         if values["JWT_CSRF_HEADER_NAME"]:
-            # It is deprecated, of which the options of the app have warned.
+            # It is deprecated; the warning was shown for the options of the app.
             for name in ("JWT_ACCESS_CSRF_HEADER_NAME", "JWT_REFRESH_CSRF_HEADER_NAME"):
                 values[name] = values["JWT_CSRF_HEADER_NAME"]
             values["JWT_CSRF_HEADER_NAME"] = None
@@ -3651,7 +3653,7 @@ cdef class _Issuer:
             "JWT_DECODE_AUDIENCE": self.audience,
             "JWT_DECODE_TYP": self.token_type,
             "JWT_IDENTITY_CLAIM": self.identity_claim,
-            # None of the keys of the app is read for them.
+            # The keys of the app are not used for these tokens.
             "JWT_KEYS": None,
             "JWT_SIGNING_KEY_ID": None,
             "JWT_REQUIRED_CLAIMS": settings.required_claims + required,
@@ -3667,10 +3669,10 @@ cdef class _Issuer:
         derived.allowed_algorithms = self.allowed_algorithms
         return derived
 
-    # Looking a key up
+    # Key lookup
 
     cdef _PreparedKey find(self, object kid, str name, Py_ssize_t cache_size):
-        """A known key that serves still; one that gets old is fetched anew in the background."""
+        """A known key that may still be used; an old one is fetched again in the background."""
         cdef double now = _ticks()
         cdef dict keys = self.keys
         if now >= self.dead_at:
@@ -3685,7 +3687,7 @@ cdef class _Issuer:
             return found
         cached = (<dict>by_kid).get((kid, cache_size))
         if cached is None:
-            # Another thread may have been here first: all go on with one signature cache.
+            # If another thread was faster, all use its prepared key, with one signature cache.
             cached = (<dict>by_kid).setdefault(
                 (kid, cache_size),
                 _prepare_key((<_PreparedKey>found).key, name, False, cache_size),
@@ -3693,10 +3695,10 @@ cdef class _Issuer:
         return cached
 
     cdef object key_of(self, _Settings settings, _ParsedToken token):
-        """The key for a token, or an awaitable of it where that must be fetched.
+        """The key for a token, or an awaitable of it if it must be fetched.
 
-        :raises jwt.InvalidTokenError: the token names no key of the issuer.
-        :raises IssuerUnavailableError: whether it does cannot be told now.
+        :raises jwt.InvalidTokenError: if the token names no key of the issuer.
+        :raises IssuerUnavailableError: if that is unknown, because the keys are unavailable.
         """
         kid, name = self.verified_kid(settings, token), token.header.algorithm
         found = self.find(kid, name, settings.signature_cache_size)
@@ -3707,7 +3709,7 @@ cdef class _Issuer:
         return self.fetched_key(kid, name, settings.signature_cache_size)
 
     cdef _PreparedKey known_key_of(self, _Settings settings, _ParsedToken token):
-        """As key_of, for a caller that cannot wait: a missing key is fetched meanwhile."""
+        """Like key_of, for a caller that cannot wait: a missing key is fetched in the meantime."""
         kid, name = self.verified_kid(settings, token), token.header.algorithm
         found = self.find(kid, name, settings.signature_cache_size)
         if found is not None:
@@ -3719,7 +3721,7 @@ cdef class _Issuer:
         raise self.unavailable()
 
     cdef object verified_kid(self, _Settings settings, _ParsedToken token):
-        """The name of the key of a token whose header is right."""
+        """The name of the key of a token, after its header was checked."""
         _verify_algorithm(token.header.algorithm, self.allowed_algorithms)
         if settings.decode_types is not None:
             name = token.header.parameters.get("typ")
@@ -3735,7 +3737,7 @@ cdef class _Issuer:
         if task is None and self.may_try():
             task = self.start()
         if task is not None:
-            # A request that is cancelled must not cancel the fetch of the others.
+            # A cancelled request must not cancel the fetch for the others.
             await asyncio.shield(task)
         found = self.find(kid, name, cache_size)
         if found is None:
@@ -3752,7 +3754,7 @@ cdef class _Issuer:
 
     cdef object unavailable(self):
         if isinstance(self.failure, _FetchSlip):
-            # It is no outage, and the application is to see it.
+            # It is not an outage, so the application must see it.
             return TypeError(str(self.failure))
         error = IssuerUnavailableError("Token issuer unavailable")
         error.__cause__ = self.failure
@@ -3771,7 +3773,7 @@ cdef class _Issuer:
         return task
 
     cdef object start(self):
-        """Fetch the keys in a task of its own; where no event loop runs, in a thread."""
+        """Fetch the keys in a separate task, or in a thread if no event loop is running."""
         loop = _running_loop()
         self.attempted_at = _ticks()
         self.is_fetching = True
@@ -3786,20 +3788,20 @@ cdef class _Issuer:
         return self.run_fetch(loop)
 
     def run_fetch(self, loop):
-        # In an empty context: that of a request would be kept for as long.
+        # In an empty context: the context of a request would be kept in memory until the end.
         self.task = Context().run(loop.create_task, self.fetch())
         return self.task
 
     async def fetch(self):
-        """Replace the keys by those that the issuer publishes now; a failure is kept."""
+        """Replace the keys with those that the issuer publishes now, or store the failure."""
         cdef double began = self.attempted_at
-        # A task of its own: a callback may raise CancelledError, or not let itself be cancelled.
+        # In a separate task: a callback may raise CancelledError, or ignore its cancellation.
         loading = asyncio.ensure_future(self.load())
         loading.add_done_callback(_note_outcome)
         try:
             await asyncio.wait([loading], timeout=_FETCH_TIMEOUT)
         except asyncio.CancelledError:
-            # The event loop ends, and this is no attempt of which the outcome is known.
+            # The event loop ends, so this does not count as an attempt.
             loading.cancel()
             if self.attempted_at == began:
                 self.attempted_at = -_INFINITY
@@ -3813,7 +3815,7 @@ cdef class _Issuer:
                 raise _FetchError("it was cancelled")
             keys, lifetime = loading.result()
         except Exception as error:
-            # Whatever is wrong with an issuer, the keys that are known serve on.
+            # Whatever is wrong with an issuer, its known keys stay usable.
             self.discovered = None
             if self.failure is None:
                 is_told = isinstance(error, _FetchError)
@@ -3862,7 +3864,7 @@ cdef class _Issuer:
             raise _FetchError("its configuration names another issuer")
         uri = document.get("jwks_uri")
         parts = _split_url(uri) if isinstance(uri, str) else None
-        # Only an issuer on this machine may send us to http, which is to this machine.
+        # Only an issuer on this machine may name a URL with http, which is on this machine, too.
         if parts is None or (parts.scheme == "http" and not self.name.startswith("http://")):
             raise _FetchError("its configuration has no jwks_uri with https")
         return uri
@@ -3896,14 +3898,14 @@ cdef class _Issuer:
 
 
 cdef str _fetch_fault(error):
-    """Why a fetch failed, in words that hold nothing of what was sent."""
+    """Why a fetch failed, without any received data."""
     if isinstance(error, asyncio.TimeoutError):
         return f"it took longer than {_FETCH_TIMEOUT:.0f} seconds"
     return str(error) if isinstance(error, (_FetchError, _FetchSlip)) else type(error).__name__
 
 
 def _note_outcome(loading):
-    """Look at what a task ended with, so that the loop does not complain that nobody did."""
+    """Retrieve the exception of a task, so that the event loop does not log it as unretrieved."""
     if not loading.cancelled():
         loading.exception()
 
@@ -3915,12 +3917,12 @@ cdef object _running_loop():
         return None
 
 
-# --- Which issuer made a token ------------------------------------------------
+# --- The issuer of a token ----------------------------------------------------
 
 cdef _Settings _settings_for(_AppState state, _Settings settings, _ParsedToken token):
-    """The options that hold for a token: those of the app, or of the trusted issuer that it names.
+    """The options for a token: those of the app, or of the trusted issuer that it names.
 
-    Claims that cannot be read name none: what is wrong with them is told where all else is right.
+    Unreadable claims name no issuer; the error is raised only after all other checks.
     """
     if not state.callbacks.issuers:
         return settings
@@ -4020,7 +4022,7 @@ cdef inline double _now() except? -1:
 
 
 cdef inline object _claim(dict claims, str name):
-    """The value of a claim, _ABSENT without it: null is a value."""
+    """The value of a claim, _ABSENT if it is missing, because null is a value."""
     cdef PyObject* value = PyDict_GetItemWithError(claims, name)
     return _ABSENT if value == NULL else <object>value
 
@@ -4031,7 +4033,7 @@ cdef bint _is_number(object value) except -1:
 
 
 cdef bint _is_after(object claim, object second) except -1:
-    """Whether a time claim lies after a second; fractions are cut off, as PyJWT does."""
+    """Whether a time claim is after a second; fractions are cut off, as PyJWT does."""
     return (int(claim) if type(claim) is float else claim) > second
 
 
@@ -4040,16 +4042,16 @@ cdef bint _verify_registered_claims(
 ) except? True:
     """Check the registered claims as PyJWT does, in its order and with its exceptions.
 
-    ``exp``, ``nbf`` and ``iat`` must be finite JSON numbers, where PyJWT also takes bools and
-    numeric strings. True means that the token has expired, and that all else is right.
+    ``exp``, ``nbf`` and ``iat`` must be finite JSON numbers, while PyJWT also accepts bools and
+    numeric strings. Return True if the token has expired but is otherwise valid.
     """
     cdef double now = _now()
     cdef bint expired = False
     for name in settings.required_claims:
         if claims.get(name) is None:
             raise jwt.MissingRequiredClaimError(name)
-    # Whole numbers are compared: a double would round a claim beyond 2**53. No integer lies between
-    # a moment and its second, so that "after the second" means the same.
+    # Integers are compared: a double would round a claim beyond 2**53. No integer is between a
+    # moment and its second, so "after the second" means the same.
     second = PyLong_FromDouble(floor(now + settings.leeway))
     claim = _claim(claims, "iat")
     if claim is not _ABSENT:
@@ -4073,7 +4075,7 @@ cdef bint _verify_registered_claims(
     _verify_issuer(claims, settings)
     _verify_audience(claims.get(settings.audience_claim), settings)
     if settings.audience_claim != "aud" and "aud" in claims:
-        # Whom it does not name must reject the token (RFC 7519, section 4.1.3).
+        # A service that it does not name must reject the token (RFC 7519, section 4.1.3).
         _verify_audience(claims["aud"], settings)
     claim = _claim(claims, "sub")
     if claim is not _ABSENT and settings.verify_sub and not isinstance(claim, str):
@@ -4117,10 +4119,10 @@ cdef int _verify_audience(object audience, _Settings settings) except -1:
 
 
 cdef int _verify_own_claims(dict claims, _Settings settings) except -1:
-    """Check the claims that the extension gives a meaning to, and add those that are absent.
+    """Check the claims of the extension, and add missing ones.
 
-    What is added are the defaults of 0.1.0, for tokens of other issuers. 0.1.0 also took a
-    ``fresh`` of null, as not fresh.
+    The added values are the defaults of 0.1.0, for tokens of other issuers. As in 0.1.0, a
+    ``fresh`` of null is accepted as not fresh.
     """
     token_type = _claim(claims, "type")
     fresh = _claim(claims, "fresh")
@@ -4128,7 +4130,7 @@ cdef int _verify_own_claims(dict claims, _Settings settings) except -1:
         raise JWTDecodeError(f"Missing claim: {settings.identity_claim_key}")
     if token_type is not _ABSENT and token_type not in _TYPES:
         raise JWTDecodeError("Missing or invalid claim: type")
-    # NaN would compare as fresh for ever, and any other type would fail the comparison.
+    # NaN would always compare as fresh, and any other type would fail the comparison.
     if fresh is None:
         fresh = claims["fresh"] = False
     if fresh is not _ABSENT and type(fresh) is not bool and not _is_number(fresh):
@@ -4148,11 +4150,11 @@ cdef int _verify_own_claims(dict claims, _Settings settings) except -1:
 cdef int _verify_foreign_claims(dict claims, _Settings settings) except -1:
     """Check the identity in a token of a trusted issuer, and make the token an access token.
 
-    What the extension gives a meaning to in tokens of the app has none in those of others: an
-    issuer, or whoever may set claims there, must not make a token fresh, or part of a session.
+    Claims of the extension have a meaning only in tokens of the app: an issuer, or a user who may
+    set claims there, must not be able to make a token fresh, or part of a session.
     """
-    # An issuer may write its refresh tokens, whose keys and claims are the same, in the manner of
-    # this extension, of Simple JWT or of Keycloak.
+    # An issuer may mark its refresh tokens, whose keys and claims are the same, as this extension,
+    # Simple JWT or Keycloak does.
     for name in ("type", "token_type", "typ"):
         kind = _claim(claims, name)
         if type(kind) is str and (<str>kind).lower() == "refresh":
@@ -4176,8 +4178,8 @@ cdef dict _verify_token(
 ):
     """Verify a parsed token under a key, and return its claims.
 
-    That it has expired is noted, for _verify_expiry: the claims that the expired_token callback
-    sees have passed every other check of the token.
+    Expiry is only recorded, for _verify_expiry, so the claims that the expired_token callback
+    is called with have passed every other check of the token.
     """
     if not key.is_signature(token.signing_input, token.signature):
         raise jwt.InvalidSignatureError("Signature verification failed")
