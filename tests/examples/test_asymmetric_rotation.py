@@ -214,7 +214,7 @@ def test_file_that_cannot_be_read_leaves_the_known_keys_in_use(file: Path) -> No
 
 def test_service_without_a_key_does_not_start(file: Path) -> None:
     with (
-        pytest.raises(AssertionError, match="JWT_KEYS must be None, or a dict of at least one key"),
+        pytest.raises(AssertionError, match="JWT_KEYS must be None, or a non-empty dict that maps"),
         run(file),
     ):
         pass
