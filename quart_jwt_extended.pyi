@@ -1701,7 +1701,7 @@ class Protection(NamedTuple):
     issuers: tuple[str, ...] | None
 
 def protection_of(app: Quart, endpoint: str, method: str | None = None) -> Protection | None:
-    """Return how a view or WebSocket is protected: by its decorators and ``protect`` around it.
+    """Return how decorators and :func:`protect` protect a view or WebSocket.
 
     Use it in tools, and in decorators that need to know what is verified before they run. It cannot
     see what your own hooks or decorators verify.

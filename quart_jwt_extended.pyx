@@ -8781,7 +8781,7 @@ async def create_session(
     await pair.ask()
     text = _identity_text(pair.access.identity, pair.state)
     if len(text) > _IDENTITY_SIZE:
-        raise ValueError(f"identity must take at most {_IDENTITY_SIZE} characters as text")
+        raise ValueError(f"identity must be at most {_IDENTITY_SIZE} characters long as text")
     session_id = _new_session_id(text)
     max_age = _seconds(settings.session_max_age)
     if max_age is not None:
@@ -8930,7 +8930,7 @@ async def revoke_sessions(identity, keep=None):
     cdef _AppState state = _current_state()
     store = _store_of(state, "revoke_sessions")
     if keep is not None and not isinstance(keep, str):
-        raise TypeError(f"keep must be the id of a session or None, not {_shown(keep)}")
+        raise TypeError(f"keep must be the ID of a session or None, not {_shown(keep)}")
     if not _is_session_id(keep):
         # No session has it.
         keep = None
@@ -9067,7 +9067,7 @@ cdef _VerifiedToken _verified_token(str function, bint needs_token=False):
     if token is None:
         raise RuntimeError(
             f"{function}() needs a verified request: protect the view with jwt_required, or await "
-            "verify_jwt_in_request() before"
+            "verify_jwt_in_request() first"
         )
     if needs_token and not token.claims:
         raise NoAuthorizationError("Missing JWT")
@@ -9185,7 +9185,7 @@ cdef int _set_cookie(
     if settings.cookie_partitioned:
         attributes["partitioned"] = True
     if domain is not None and name.lower().startswith("__host-"):
-        raise ValueError(f"The cookie {name!r} must have no domain: its name begins with __Host-")
+        raise ValueError(f"The cookie {name!r} cannot have a domain: its name starts with __Host-")
     # Not set_cookie, which would dump it again, and warn three bytes before browsers drop it.
     try:
         cookie = dump_cookie(name, **attributes, max_size=0)
@@ -9195,8 +9195,8 @@ cdef int _set_cookie(
     size = len(cookie)
     if size > _COOKIE_SIZE:
         raise ValueError(
-            f"The cookie {name!r} would take {size} bytes; browsers drop cookies of more than "
-            f"{_COOKIE_SIZE}, name and attributes included: put fewer claims into the token"
+            f"The cookie {name!r} would be {size} bytes long. Browsers drop cookies of more than "
+            f"{_COOKIE_SIZE} bytes, including name and attributes: put fewer claims into the token"
         )
     response.headers.add("Set-Cookie", cookie)
 
@@ -9223,14 +9223,14 @@ cdef int _verify_response(object response) except -1:
         raise _missing_await("response", response)
     if not hasattr(response, "headers"):
         raise TypeError(
-            f"response must be a response, such as `await make_response(...)` gives, not "
+            f"response must be a response, such as the result of `await make_response(...)`, not "
             f"{_shown(response)}"
         )
 
 
 cdef int _verify_domain(object domain) except -1:
     if domain is not None and (not isinstance(domain, str) or not _is_domain(domain)):
-        raise ValueError(f"domain must be the name of a domain or None, not {_shown(domain)}")
+        raise ValueError(f"domain must be a domain name or None, not {_shown(domain)}")
 
 
 cdef int _set_token_cookies(
@@ -9243,7 +9243,7 @@ cdef int _set_token_cookies(
     if _is_awaitable(token):
         raise _missing_await(argument, token)
     if not isinstance(token, (str, bytes)):
-        raise TypeError(f"{argument} must be a token, a str or bytes, not {_shown(token)}")
+        raise TypeError(f"{argument} must be an encoded token (str or bytes), not {_shown(token)}")
     csrf_value = None
     if settings.csrf_protect and settings.csrf_in_cookies:
         # The token comes from the application, not from a client, so nothing is verified: an async
@@ -9253,7 +9253,7 @@ cdef int _set_token_cookies(
             csrf_value = _csrf_claim(_load_object(parsed.payload, "payload"))
         except (jwt.InvalidTokenError, JWTDecodeError) as error:
             # A fault of the application, which no client must get as an answer.
-            raise ValueError(f"{argument} is no token that can be set: {error}") from None
+            raise ValueError(f"{argument} cannot be stored in a cookie: {error}") from None
     if isinstance(token, bytes):
         # A byte that is not ASCII becomes what no cookie can hold.
         token = token.decode("ascii", "surrogateescape")
@@ -9647,7 +9647,9 @@ def jwt_exempt(fn):
     _verify_view("jwt_exempt", fn)
     for layer in _layers_of(fn):
         if _rules_of_layer(layer) not in (None, _ABSENT):
-            raise TypeError("jwt_exempt cannot open a view that has jwt_required, or one like it")
+            raise TypeError(
+                "jwt_exempt cannot open a view that has jwt_required or a similar decorator"
+            )
     kind = "exempt_coroutine" if inspect.iscoroutinefunction(fn) else "exempt_function"
     wrapper = _WRAPPERS[kind](fn)
     _RULES_OF[wrapper] = None
@@ -9675,8 +9677,8 @@ cdef int _verify_placement(object app) except -1:
         # A view may be registered twice on purpose, as it is and protected.
         if inspect.isfunction(view) and view in _GUARDED and id(view) not in guarded:
             raise RuntimeError(
-                f"The {where} is not protected: its jwt_required, or one like it, stands above the "
-                "decorator that registers it; put it below, next to the function"
+                f"The {where} is not protected: jwt_required, or a similar decorator, is above the "
+                "decorator that registers it. Move it below that, next to the function"
             )
 
 
@@ -9725,7 +9727,7 @@ def protect(
         names = _read_rule_names("exempt", exempt, "endpoint names")
     if not isinstance(app_or_blueprint, (Quart, Blueprint)):
         raise TypeError(
-            f"protect takes a Quart app or a blueprint, not {type(app_or_blueprint).__name__}"
+            f"protect requires a Quart app or a blueprint, not {type(app_or_blueprint).__name__}"
         )
 
     async def guard():
@@ -9881,7 +9883,7 @@ cdef str _words_of(object protection):
 
 
 def protection_of(app, endpoint, method=None):
-    """Return how a view or WebSocket is protected: by its decorators and ``protect`` around it.
+    """Return how decorators and :func:`protect` protect a view or WebSocket.
 
     Use it in tools, and in decorators that need to know what is verified before they run. It cannot
     see what your own hooks or decorators verify.
@@ -9918,7 +9920,7 @@ def protection_of(app, endpoint, method=None):
         found = set(by_method.values())
         if len(found) > 1:
             raise ValueError(
-                f"The methods of {endpoint!r} are protected differently; name one of them in "
+                f"The methods of {endpoint!r} are protected differently; pass one of them as "
                 "method: " + ", ".join(sorted(by_method))
             )
         return found.pop()
@@ -9931,7 +9933,7 @@ def protection_of(app, endpoint, method=None):
         for rule in rules:
             taken.update(("WEBSOCKET",) if rule.websocket else rule.methods)
         raise ValueError(
-            f"method must be one that {endpoint!r} takes, not {method!r}: "
+            f"method must be one that {endpoint!r} accepts, not {method!r}: "
             + ", ".join(sorted(taken))
         )
     found = {_protection_by(app, settings, rule, name) for rule in suitable}
@@ -9986,22 +9988,22 @@ cdef object _jwt_commands(object app):
     group.add_command(click.Command(
         "routes",
         params=[
-            click.Option(["--json", "as_json"], is_flag=True, help="Write JSON, for programs."),
+            click.Option(["--json", "as_json"], is_flag=True, help="Write JSON, not a table."),
             click.Option(
                 ["--check"], is_flag=True,
-                help="Fail with exit code 1 if a route is open that no --open names.",
+                help="Exit with code 1 if a route is open and not listed with --open.",
             ),
             click.Option(
                 ["--open", "listed"], multiple=True, metavar="ENDPOINT",
-                help="An endpoint that is open on purpose, for --check. Repeatable.",
+                help="An endpoint that is open on purpose, for --check. Can be repeated.",
             ),
         ],
         callback=lambda as_json, check, listed: _show_routes(app, as_json, check, listed),
-        help="List the routes and how they are protected, open ones first.",
+        help="List the routes and how they are protected, open routes first.",
     ))
     group.add_command(click.Command(
         "purge", callback=lambda: asyncio.run(_purge(app)),
-        help="Delete from the token store what has ended.",
+        help="Delete ended sessions and expired revocations from the token store.",
     ))
     group.add_command(_keys_commands(app))
     return group
@@ -10009,7 +10011,7 @@ cdef object _jwt_commands(object app):
 
 cdef object _keys_commands(object app):
     """The group ``jwt keys``."""
-    group = click.Group("keys", help="Make keys, and list those of JWT_KEYS.")
+    group = click.Group("keys", help="Generate keys, and list the keys of JWT_KEYS.")
     # ES521 is another name of ES512.
     names = [name for name in _ALGORITHMS if name != "ES521"]
     group.add_command(click.Command(
@@ -10021,28 +10023,28 @@ cdef object _keys_commands(object app):
             ),
             click.Option(
                 ["--kid"],
-                help="The name of the key; its thumbprint, or a random name, without one.",
+                help="The key ID. The default is the thumbprint; for a secret, a random ID.",
             ),
             click.Option(
                 ["--format", "form"], type=click.Choice(("jwk", "pem")), default="jwk",
-                show_default=True, help="A secret has no PEM.",
+                show_default=True, help="The format of the key. A secret requires jwk.",
             ),
         ],
-        help="Print a new key, which is secret, and how it goes into JWT_KEYS.",
+        help="Generate a key and print it, with how to add it to JWT_KEYS. Keep it secret.",
     ))
     group.add_command(click.Command(
         "list", callback=lambda: _print_keys(app),
-        help="List the keys of JWT_KEYS: which one signs, and until when each one verifies.",
+        help="List the keys of JWT_KEYS: which key signs, and until when each key verifies.",
     ))
     return group
 
 
 def _print_new_key(algorithm, kid, form):
     if kid is not None and (not kid or _has_lone_surrogate({"kid": kid})):
-        raise click.UsageError("--kid must be a text, and not empty")
+        raise click.UsageError("--kid must be valid text and not empty")
     if _is_symmetric(algorithm):
         if form == "pem":
-            raise click.UsageError("A secret has no PEM: use --format jwk")
+            raise click.UsageError("A secret cannot be written as PEM: use --format jwk")
         # As long as the digest at least (RFC 7518, section 3.2).
         secret = os.urandom(64)
         members = {"kty": "oct", "k": _base64url_text(secret)}
@@ -10063,10 +10065,10 @@ def _print_new_key(algorithm, kid, form):
         entry = '"key": JWK'
         kind = "JWK"
     click.echo(
-        f"The {kind} above is a secret. Keep it where the app reads its secrets, and add it to "
+        f"The {kind} above is secret. Store it where the app reads its secrets, and add it to "
         f"JWT_KEYS:\n    {json.dumps(kid)}: {{{entry}, \"sign_from\": MOMENT}}\n"
-        "MOMENT is a datetime with a time zone, or POSIX seconds; 0 for the first key of all. The "
-        "key signs from then on, and until then it only verifies.",
+        "MOMENT is a datetime with a time zone, or POSIX seconds; use 0 for your first key. From "
+        "then on, the key signs; before, it only verifies.",
         err=True,
     )
 
@@ -10139,7 +10141,7 @@ def _print_keys(app):
     if fault is not None:
         raise fault
     if has_loader:
-        click.echo("The encode_key_loader chooses the key that signs.", err=True)
+        click.echo("The callback of encode_key_loader chooses the key that signs.", err=True)
     elif signer is None:
         click.echo("No key of JWT_KEYS can sign.", err=True)
     else:
@@ -10177,8 +10179,8 @@ cdef list _ring_warnings(_Settings settings, _RingKey signer, double now):
         if last is None or key.verify_until < last:
             until = "never expire" if last is None else f"expire by {_utc(last)}"
             warned.append(
-                f'{_ring_name(key.kid)} has a "verify_until" before the tokens that it signs '
-                f"have expired, which {until}"
+                f'{_ring_name(key.kid)} has a "verify_until" before the end of the tokens that it '
+                f"signs, which {until}"
             )
     return warned
 
@@ -10201,7 +10203,7 @@ async def _purge(app):
 
 cdef int _show_routes(object app, bint as_json, bint check, tuple listed) except -1:
     if listed and not check:
-        raise click.UsageError("--open needs --check")
+        raise click.UsageError("--open requires --check")
     try:
         rows = _route_rows(app)
     except RuntimeError as error:
@@ -10226,8 +10228,8 @@ cdef int _verify_listed(object app, list rows, tuple listed) except -1:
     unlisted = [row for row in rows if row[3] == "open" and row[2] not in listed]
     if unlisted:
         faults.append(
-            "These routes are open. Protect them, put jwt_exempt on them, or name their endpoints "
-            "with --open:"
+            "These routes are open. Protect them, add jwt_exempt, or list their endpoints with "
+            "--open:"
         )
         faults.extend([f"  {line}" for line in _aligned(unlisted)])
     for name in dict.fromkeys(listed):
@@ -10235,7 +10237,7 @@ cdef int _verify_listed(object app, list rows, tuple listed) except -1:
         if not states:
             faults.append(f"--open {name}: " + _unknown_endpoint(app, name))
         elif states == {"protected"}:
-            faults.append(f"--open {name}: it is protected; remove the name from --open")
+            faults.append(f"--open {name}: the endpoint is protected; remove it from --open")
     if faults:
         raise click.ClickException("\n".join(faults))
 
@@ -10286,13 +10288,13 @@ cdef int _describe(object app) except -1:
         if error.name != "quart_schema":
             raise
         raise ImportError(
-            "describe needs quart-schema: pip install 'quart-jwt-extended[openapi]'"
+            "describe requires quart-schema: pip install 'quart-jwt-extended[openapi]'"
         ) from None
     if not hasattr(quart_schema, "OpenAPIProvider"):
-        raise RuntimeError("describe needs quart-schema 0.21 or later")
+        raise RuntimeError("describe requires quart-schema 0.21 or later")
     extension = app.extensions.get(_QUART_SCHEMA)
     if extension is None:
-        raise RuntimeError("describe needs QuartSchema(app) before it")
+        raise RuntimeError("describe requires QuartSchema: call QuartSchema(app) first")
     if not getattr(type(extension.openapi_provider), "_describes_jwt", False):
         provider_class = _describing(type(extension.openapi_provider))
         extension.openapi_provider = provider_class(app, extension)
@@ -10467,7 +10469,7 @@ def signed_in(
 
 cdef int _verify_app(str function, object app) except -1:
     if not isinstance(app, Quart):
-        raise TypeError(f"{function} takes a Quart app, not {type(app).__name__}")
+        raise TypeError(f"{function} requires a Quart app, not {type(app).__name__}")
     _state_of(app)
 
 
@@ -10521,14 +10523,14 @@ class _SignedIn:
             given = claims["additional_claims"] or {}
             if settings.scope_claim in given:
                 raise ValueError(
-                    f"additional_claims holds {settings.scope_claim!r}, which is what scopes sets"
+                    f"additional_claims must not contain {settings.scope_claim!r}: scopes sets it"
                 )
             claims["additional_claims"] = {**given, settings.scope_claim: self.scope}
         client = self.client = self.app.test_client()
         order = self._locations()
         # A wrong set of locations shows at once, not in each request.
         if not order:
-            raise _no_location("request of this client", self._wanted())
+            raise _no_location("client", self._wanted())
         async with self.app.app_context():
             self.token, refresh_token = await _new_login(self.app, self.identity, claims)
         before = order[:order.index("cookies")] if "cookies" in order else order
@@ -10720,16 +10722,16 @@ class _JSONTokenWriter:
             return body
         if not isinstance(document, dict):
             raise RuntimeError(
-                "The token of signed_in() goes into the JSON body, which must be an object for it; "
-                "name other locations"
+                "signed_in() adds the token to the JSON body, which must be an object; pass other "
+                "locations for other bodies"
             )
         return json.dumps({self._key: self._token, **document}).encode()
 
 
 cdef object _no_location(str kind, object locations):
     return RuntimeError(
-        f"No location suits a {kind}: signed_in() has {', '.join(locations)} to choose from; name "
-        "others in its argument locations"
+        f"This {kind} cannot carry a token in {' or '.join(locations)}: pass other locations to "
+        "signed_in()"
     )
 
 
@@ -10839,7 +10841,7 @@ async def assert_protected(app, exempt=()):
     unknown = sorted(set(names) - {rule.endpoint for rule in rules})
     if unknown:
         raise ValueError(
-            f"exempt must be endpoint names of the app, which has none named {', '.join(unknown)}"
+            f"exempt contains names that are not endpoints of the app: {', '.join(unknown)}"
         )
     found = []
     for rule in rules:
@@ -10851,8 +10853,8 @@ async def assert_protected(app, exempt=()):
                 found.append(f"{method} {rule.rule}, endpoint {rule.endpoint!r}: {answer}")
     if found:
         raise AssertionError(
-            "These routes answer without a token. Protect them, or name their endpoints in "
-            "`exempt`:\n" + "\n".join([f"  {line}" for line in found])
+            "These routes do not reject requests without a token. Protect them, or list their "
+            "endpoints in `exempt`:\n" + "\n".join([f"  {line}" for line in found])
         )
 
 
@@ -10872,7 +10874,7 @@ async def _answer_without_token(app, rule, method):
         route = _Route(app, rule.endpoint, verb)
         if route.rules is not None and not route.rules.optional:
             return None
-        return "no URL could be made up for it, and nothing is seen to protect it"
+        return "no URL could be built for it, and no decorator or protect() is known to protect it"
     return await _probe(app, scope)
 
 
@@ -10921,17 +10923,17 @@ async def _probe(app, scope):
             is_over.set()
             await asyncio.wait([task], timeout=1)
             task.cancel()
-            came.append(f"no answer within {_PROBE_SECONDS} seconds")
+            came.append(f"no response within {_PROBE_SECONDS} seconds")
     if done and task.exception() is not None:
         came.append(f"raised {type(task.exception()).__name__}")
-    answer = came[0] if came else "no answer"
+    answer = came[0] if came else "no response"
     if errors:
         # The view may have caught the refusal, and served a stranger.
         is_served = answer == "accepted" or (isinstance(answer, int) and answer < 300)
         if not is_served or any([_reached_quart(error) for error in errors]):
             return None
-        return f"answered {answer}, after the view had caught the refusal"
-    return f"answered {answer}" if isinstance(answer, int) else answer
+        return f"responded with {answer} after the view had caught the error"
+    return f"responded with {answer}" if isinstance(answer, int) else answer
 
 
 # The refusals of the request that a task of _probe() makes.
