@@ -8645,7 +8645,7 @@ cdef dict _decode_parsed(
     prepared = _take_key(state, settings, token, key)
     claims = _verify_token(token, prepared, state, settings, allow_expired)
     if csrf_value is not None:
-        # Before the expiry, as in 0.1.0: no forged request reaches the expired_token callback.
+        # Before the expiry, as in 0.1.0: forged requests must not reach the expired_token callback.
         _verify_csrf(claims, csrf_value)
     _verify_expiry(token, claims)
     return claims
@@ -8786,7 +8786,7 @@ async def create_session(
     max_age = _seconds(settings.session_max_age)
     if max_age is not None:
         pair.access.latest = pair.refresh.latest = _latest_before(_now() + max_age, settings)
-    # Before the session is kept, since it may fail.
+    # Before the session is stored, because encoding may fail.
     pair.encode(session_id, 0)
     session = await _stored(
         store.create_session, session_id, text, lifetime=pair.lifetime(), max_age=max_age,
@@ -8848,9 +8848,9 @@ async def _rotate(_AppState state, _VerifiedToken verified, _Pair pair):
     pair.access.identity = claims[settings.identity_claim_key]
     pair.access.keeps_identity = True
     await pair.ask()
-    # Whether it is a rotation or a retry, the next generation is that of the tokens.
+    # The tokens get the next generation, for a rotation and for a retry.
     pair.encode(session_id, generation + 1)
-    # The client may leave meanwhile, which cancels the request: reuse must be reported still.
+    # If the client disconnects, the request is cancelled, but reuse must still be reported.
     outcome, session = await asyncio.shield(state.watch.run(_rotate_in_store(
         state, verified, session_id, generation, pair.lifetime()
     )))
@@ -8873,7 +8873,7 @@ async def _rotate_in_store(
             grace=settings.refresh_grace, linger=_linger(settings),
         )
     except TokenStoreError as error:
-        # It is logged; the loop would log it once more where nobody waits for this task any more.
+        # Returned, not raised: the loop would log it again if the request was cancelled.
         return "unavailable", error
     if outcome not in ("rotated", "retried", "reused", "ended"):
         raise _wrong_answer("rotate_session", outcome)
@@ -8932,7 +8932,7 @@ async def revoke_sessions(identity, keep=None):
     if keep is not None and not isinstance(keep, str):
         raise TypeError(f"keep must be the ID of a session or None, not {_shown(keep)}")
     if not _is_session_id(keep):
-        # No session has it.
+        # No session has such an ID.
         keep = None
     text = _identity_text(_unproxied(identity), state)
     revoked = await _stored(store.revoke_sessions, text, keep=keep)
@@ -9000,7 +9000,7 @@ async def revoke_token(token=None):
     lifetime = end = None
     if "exp" in claims:
         if not _is_number(claims["exp"]):
-            # decode_token looks at it only where it may have passed.
+            # With allow_expired, decode_token does not check exp.
             raise jwt.DecodeError("Expiration Time claim (exp) must be an integer.")
         end = min(claims["exp"], _LAST_MOMENT) + _linger(settings)
         lifetime = end - _now()
@@ -9062,7 +9062,7 @@ def get_raw_jwt_header():
 
 
 cdef _VerifiedToken _verified_token(str function, bint needs_token=False):
-    """The token of the current request, which must have been verified or let in without one."""
+    """The token of the current request, which must be verified, or accepted without a token."""
     cdef _VerifiedToken token = _current_token()
     if token is None:
         raise RuntimeError(
@@ -9160,8 +9160,8 @@ cdef _Settings _cookie_settings(str function):
     return settings
 
 
-# What browsers keep of a cookie, name, value and attributes together (RFC 6265, section 6.1); they
-# drop a longer one, silently.
+# The largest cookie that browsers store, name, value and attributes together (RFC 6265, section
+# 6.1). They drop larger ones silently.
 cdef Py_ssize_t _COOKIE_SIZE = 4096
 
 
@@ -9169,9 +9169,9 @@ cdef int _set_cookie(
     object response, _Settings settings, str name, object path, bint httponly, str value,
     object domain, dict life
 ) except -1:
-    """Set one cookie; ``life`` is its max_age (seconds), or the expires that clears it.
+    """Set one cookie; ``life`` is its max_age, or the expires that deletes it.
 
-    What clears a cookie has the very attributes of what set it, else it is another cookie.
+    A cookie is deleted with the attributes that it was set with; otherwise, it is another cookie.
     """
     attributes = {
         "value": value,
@@ -9186,11 +9186,11 @@ cdef int _set_cookie(
         attributes["partitioned"] = True
     if domain is not None and name.lower().startswith("__host-"):
         raise ValueError(f"The cookie {name!r} cannot have a domain: its name starts with __Host-")
-    # Not set_cookie, which would dump it again, and warn three bytes before browsers drop it.
+    # Not set_cookie, which dumps it again, and warns three bytes before browsers drop it.
     try:
         cookie = dump_cookie(name, **attributes, max_size=0)
     except UnicodeError:
-        # The error would show the value, which is a secret.
+        # The original error shows the value, which is secret.
         raise ValueError(f"The value of the cookie {name!r} cannot be encoded") from None
     size = len(cookie)
     if size > _COOKIE_SIZE:
@@ -9246,16 +9246,16 @@ cdef int _set_token_cookies(
         raise TypeError(f"{argument} must be an encoded token (str or bytes), not {_shown(token)}")
     csrf_value = None
     if settings.csrf_protect and settings.csrf_in_cookies:
-        # The token comes from the application, not from a client, so nothing is verified: an async
-        # decode_key_loader could not be called here.
+        # The token comes from the application, not from a client, so it is not verified: an async
+        # decode_key_loader cannot be called here.
         try:
             parsed = _parse_token(token, settings.max_token_size, _HeaderMemo())
             csrf_value = _csrf_claim(_load_object(parsed.payload, "payload"))
         except (jwt.InvalidTokenError, JWTDecodeError) as error:
-            # A fault of the application, which no client must get as an answer.
+            # A mistake in the application, which must not become an error response for clients.
             raise ValueError(f"{argument} cannot be stored in a cookie: {error}") from None
     if isinstance(token, bytes):
-        # A byte that is not ASCII becomes what no cookie can hold.
+        # Bytes that are not ASCII become characters that dump_cookie rejects.
         token = token.decode("ascii", "surrogateescape")
     life = {"max_age": settings.cookie_max_age() if max_age is None else max_age}
     _set_cookies(response, settings, token_type, token, csrf_value, domain, life)
@@ -9423,8 +9423,8 @@ async def verify_jwt_refresh_token_in_request():
     await _REFRESH_RULES.verify()
 
 
-# The rules of the shorthands, and the defaults of jwt_required. A decorated view has rules of its
-# own: what the guard of protect() has verified it by, it need not verify again.
+# The rules of the shorthands, and the defaults of jwt_required. A decorated view has its own rules
+# object, so that it can tell whether the guard of protect() has already verified these rules.
 cdef _Rules _OPTIONAL_RULES = _Rules(optional=True)
 cdef _Rules _FRESH_RULES = _Rules(fresh=True)
 cdef _Rules _REFRESH_RULES = _Rules(refresh=True)
@@ -9437,7 +9437,7 @@ cdef dict _RULE_DEFAULTS = {
 # --- The wrapper around a view ------------------------------------------------
 
 cdef object _new_submodule(str name, str doc, dict names):
-    """Make ``quart_jwt_extended.<name>`` importable, though this module is a single file.
+    """Make ``quart_jwt_extended.<name>`` importable, although this module is a single file.
 
     The import system finds it in sys.modules once this module has run, also when the submodule is
     the first import.
@@ -9452,16 +9452,16 @@ cdef object _new_submodule(str name, str doc, dict names):
     return module
 
 
-# What makes this module a package to the import system, for the finder below.
+# This makes the module a package for the import system, which the finder below requires.
 __path__ = []
 
 cdef dict _SUBMODULES = {}
 
 
 class _SubmoduleFinder:
-    """Finds the submodules again for whoever took them out of sys.modules, as some tests do.
+    """Finds the submodules again after they were removed from sys.modules, as some tests do.
 
-    The module itself is found in its file, and is never executed a second time.
+    The module itself is found in its file, and is never executed again.
     """
 
     @staticmethod
@@ -9474,14 +9474,14 @@ class _SubmoduleFinder:
 
     @staticmethod
     def exec_module(module):
-        """Do nothing: the names are there already."""
+        """Do nothing: the names exist already."""
 
 
 sys.meta_path.append(_SubmoduleFinder)
 
 
-# The wrapper is plain Python, so that class-based libraries take it for a function and debuggers
-# step into it, in a module where tests of applications patch the verify functions, as on 0.1.0.
+# The wrapper is plain Python, so that class-based libraries treat it as a function and debuggers
+# can step into it. As in 0.1.0, it is in the module where tests patch the verify functions.
 cdef str _WRAPPER = '''\
 def {name}(fn, verify, original, options):
     async def wrapper(*args, **kwargs):
@@ -9495,7 +9495,7 @@ def {name}(fn, verify, original, options):
 
 '''
 
-# What jwt_exempt makes of a view, by whether that is a coroutine function.
+# The wrappers of jwt_exempt, for coroutine functions and for plain functions.
 cdef str _EXEMPT_WRAPPER = '''\
 def exempt_coroutine(fn):
     async def wrapper(*args, **kwargs):
@@ -9512,14 +9512,14 @@ def exempt_function(fn):
 
 
 cdef dict _compiled_wrappers(object module):
-    """What wraps a view, with the globals of a module, by the name of the verify function."""
+    """The wrappers of views by the name of their verify function, with the globals of a module."""
     names = (
         "verify_jwt_in_request", "verify_jwt_in_request_optional", "verify_fresh_jwt_in_request",
         "verify_jwt_refresh_token_in_request",
     )
     source = "".join([*[_WRAPPER.format(name=name) for name in names], _EXEMPT_WRAPPER])
     file = f"<{module.__name__}>"
-    # Where debuggers and tracebacks find the lines of what has no file.
+    # Here, debuggers and tracebacks find the lines of code that is not in a file.
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)
     wrappers = {}
     exec(compile(source, file, "exec"), module.__dict__, wrappers)
@@ -9531,7 +9531,7 @@ cdef object _view_decorators = _new_submodule(
 )
 cdef dict _WRAPPERS = _compiled_wrappers(_view_decorators)
 
-# The functions that the decorators were given.
+# The functions that were passed to the decorators.
 cdef object _GUARDED = weakref.WeakSet()
 
 
@@ -9548,10 +9548,10 @@ cdef int _verify_view(str decorator, object fn) except -1:
 cdef object _guard(str decorator, fn, _Rules rules, str verify, dict options):
     """Wrap a view in a coroutine function that verifies the request first.
 
-    It must be one: Quart runs any other wrapper in a thread.
+    Quart would run any other wrapper in a thread.
 
-    :param verify: the name of the function that does the same, called in place of the rules with
-        ``options`` if it was patched.
+    :param verify: the name of the function that does the same. If it was patched, it is called with
+        ``options``, instead of the rules.
     """
     _verify_view(decorator, fn)
     if inspect.isfunction(fn):
@@ -9560,7 +9560,7 @@ cdef object _guard(str decorator, fn, _Rules rules, str verify, dict options):
     if not inspect.iscoroutinefunction(fn):
 
         async def view(*args, **kwargs):
-            # It may still return a coroutine, as a partial or an undeclared wrapper does.
+            # The result may be a coroutine, for example from a partial or a plain wrapper.
             return await _settled(await get_value(_CV_APP).app.ensure_async(fn)(*args, **kwargs))
 
     wrapper = _WRAPPERS[verify](view, rules.verify, globals()[verify], options)
@@ -9605,7 +9605,7 @@ def jwt_required(
         "scopes": scopes, "close_with_token": close_with_token, "issuers": issuers,
     }
     rules = _Rules(**options)
-    # 0.1.0 calls the function without arguments, which is what a test may have replaced.
+    # 0.1.0 calls the function without arguments, and a replacement in a test may not accept any.
     given = {name: value for name, value in options.items() if value is not _RULE_DEFAULTS[name]}
 
     def decorate(view):
@@ -9660,7 +9660,7 @@ current_user = LocalProxy(get_current_user)
 
 
 cdef int _verify_placement(object app) except -1:
-    """Raise RuntimeError if a decorator stands above a route or a hook, and protects nothing."""
+    """Raise RuntimeError if a decorator is above a route or a hook, and so has no effect."""
     registered = [
         (f"view of the endpoint {name!r}", view) for name, view in app.view_functions.items()
     ]
@@ -9674,7 +9674,7 @@ cdef int _verify_placement(object app) except -1:
             if _rules_of_layer(above) is not _ABSENT:
                 guarded.add(id(below))
     for where, view in registered:
-        # A view may be registered twice on purpose, as it is and protected.
+        # A view may be registered twice on purpose: the bare function and the protected one.
         if inspect.isfunction(view) and view in _GUARDED and id(view) not in guarded:
             raise RuntimeError(
                 f"The {where} is not protected: jwt_required, or a similar decorator, is above the "
@@ -9690,10 +9690,9 @@ cdef str _name_of(object function):
 # Whole apps and the command line
 # -----------------------------------------------------------------------------
 
-# Where an app or a blueprint keeps what protect() was told.
+# The attribute of an app or a blueprint for the arguments of protect().
 cdef str _GUARDS = "_jwt_extended_guards"
-# How many calls of protect() there were: what was found out about a route before the last one is
-# out of date.
+# The number of calls of protect(). A _Route that was created before the last call is out of date.
 cdef int _guard_count = 0
 
 
@@ -9737,7 +9736,7 @@ def protect(
             return
         verified = getattr(request, _VERIFIED, None)
         if verified is not None and rules in (<_VerifiedToken>verified).satisfied:
-            # A guard further out has verified by all rules of this route.
+            # An outer guard has verified all rules of this route.
             return
         route = _current_state().route(request.endpoint, request.method)
         if route.is_exempt or rules in route.exempting:
@@ -9759,12 +9758,12 @@ cdef class _Route:
     """How a view is protected for one method."""
 
     cdef object view
-    # What protect() and the view's own decorators come to; None if nothing is required.
+    # The combined rules of protect() and the view's own decorators; None if there are none.
     cdef _Rules rules
     cdef bint is_exempt
     # The rules of the protect() calls whose ``exempt`` names the view.
     cdef list exempting
-    # How many calls of protect() there had been.
+    # The number of calls of protect() at that time.
     cdef int guard_count
 
     def __cinit__(self, app, str endpoint, str method):
@@ -9786,7 +9785,7 @@ cdef class _Route:
 
 
 cdef object _rules_of_layer(object layer):
-    """The rules of what one of our decorators returned, None for jwt_exempt, otherwise _ABSENT."""
+    """The rules of a wrapper of our decorators, None for jwt_exempt, _ABSENT for other objects."""
     return _RULES_OF.get(layer, _ABSENT) if inspect.isfunction(layer) else _ABSENT
 
 
@@ -9795,7 +9794,7 @@ cdef list _rules_of_view(object view, str method):
     layers = _layers_of(view)
     view_class = getattr(view, "view_class", None)
     if isinstance(view_class, type):
-        # What runs of a class-based view may be decorated by itself.
+        # The method of a class-based view that runs may be decorated itself.
         runs = view_class.dispatch_request
         if runs is MethodView.dispatch_request:
             if method == "HEAD" and not hasattr(view_class, "head"):
@@ -9807,7 +9806,7 @@ cdef list _rules_of_view(object view, str method):
 
 
 cdef list _scaffolds_of(object app, str endpoint):
-    """The app and the blueprints around an endpoint, with the name that it has in each."""
+    """The app and the blueprints around an endpoint, with the name of the endpoint in each."""
     found = [(app, endpoint)]
     parts = endpoint.split(".")
     for size in range(1, len(parts)):
@@ -9858,7 +9857,7 @@ cdef object _new_protection(_Settings settings, object rule, _Rules rules):
 
 
 cdef object _issuers_of(_Rules rules):
-    """The issuers that all rules of a route accept, None for all."""
+    """The issuers that all rules of a route accept; None for all issuers."""
     if rules.issuers is None:
         return None
     named = [names for names in rules.issuers if names]
@@ -9874,7 +9873,7 @@ cdef str _words_of(object protection):
     rules.optional = protection.optional
     rules.fresh = protection.fresh
     rules.scopes = protection.scopes
-    # A WebSocket may have none: its only one might be JSON.
+    # A WebSocket may have no location left, if JSON is the only one.
     rules.locations = protection.locations or None
     rules.skip_revocation = protection.skip_revocation_check
     rules.close_with_token = protection.close_with_token
@@ -9947,14 +9946,14 @@ cdef str _unknown_endpoint(object app, str name):
 
 
 cdef list _served_rules(object app):
-    """The rules of an app that lead to a view, in the order of its map."""
+    """The URL rules of an app that lead to a view, in the order of the URL map."""
     return [
         rule for rule in app.url_map.iter_rules() if not rule.build_only and not rule.redirect_to
     ]
 
 
 cdef list _methods_of(object app, object rule):
-    """The methods of a rule that a view answers: HEAD only where it is not that of GET."""
+    """The methods of a URL rule that its view handles: HEAD only if it is separate from GET."""
     if rule.websocket:
         return ["WEBSOCKET"]
     left_out = set()
@@ -9967,7 +9966,7 @@ cdef list _methods_of(object app, object rule):
 
 
 cdef tuple _state_of_route(object app, _Settings settings, object rule, str method):
-    """Whether a rule is "open", "exempt" or "protected", and in the last case its _Rules."""
+    """The state of a URL rule, "open", "exempt" or "protected", and its _Rules if protected."""
     cdef _Route route = _Route(app, rule.endpoint, "GET" if rule.websocket else method)
     if route.rules is None:
         return ("exempt" if route.is_exempt or route.exempting else "open"), None
@@ -10045,7 +10044,7 @@ def _print_new_key(algorithm, kid, form):
     if _is_symmetric(algorithm):
         if form == "pem":
             raise click.UsageError("A secret cannot be written as PEM: use --format jwk")
-        # As long as the digest at least (RFC 7518, section 3.2).
+        # At least as long as the digest (RFC 7518, section 3.2).
         secret = os.urandom(64)
         members = {"kty": "oct", "k": _base64url_text(secret)}
         kid = kid or _new_uuid()
@@ -10117,7 +10116,7 @@ def _print_keys(app):
         try:
             signer = _signer(settings, now)
         except RuntimeError as error:
-            # After the list, which helps to correct it.
+            # Raised after the list, which helps to find the mistake.
             fault = click.ClickException(str(error))
     rows = [("kid", "algorithm", "state", "verifies until", "published")]
     for _, key in sorted(settings.ring.items()):
@@ -10150,7 +10149,7 @@ def _print_keys(app):
 
 
 cdef list _ring_warnings(_Settings settings, _RingKey signer, double now):
-    """What will go wrong if JWT_KEYS stays as it is."""
+    """Warnings about keys that will cause errors in the future."""
     cdef _RingKey key
     warned = []
     upcoming = [key for key in settings.ring_starts if (<_RingKey>key).sign_from > now]
@@ -10161,7 +10160,7 @@ cdef list _ring_warnings(_Settings settings, _RingKey signer, double now):
             f'{_ring_name(signer.kid)} signs until its "verify_until", and no other key has a '
             '"sign_from" before that'
         )
-    # By key, when it stops signing; None if it does not.
+    # The time when each key stops signing, by kid; None if it does not stop.
     ends = {}
     signing = [key for key in settings.ring_starts if (<_RingKey>key).sign_from <= now]
     signing = [*(signing or [signer]), *upcoming]
@@ -10173,7 +10172,7 @@ cdef list _ring_warnings(_Settings settings, _RingKey signer, double now):
             continue
         end = ends[key.kid]
         if end is None:
-            # That it has no successor is the other warning.
+            # The other warning covers a key without a successor.
             continue
         last = _last_expiry(settings, end)
         if last is None or key.verify_until < last:
@@ -10186,7 +10185,7 @@ cdef list _ring_warnings(_Settings settings, _RingKey signer, double now):
 
 
 cdef object _last_expiry(_Settings settings, double moment):
-    """When the last token that is signed at a moment expires; None for never."""
+    """The time when the last token that is signed at a moment expires; None for never."""
     if any([lifetime is False for lifetime in settings.lifetimes]):
         return None
     return max([_expiry(moment, lifetime) for lifetime in settings.lifetimes])
@@ -10223,7 +10222,7 @@ cdef int _show_routes(object app, bint as_json, bint check, tuple listed) except
 
 
 cdef int _verify_listed(object app, list rows, tuple listed) except -1:
-    """Fail for each route that is open and not listed, and for each name that opens nothing."""
+    """Fail if an open route is not listed, or a listed name is unknown or protected."""
     faults = []
     unlisted = [row for row in rows if row[3] == "open" and row[2] not in listed]
     if unlisted:
@@ -10243,7 +10242,7 @@ cdef int _verify_listed(object app, list rows, tuple listed) except -1:
 
 
 cdef list _aligned(list rows):
-    """A line for each row: path, methods, endpoint, and the words for its protection."""
+    """A line for each row: path, methods, endpoint, and its protection in words."""
     cells = [(path, ",".join(methods), endpoint) for path, methods, endpoint, _, _, _ in rows]
     widths = [max([len(row[column]) for row in cells], default=0) for column in range(3)]
     return [
@@ -10253,10 +10252,10 @@ cdef list _aligned(list rows):
 
 
 cdef list _route_rows(object app):
-    """What is said of each rule, once for all methods that are protected alike.
+    """A row for each URL rule and each group of its methods with the same protection.
 
-    A row is the path, the methods, the endpoint, whether it is open, its Protection, and these two
-    in words. Open ones come first, then the order is that of paths.
+    A row is the path, the methods, the endpoint, the state, the Protection, and the protection in
+    words. Open routes come first; routes are then sorted by path.
     """
     cdef _Settings settings = _state_of(app).settings()
     rows = []
@@ -10264,7 +10263,7 @@ cdef list _route_rows(object app):
         alike = {}
         for method in _methods_of(app, rule):
             state, rules = _state_of_route(app, settings, rule, method)
-            # In words, a route without locations of its own has none.
+            # The words name locations only if the route has its own.
             words = state if rules is None else repr(rules)
             row = (state, _new_protection(settings, rule, rules), words)
             alike.setdefault(row, []).append(method)
@@ -10276,7 +10275,7 @@ cdef list _route_rows(object app):
 
 # --- OpenAPI ------------------------------------------------------------------
 
-# The name under which quart-schema puts itself into app.extensions.
+# The name of quart-schema in app.extensions.
 cdef str _QUART_SCHEMA = "QUART_SCHEMA"
 
 
@@ -10301,7 +10300,7 @@ cdef int _describe(object app) except -1:
 
 
 def _describing(provider_class):
-    """A subclass of an OpenAPIProvider that says how the routes of an app are protected."""
+    """Return a subclass of an OpenAPIProvider that adds how the routes of an app are protected."""
 
     class DescribingProvider(provider_class):
         _describes_jwt = True
@@ -10324,11 +10323,11 @@ def _describing(provider_class):
 
 
 cdef int _add_requirements(object app, object rule, object paths) except -1:
-    """Say what each operation of a rule requires, unless it does by itself."""
+    """Add the requirements of each operation of a URL rule, unless the operation has its own."""
     cdef _Settings settings = _state_of(app).settings()
     for operations in paths.values():
         for key, operation in operations.items():
-            # Beside operations there may be other things, such as parameters.
+            # There may be keys other than operations, such as parameters.
             if key.upper() not in rule.methods or "security" in operation:
                 continue
             rules = _state_of_route(app, settings, rule, key.upper())[1]
@@ -10338,9 +10337,9 @@ cdef int _add_requirements(object app, object rule, object paths) except -1:
 
 
 cdef list _requirements(_Settings settings, object rule, _Rules rules):
-    """The alternatives of an operation (OpenAPI 3.1, Security Requirement Object)."""
+    """The alternative requirements of an operation (OpenAPI 3.1, Security Requirement Object)."""
     protection = _new_protection(settings, rule, rules)
-    # Where a token of any type will do, a cookie still is that of one type.
+    # Even if tokens of any type are accepted, each cookie holds one type.
     own = _TYPES[rules.token_type]
     requirements = []
     for location in protection.locations:
@@ -10357,7 +10356,7 @@ cdef list _requirements(_Settings settings, object rule, _Rules rules):
 
 
 cdef int _add_schemes(object app, object document) except -1:
-    """Define the schemes that the document refers to, but for those that it defines."""
+    """Define the schemes that the document refers to, unless it defines them itself."""
     used = set()
     operations = [operation for item in document["paths"].values() for operation in item.values()]
     for holder in [document, *operations]:
@@ -10377,7 +10376,7 @@ cdef dict _SCHEME_PLACES = {"headers": "Header", "cookies": "Cookie", "query_str
 
 
 cdef dict _security_schemes(_Settings settings):
-    """A scheme for each type of token and each place (OpenAPI 3.1, Security Scheme Object)."""
+    """A scheme for each token type and location (OpenAPI 3.1, Security Scheme Object)."""
     schemes = {}
     for token_type, name in enumerate(_TYPES):
         words = "A refresh token" if token_type == _REFRESH else "An access token"
@@ -10474,7 +10473,7 @@ cdef int _verify_app(str function, object app) except -1:
 
 
 cdef object _read_granted_scopes(object scopes):
-    """The value of the scope claim, None for a token without one."""
+    """The value of the scope claim; None for a token without scopes."""
     if scopes is None:
         return None
     is_none = isinstance(scopes, (list, tuple, set, frozenset)) and not scopes
@@ -10491,7 +10490,7 @@ cdef object _read_granted_scopes(object scopes):
 
 
 async def _new_login(app, identity, claims):
-    """The access token and the refresh token of a new login, the latter None without a store."""
+    """The access token and the refresh token of a new login; the latter is None without a store."""
     cdef _AppState state = _state_of(app)
     if state.store is None:
         return await create_access_token_async(identity, **claims), None
@@ -10500,11 +10499,10 @@ async def _new_login(app, identity, claims):
 
 
 class _SignedIn:
-    """The context manager of signed_in(), and what adds the token to the client's connections.
+    """The context manager of signed_in(), which adds the token to the client's connections.
 
-    A connection is where all of the client comes together, after ``open``, ``request`` and
-    ``websocket``, and once for each redirect; there is no other place that a subclass of the client
-    leaves alone.
+    ``open``, ``request``, ``websocket`` and each redirect create a connection. A subclass of the
+    client may override these methods, but not this step.
     """
 
     def __init__(self, app, identity, scope, claims, locations):
@@ -10528,14 +10526,14 @@ class _SignedIn:
             claims["additional_claims"] = {**given, settings.scope_claim: self.scope}
         client = self.client = self.app.test_client()
         order = self._locations()
-        # A wrong set of locations shows at once, not in each request.
+        # Report unusable locations here, not in each request.
         if not order:
             raise _no_location("client", self._wanted())
         async with self.app.app_context():
             self.token, refresh_token = await _new_login(self.app, self.identity, claims)
         before = order[:order.index("cookies")] if "cookies" in order else order
         if len(before) < len(order) and set(before) <= {"json", "websocket_protocol"}:
-            # Some requests cannot have what comes before cookies.
+            # Some requests cannot use the locations before cookies.
             self._keep_cookies(settings, _ACCESS, self.token)
             if refresh_token is not None:
                 self._keep_cookies(settings, _REFRESH, refresh_token)
@@ -10548,14 +10546,14 @@ class _SignedIn:
         return client
 
     async def __aexit__(self, *error):
-        """Leave the client as it is: a test may look at its cookies."""
+        """Do not change the client: a test may check its cookies."""
 
     def _wanted(self):
         cdef _Settings settings = _state_of(self.app).settings()
         return settings.token_location if self.locations is None else self.locations
 
     def _locations(self):
-        """Where this client can have a token, for one kind of request or another."""
+        """The locations that are possible for at least one kind of request of this client."""
         return [
             name for name in self._wanted()
             if name != "cookies" or getattr(self.client, "cookie_jar", None) is not None
@@ -10575,22 +10573,22 @@ class _SignedIn:
             jar.extract_cookies(_JarResponse(cookie), request)
             name = cookie.partition("=")[0]
             if name not in {kept.name for kept in jar}:
-                # The jar keeps no cookie of another domain, such as that of production. The client
-                # sends what is in the jar to any host.
+                # The jar does not store a cookie of another domain, such as that of production. The
+                # client sends the cookies in the jar to any host.
                 cookie = re.sub(r"; Domain=[^;]*", "", cookie)
                 jar.extract_cookies(_JarResponse(cookie), request)
 
     def _connect(self, connection_class, app, scope, **options):
-        """Make a connection of the client, whose request carries the token."""
+        """Create a connection of the client, whose request carries the token."""
         cdef _Settings settings = _state_of(self.app).settings()
         scope["headers"] = list(scope["headers"])
         name = settings.cookie_names[_ACCESS]
         cookie = _cookie_in_scope(scope, name)
         if cookie is not None and cookie not in self._values_in_jar(name):
-            # Given to this request, as its first one of the name.
+            # The test passed this cookie to the request.
             return connection_class(app, scope, **options)
         if _has_query_token(scope, settings) or _has_header_token(scope, settings):
-            # The app might look into cookies first.
+            # The app may search cookies first.
             _remove_cookie(scope, name)
         else:
             app = self._with_token(app, scope)
@@ -10602,7 +10600,7 @@ class _SignedIn:
         return set() if jar is None else {cookie.value for cookie in jar if cookie.name == name}
 
     def _with_token(self, app, dict scope):
-        """Put the token into a request; the app, or what puts it into the body on the way there."""
+        """Add the token to a request; return the app, or a wrapper that adds it to the body."""
         cdef _Settings settings = _state_of(self.app).settings()
         kind = "WebSocket"
         possible = [name for name in self._locations() if name != "json"]
@@ -10617,7 +10615,7 @@ class _SignedIn:
                 if media_type != "application/json":
                     possible = [name for name in possible if name != "json"]
             elif method in ("GET", "HEAD"):
-                # Browsers send no body with these.
+                # Browsers do not send a body with these.
                 possible.sort(key=lambda name: name == "json")
         if not possible:
             raise _no_location(kind, self._wanted())
@@ -10639,7 +10637,7 @@ class _SignedIn:
         return app
 
     def _add_csrf(self, dict scope):
-        """Send the CSRF value of the cookie that goes with a request, whoever set that last."""
+        """Add the CSRF value of the token cookie that the request carries."""
         cdef _Settings settings = _state_of(self.app).settings()
         if (
             scope["type"] != "http"
@@ -10649,7 +10647,7 @@ class _SignedIn:
             return
         wanted = [_ACCESS, _REFRESH]
         if _wants_refresh_token(self.app, scope):
-            # Both go by the same header, unless the options say otherwise.
+            # By default, both CSRF values use the same header.
             wanted.reverse()
         for token_type in wanted:
             name = settings.cookie_names[token_type]
@@ -10663,7 +10661,7 @@ class _SignedIn:
 
 
 class _JarResponse:
-    """One Set-Cookie field, as a cookie jar reads it."""
+    """One Set-Cookie field, in the form that a cookie jar reads."""
 
     def __init__(self, cookie):
         self.cookie = cookie
@@ -10676,7 +10674,7 @@ class _JarResponse:
 
 
 class _JSONTokenWriter:
-    """An app that gets the token as a member of the JSON body; otherwise it is the app itself."""
+    """A wrapper of the app that adds the token to the JSON body of its request."""
 
     def __init__(self, app, key, token):
         self._app = app
@@ -10698,7 +10696,7 @@ class _JSONTokenWriter:
             body += message.get("body", b"")
             is_whole = not message.get("more_body", False)
         is_json = _field_of(scope, "content-type") is not None
-        # A body without a type is the test's own affair.
+        # Do not change a body without a content type.
         if is_whole and (is_json or not body):
             written = self._written(body)
             messages = [{"type": "http.request", "body": written, "more_body": False}]
@@ -10718,7 +10716,7 @@ class _JSONTokenWriter:
         try:
             document = json.loads(body) if body else {}
         except ValueError:
-            # A test of what the app does with it.
+            # The test sends invalid JSON on purpose.
             return body
         if not isinstance(document, dict):
             raise RuntimeError(
@@ -10743,7 +10741,7 @@ cdef object _unverified_csrf(object token):
 
 
 cdef object _field_of(dict scope, str name):
-    """The first header field of a name in lower case; None without one."""
+    """The value of the first header field with a lowercase name; None if there is none."""
     for field, value in scope["headers"]:
         if field.lower() == name.encode():
             return value.decode("latin-1")
@@ -10761,7 +10759,7 @@ cdef object _cookie_in_scope(dict scope, str name):
 
 
 cdef int _remove_cookie(dict scope, str name) except -1:
-    # The client sends each cookie of its jar in a field of its own.
+    # The client sends each cookie of its jar in a separate field.
     start = f"{name}=".encode()
     scope["headers"] = [
         (field, value) for field, value in scope["headers"]
@@ -10770,7 +10768,7 @@ cdef int _remove_cookie(dict scope, str name) except -1:
 
 
 cdef bint _has_header_token(dict scope, _Settings settings) except -1:
-    """Whether a header has a token: credentials of another scheme are none of ours."""
+    """Whether the header has a token, and not credentials of another scheme."""
     value = _field_of(scope, settings.header_lower)
     return value is not None and value.lower().startswith(settings.bearer_prefix)
 
@@ -10790,12 +10788,12 @@ cdef bint _wants_refresh_token(object app, dict scope) except -1:
 
 
 cdef object _rule_of(object app, dict scope):
-    """The rule that a request gets to, by the app's own routing; None without one."""
+    """The URL rule that the app routes a request to; None if there is none."""
     headers = Headers([
         (field.decode("latin-1").title(), value.decode("latin-1"))
         for field, value in scope["headers"]
     ])
-    # The scheme makes it a WebSocket to the routing; the classes of Quart's versions differ more.
+    # For the routing, the scheme makes it a WebSocket. Websocket classes differ between versions.
     request = app.request_class(
         scope["method"], scope["scheme"], scope["path"], scope["query_string"], headers,
         scope["root_path"], scope["http_version"], scope=scope,
@@ -10813,9 +10811,9 @@ async def assert_protected(app, exempt=()):
     """Assert that every route and WebSocket of an app rejects requests without a token.
 
     It sends a real request without a token for each rule and each method. A route is protected if
-    the request is rejected because the token is missing, whatever the response is, for example a
-    redirect to a login page. The views of open routes run: use an app with test data. It skips HEAD
-    if a view does not handle it separately from GET, OPTIONS if Quart answers it or
+    the request is rejected because the token is missing. Any response counts as a rejection then,
+    for example a redirect to a login page. The views of open routes run: use an app with test data.
+    It skips HEAD if a view does not handle it separately from GET, OPTIONS if Quart answers it or
     JWT_EXEMPT_OPTIONS is True, and rules that only redirect.
 
     It builds URLs from sample values for the converters. If this fails for a route, the decorators
@@ -10832,7 +10830,7 @@ async def assert_protected(app, exempt=()):
     """
     cdef _Settings settings
     _verify_app("assert_protected", app)
-    # A wrong option would look like open routes.
+    # With an invalid option, all routes would seem open.
     settings = _state_of(app).settings()
     names = ()
     if exempt not in ((), [], set(), frozenset()):
@@ -10866,7 +10864,7 @@ cdef list _methods_to_ask(object app, object rule, bint exempts_options):
 
 
 async def _answer_without_token(app, rule, method):
-    """What a rule answers to a request without a token; None if it refuses it."""
+    """How a route responds to a request without a token; None if it rejects the request."""
     cdef _Route route
     verb = "GET" if method == "WEBSOCKET" else method
     scope = _scope_to(app, rule, verb)
@@ -10879,9 +10877,9 @@ async def _answer_without_token(app, rule, method):
 
 
 async def _probe(app, scope):
-    """Make a request without a token, up to the start of the answer; see _answer_without_token."""
+    """Send a request without a token, until the response starts; see _answer_without_token."""
     errors = []
-    # The status of the answer, or what else ended the request.
+    # The status of the response, or another end of the request.
     came = []
     is_over = asyncio.Event()
     is_websocket = scope["type"] == "websocket"
@@ -10893,7 +10891,7 @@ async def _probe(app, scope):
     async def receive():
         if messages:
             return messages.pop()
-        # An answer may have no end, and whoever waits for the client would wait forever.
+        # The response may be endless, and code that waits for the client must not wait forever.
         await is_over.wait()
         return {"type": "websocket.disconnect" if is_websocket else "http.disconnect"}
 
@@ -10915,7 +10913,7 @@ async def _probe(app, scope):
         _REFUSALS.set(errors)
         await app(scope, receive, send)
 
-    # Not weakly: a closure that nothing else refers to would be gone at once.
+    # connected_to keeps a strong reference: a weak one to this closure would end immediately.
     with token_refused.connected_to(note, sender=app):
         task = asyncio.ensure_future(run())
         done, _ = await asyncio.wait([task], timeout=_PROBE_SECONDS)
@@ -10928,7 +10926,7 @@ async def _probe(app, scope):
         came.append(f"raised {type(task.exception()).__name__}")
     answer = came[0] if came else "no response"
     if errors:
-        # The view may have caught the refusal, and served a stranger.
+        # The view may have caught the error, and served a client without a token.
         is_served = answer == "accepted" or (isinstance(answer, int) and answer < 300)
         if not is_served or any([_reached_quart(error) for error in errors]):
             return None
@@ -10936,13 +10934,13 @@ async def _probe(app, scope):
     return f"responded with {answer}" if isinstance(answer, int) else answer
 
 
-# The refusals of the request that a task of _probe() makes.
+# The errors about a missing token in the request of a task of _probe().
 cdef object _REFUSALS = ContextVar("quart-jwt-extended.refusals", default=None)
 cdef int _PROBE_SECONDS = 10
 
 
 cdef bint _reached_quart(object error) except -1:
-    """Whether an error has left the view: a traceback grows up to where it is caught."""
+    """Whether an error has left the view: the traceback ends where the error was caught."""
     traceback = error.__traceback__
     while traceback is not None:
         if traceback.tb_frame.f_globals.get("__name__") == "quart.app":
@@ -10953,7 +10951,7 @@ cdef bint _reached_quart(object error) except -1:
 
 # --- URLs ---
 
-# What converters might take, the likely ones first; one of an application may want anything.
+# Values that converters may accept, the likely ones first. Custom converters may accept anything.
 cdef tuple _SAMPLES = (
     1, 2, 1.5, -1, "a", "ab", "abc", "abcd", "a/b", "A", "AB", "en", "en-GB", "1", "12", "123",
     "1234", "2020-01-01", "2020-01-01T00:00:00Z", "true", "alice", "a@example.com", "127.0.0.1",
@@ -10965,10 +10963,10 @@ cdef tuple _SAMPLES = (
 
 
 cdef list _values_for(object converter):
-    """Values that a converter of a rule takes, as far as it alone decides."""
+    """The sample values that a converter accepts, regardless of the rest of the URL rule."""
     candidates = sorted(converter.items) if isinstance(converter, AnyConverter) else []
     for name in ("min", "max"):
-        # Those of numbers.
+        # The bounds of number converters.
         bound = getattr(converter, name, None)
         if type(bound) in (int, float):
             candidates.append(bound)
@@ -10978,7 +10976,7 @@ cdef list _values_for(object converter):
             text = converter.to_url(value)
             converter.to_python(urllib.parse.unquote(text))
         except Exception:
-            # What a converter of an application raises for a value that is none of its own.
+            # A custom converter may raise any exception for a value that it does not accept.
             continue
         if re.fullmatch(converter.regex, urllib.parse.unquote(text)) is not None:
             found.append(value)
@@ -10986,8 +10984,8 @@ cdef list _values_for(object converter):
 
 
 cdef dict _scope_to(object app, object rule, str method):
-    """A request without a token that gets to a rule, None if none could be made up."""
-    # Werkzeug makes only the names of the variables public.
+    """The scope of a request without a token that reaches a URL rule; None if that failed."""
+    # Werkzeug only has a public attribute for the names of the variables.
     found = {name: _values_for(converter) for name, converter in rule._converters.items()}
     if not all(found.values()):
         return None
@@ -10998,7 +10996,7 @@ cdef dict _scope_to(object app, object rule, str method):
         try:
             address = rule.build({**(rule.defaults or {}), **values}, append_unknown=False)
         except Exception:
-            # Whatever a converter of the application raises.
+            # A custom converter may raise any exception.
             continue
         if address is None:
             continue
@@ -11012,16 +11010,16 @@ cdef dict _scope_to(object app, object rule, str method):
             Headers({"Host": host_of_rule, "User-Agent": "quart-jwt-extended"}), b"", scheme, "",
             "1.1", None,
         )
-        # Another rule may take the URL, or redirect it.
+        # Another URL rule may match, or redirect.
         if _rule_of(app, scope) is rule:
             return scope
     return None
 
 
-_new_submodule("testing", "What tests of applications need.", {
+_new_submodule("testing", "Helpers for tests of applications.", {
     "assert_protected": assert_protected, "signed_in": signed_in,
 })
-# They are names of that module only.
+# Only that module exports them.
 del assert_protected, signed_in
 
 
@@ -11052,7 +11050,7 @@ cdef object _as_configured(str name):
 
 
 class _JSONEncoder(json.JSONEncoder):
-    """Encodes foreign types as the JSON provider of the current app does."""
+    """Encodes other types as the JSON provider of the current app does."""
 
     def default(self, o):
         return _current_state().json_default()(o)
@@ -11066,10 +11064,11 @@ cdef object _key_option(_Settings settings, bint signing):
 
 
 class _Config:
-    """The options of the current app, under the property names of 0.1.0; read only."""
+    """The options of the current app under the property names of 0.1.0, read-only."""
 
     is_asymmetric = _config_property(
-        lambda _Settings settings: not _is_symmetric(settings.algorithm), "The algorithm's family."
+        lambda _Settings settings: not _is_symmetric(settings.algorithm),
+        "Whether the algorithm is asymmetric.",
     )
     encode_key = _config_property(
         lambda _Settings settings: _key_option(settings, True), "The configured key that signs."
@@ -11110,7 +11109,7 @@ class _Config:
     cookie_csrf_protect = _config_property(
         lambda _Settings settings: settings.csrf_configured, "JWT_COOKIE_CSRF_PROTECT"
     )
-    csrf_protect = _attribute("csrf_protect", "Whether CSRF protection is in force.")
+    csrf_protect = _attribute("csrf_protect", "Whether CSRF protection applies.")
     csrf_request_methods = _as_configured("JWT_CSRF_METHODS")
     csrf_in_cookies = _attribute("csrf_in_cookies", "JWT_CSRF_IN_COOKIES")
     access_csrf_cookie_name = _by_type("csrf_cookie_names", _ACCESS, "JWT_ACCESS_CSRF_COOKIE_NAME")
@@ -11145,7 +11144,7 @@ class _Config:
     )
     cookie_max_age = _config_property(
         lambda _Settings settings: settings.cookie_max_age(),
-        "None, or seconds for lasting cookies.",
+        "None, or the lifetime of persistent cookies (seconds).",
     )
     identity_claim_key = _attribute("identity_claim_key", "JWT_IDENTITY_CLAIM")
     user_claims_key = _attribute("user_claims_key", "JWT_USER_CLAIMS")
@@ -11183,37 +11182,37 @@ def _default_jwt_headers_callback(default_headers):
 
 
 def _default_user_identity_callback(userdata):
-    """Take the object that was passed to the creating function as the identity."""
+    """Return the object that was passed to the creating function as the identity."""
     return userdata
 
 
 def _default_expired_token_callback(expired_token):
-    """Answer 401 to an expired token."""
+    """Return 401 for an expired token."""
     return _legacy_answer("expired_token", None)
 
 
 def _default_invalid_token_callback(error_string):
-    """Answer 422 to an invalid token."""
+    """Return 422 for an invalid token."""
     return _legacy_answer("invalid_token", error_string)
 
 
 def _default_unauthorized_callback(error_string):
-    """Answer 401 to a request without a token, or with a wrong CSRF value."""
+    """Return 401 for a request without a token, or with a wrong CSRF value."""
     return _legacy_answer("unauthorized", error_string)
 
 
 def _default_needs_fresh_token_callback():
-    """Answer 401 to a token that is not fresh."""
+    """Return 401 for a token that is not fresh."""
     return _legacy_answer("needs_fresh_token", None)
 
 
 def _default_revoked_token_callback():
-    """Answer 401 to a revoked token."""
+    """Return 401 for a revoked token."""
     return _legacy_answer("revoked_token", None)
 
 
 def _default_user_loader_error_callback(identity):
-    """Answer 401 when the user could not be loaded."""
+    """Return 401 if the user could not be loaded."""
     return _legacy_answer("user_loader_error", _unknown_user(identity))
 
 
@@ -11223,17 +11222,17 @@ def _default_claims_verification_callback(user_claims):
 
 
 def _default_verify_claims_failed_callback():
-    """Answer 400 to refused user claims."""
+    """Return 400 for rejected user claims."""
     return _legacy_answer("verify_claims_failed", None)
 
 
 def _default_decode_key_callback(claims, headers):
-    """Verify with JWT_SECRET_KEY or JWT_PUBLIC_KEY, by the algorithm."""
+    """Return JWT_SECRET_KEY or JWT_PUBLIC_KEY, depending on the algorithm."""
     return _config.decode_key
 
 
 def _default_encode_key_callback(identity):
-    """Sign with JWT_SECRET_KEY or JWT_PRIVATE_KEY, by the algorithm."""
+    """Return JWT_SECRET_KEY or JWT_PRIVATE_KEY, depending on the algorithm."""
     return _config.encode_key
 
 
@@ -11272,7 +11271,7 @@ def _verify_token_type(decoded_token, expected_type):
 
 
 def _verify_token_not_blacklisted(decoded_token, request_type):
-    """Raise RevokedTokenError if the blacklist callback, which must not be async, says so."""
+    """Raise RevokedTokenError if the blacklist callback (not async) returns a true value."""
     cdef _AppState state = _current_state()
     answer = _unproxied(_ask_blacklist(
         state, state.settings(), get_raw_jwt_header(), decoded_token, request_type
@@ -11284,10 +11283,10 @@ def _verify_token_not_blacklisted(decoded_token, request_type):
 
 
 def _verify_token_claims(jwt_data):
-    """Raise UserClaimsVerificationError if the claims callback, not an async one, rejects."""
+    """Raise UserClaimsVerificationError if the claims callback (not async) rejects the claims."""
     cdef _AppState state = _current_state()
     cdef _Settings settings = state.settings()
-    # Without a callback, too, what holds no claims is an error, as on 0.1.0.
+    # A dict without user claims is an error even without a callback, as in 0.1.0.
     jwt_data[settings.user_claims_key]
     if state.callbacks.claims_verification is None:
         return
@@ -11317,7 +11316,7 @@ cdef str _encode_compat(
     )
     name = _known_algorithm((headers or {}).get("alg") or algorithm, "algorithm")
     key = _prepare_key(secret, name, True, 0)
-    # An encoder class of the application's own may do anything with ordinary claims, too.
+    # A custom encoder class may change ordinary claims, too.
     dump = (json_encoder or json.JSONEncoder)(separators=(",", ":")).encode
     header = dump(_new_header(name, "JWT", headers)).encode() if headers else None
     return _encode_token(header, dump(claims).encode(), key)
@@ -11387,10 +11386,10 @@ cdef dict _exceptions = _named(
 )
 _new_submodule("exceptions", "The exceptions of the extension.", _exceptions)
 for _name in _exceptions:
-    # As on 0.1.0: error trackers group by it, and pickles hold it.
+    # As in 0.1.0: error trackers group by this name, and pickles contain it.
     _exceptions[_name].__module__ = f"{__name__}.exceptions"
 _new_submodule("config", "The options of the current app.", {"config": _config})
-_new_submodule("default_callbacks", "What happens where no callback is registered.", {
+_new_submodule("default_callbacks", "The behavior if no callback is registered.", {
     f"default_{name}_callback": globals()[f"_default_{name}_callback"]
     for name in (
         "user_claims", "jwt_headers", "user_identity", "expired_token", "invalid_token",

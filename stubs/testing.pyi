@@ -53,9 +53,9 @@ async def assert_protected(app: Quart, exempt: _Names = ()) -> None:
     """Assert that every route and WebSocket of an app rejects requests without a token.
 
     It sends a real request without a token for each rule and each method. A route is protected if
-    the request is rejected because the token is missing, whatever the response is, for example a
-    redirect to a login page. The views of open routes run: use an app with test data. It skips HEAD
-    if a view does not handle it separately from GET, OPTIONS if Quart answers it or
+    the request is rejected because the token is missing. Any response counts as a rejection then,
+    for example a redirect to a login page. The views of open routes run: use an app with test data.
+    It skips HEAD if a view does not handle it separately from GET, OPTIONS if Quart answers it or
     JWT_EXEMPT_OPTIONS is True, and rules that only redirect.
 
     It builds URLs from sample values for the converters. If this fails for a route, the decorators
