@@ -1214,8 +1214,8 @@ async def create_session(
     :return: the :class:`SessionTokens`.
     :raises TypeError: as for :func:`create_access_token`, or if the metadata is not a JSON object.
     :raises ValueError: as for :func:`create_access_token`; if ``additional_claims`` contains
-        ``sid``, ``gen`` or ``jti``; if the metadata is too long; or if the identity as text is
-        longer than 512 characters.
+        ``sid``, ``gen`` or ``jti``; if the metadata is too long or contains a value such as NaN; or
+        if the identity as text is longer than 512 characters.
     :raises TokenStoreError: if the token store is unavailable.
     :raises RuntimeError: if there is no app context or no token store, or an option or a key is
         invalid.
