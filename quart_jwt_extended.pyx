@@ -8505,24 +8505,25 @@ def create_access_token(
 ):
     """Create an access token.
 
-    :param identity: who the token is for: any JSON serialisable value, or any object if a
-        user_identity_loader makes one of it.
-    :param fresh: whether the token counts as fresh; a timedelta says for how long it does.
-    :param expires_delta: how long the token lasts: a timedelta, an int (seconds), anything that
-        adds to a datetime, or False for ever. None takes JWT_ACCESS_TOKEN_EXPIRES.
-    :param user_claims: JSON serialisable claims, in place of those of the user_claims_loader.
-    :param headers: dict of header parameters, in place of those of the additional_headers_loader.
-    :param additional_claims: dict of claims for the top level of the token, over those of the
-        additional_claims_loader.
-    :param additional_headers: dict of header parameters, over ``headers`` or those of the
+    :param identity: the identity of the user: any JSON serializable value, or any object if the
+        callback of user_identity_loader returns an identity for it.
+    :param fresh: True creates a fresh token; a timedelta creates one that is fresh for that long.
+    :param expires_delta: the lifetime: a timedelta, an int (seconds), any object that can be added
+        to a datetime, or False for a token that never expires. None uses JWT_ACCESS_TOKEN_EXPIRES.
+    :param user_claims: JSON serializable user claims, instead of those from the user_claims_loader.
+    :param headers: a dict of header parameters, instead of those from the
         additional_headers_loader.
+    :param additional_claims: a dict of top-level claims, which override those from the
+        additional_claims_loader.
+    :param additional_headers: a dict of header parameters, which override ``headers`` or those from
+        the additional_headers_loader.
     :return: the encoded token.
-    :raises TypeError: an argument has a wrong type or is not JSON serialisable, or the identity is
-        not a string while it goes into ``sub`` and JWT_VERIFY_SUB is True.
-    :raises ValueError: a header is not supported, or ``additional_claims`` holds ``type``,
-        ``fresh``, ``csrf`` or the identity.
-    :raises RuntimeError: there is no app context, an option or a key is wrong, or a callback is
-        async; then use :func:`create_access_token_async`.
+    :raises TypeError: if an argument has the wrong type or is not JSON serializable, or if the
+        identity is stored in ``sub`` but is not a string, while JWT_VERIFY_SUB is True.
+    :raises ValueError: if a header is not supported, or ``additional_claims`` contains ``type``,
+        ``fresh``, ``csrf`` or the identity claim.
+    :raises RuntimeError: if there is no app context, an option or a key is invalid, or a callback
+        is async; in the last case, use :func:`create_access_token_async`.
     """
     creation = _new_creation(
         _ACCESS, identity, fresh, expires_delta, user_claims, headers, additional_claims,
@@ -8535,9 +8536,9 @@ async def create_access_token_async(
     identity, fresh=False, expires_delta=None, user_claims=None, headers=None,
     additional_claims=None, additional_headers=None
 ):
-    """Create an access token, awaiting the callbacks that are async.
+    """Create an access token, and await callbacks that are async.
 
-    Parameters, result and errors are those of :func:`create_access_token`.
+    The parameters, the result and the exceptions are those of :func:`create_access_token`.
     """
     creation = _new_creation(
         _ACCESS, identity, fresh, expires_delta, user_claims, headers, additional_claims,
@@ -8552,18 +8553,19 @@ def create_refresh_token(
 ):
     """Create a refresh token.
 
-    :param identity: who the token is for, as for :func:`create_access_token`.
-    :param expires_delta: how long the token lasts: a timedelta, an int (seconds), anything that
-        adds to a datetime, or False for ever. None takes JWT_REFRESH_TOKEN_EXPIRES.
-    :param user_claims: JSON serialisable claims. None takes those of the user_claims_loader if
-        JWT_CLAIMS_IN_REFRESH_TOKEN is True, else none.
-    :param headers: dict of header parameters, in place of those of the additional_headers_loader.
+    :param identity: the identity of the user, as for :func:`create_access_token`.
+    :param expires_delta: the lifetime: a timedelta, an int (seconds), any object that can be added
+        to a datetime, or False for a token that never expires. None uses JWT_REFRESH_TOKEN_EXPIRES.
+    :param user_claims: JSON serializable user claims. None uses those from the user_claims_loader
+        if JWT_CLAIMS_IN_REFRESH_TOKEN is True; otherwise, the token has none.
+    :param headers: a dict of header parameters, instead of those from the
+        additional_headers_loader.
     :param additional_claims: as for :func:`create_access_token`.
     :param additional_headers: as for :func:`create_access_token`.
     :return: the encoded token.
-    :raises TypeError: as :func:`create_access_token`.
-    :raises ValueError: as :func:`create_access_token`.
-    :raises RuntimeError: as :func:`create_access_token`; the awaitable twin is
+    :raises TypeError: as for :func:`create_access_token`.
+    :raises ValueError: as for :func:`create_access_token`.
+    :raises RuntimeError: as for :func:`create_access_token`; if a callback is async, use
         :func:`create_refresh_token_async`.
     """
     creation = _new_creation(
@@ -8577,9 +8579,9 @@ async def create_refresh_token_async(
     identity, expires_delta=None, user_claims=None, headers=None, additional_claims=None,
     additional_headers=None
 ):
-    """Create a refresh token, awaiting the callbacks that are async.
+    """Create a refresh token, and await callbacks that are async.
 
-    Parameters, result and errors are those of :func:`create_refresh_token`.
+    The parameters, the result and the exceptions are those of :func:`create_refresh_token`.
     """
     creation = _new_creation(
         _REFRESH, identity, None, expires_delta, user_claims, headers, additional_claims,
@@ -8593,19 +8595,22 @@ async def create_refresh_token_async(
 def decode_token(encoded_token, csrf_value=None, allow_expired=False):
     """Verify a token and return its claims.
 
-    :param encoded_token: compact JWS (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
-    :param csrf_value: the double-submit value that the token must carry; None skips the check.
+    :param encoded_token: the encoded token (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
+    :param csrf_value: the CSRF double-submit value that the token must contain; None skips this
+        check.
     :param allow_expired: accept a token whose ``exp`` has passed.
-    :return: a new dict of claims, with ``jti``, ``type``, ``fresh`` and the user claims filled in.
-    :raises jwt.ExpiredSignatureError: ``exp`` has passed and ``allow_expired`` is False; its
-        ``jwt_data`` holds the claims, its ``jwt_header`` the header.
-    :raises jwt.InvalidTokenError: anything else is wrong with the token (RFC 7519, section 7.2).
-    :raises JWTDecodeError: the identity is missing, or a claim of the extension is wrong.
-    :raises CSRFError: the token carries another CSRF value.
-    :raises IssuerUnavailableError: the keys of its issuer are not known yet, and are fetched now,
-        which :func:`decode_token_async` waits for; or they cannot be fetched.
-    :raises RuntimeError: there is no app context, an option or a key is wrong, or the
-        decode_key_loader is async; then use :func:`decode_token_async`.
+    :return: a new dict of claims. Missing ``jti``, ``type``, ``fresh`` and user claims are set to
+        their defaults.
+    :raises jwt.ExpiredSignatureError: if ``exp`` has passed and ``allow_expired`` is False. Its
+        ``jwt_data`` contains the claims, its ``jwt_header`` the header.
+    :raises jwt.InvalidTokenError: if the token is invalid for another reason (RFC 7519, section
+        7.2).
+    :raises JWTDecodeError: if the identity is missing, or a claim of the extension is invalid.
+    :raises CSRFError: if the token contains another CSRF value.
+    :raises IssuerUnavailableError: if the keys of the trusted issuer cannot be fetched, or are not
+        known yet: they are then fetched, and :func:`decode_token_async` waits for them.
+    :raises RuntimeError: if there is no app context, an option or a key is invalid, or the callback
+        of decode_key_loader is async; in the last case, use :func:`decode_token_async`.
     """
     cdef _AppState state = _current_state()
     cdef _Settings settings = state.settings()
@@ -8623,9 +8628,9 @@ def decode_token(encoded_token, csrf_value=None, allow_expired=False):
 
 
 async def decode_token_async(encoded_token, csrf_value=None, allow_expired=False):
-    """Verify a token and return its claims, awaiting an async decode_key_loader.
+    """Verify a token and return its claims; await an async decode_key_loader.
 
-    Parameters, result and errors are those of :func:`decode_token`.
+    The parameters, the result and the exceptions are those of :func:`decode_token`.
     """
     cdef _AppState state = _current_state()
     cdef _Settings settings = state.settings()
@@ -8644,7 +8649,7 @@ cdef dict _decode_parsed(
     prepared = _take_key(state, settings, token, key)
     claims = _verify_token(token, prepared, state, settings, allow_expired)
     if csrf_value is not None:
-        # Before the expiry, as in 0.1.0: no forged request reaches the expired_token callback.
+        # Before the expiry, as in 0.1.0: forged requests must not reach the expired_token callback.
         _verify_csrf(claims, csrf_value)
     _verify_expiry(token, claims)
     return claims
@@ -8654,27 +8659,27 @@ async def verify_token(
     encoded_token, *, fresh=False, refresh=False, verify_type=True, skip_revocation_check=False,
     scopes=None, issuers=None
 ):
-    """Verify a token that belongs to no request, by all that :func:`jwt_required` checks.
+    """Verify a token that is not part of a request, with all checks of :func:`jwt_required`.
 
-    For a handler of Socket.IO, or a message of a queue. :func:`decode_token` checks neither
-    revocation nor the type of the token, and calls no callbacks about claims and the user.
+    Use it in a Socket.IO handler, or for messages from a queue. :func:`decode_token` does not check
+    revocation or the token type, and does not call the callbacks for claims and users.
 
-    :param encoded_token: compact JWS (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
+    :param encoded_token: the encoded token (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
     :param fresh: require a fresh access token.
     :param refresh: require a refresh token instead of an access token.
-    :param verify_type: False accepts access and refresh tokens.
+    :param verify_type: False accepts both access and refresh tokens.
     :param skip_revocation_check: do not check whether the token has been revoked.
-    :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
-    :param issuers: one or several names of issuers whose tokens are accepted, trusted ones or that
-        of the app, JWT_ENCODE_ISSUER; ``()`` accepts those of the app alone. None accepts those of
-        the app and of all trusted issuers.
+    :param scopes: one or several scopes; the claim JWT_SCOPE_CLAIM must contain all of them.
+    :param issuers: one or several issuers whose tokens are accepted: names of trusted issuers, or
+        JWT_ENCODE_ISSUER for the app itself. ``()`` accepts only tokens of the app. None accepts
+        tokens of the app and of all trusted issuers.
     :return: a new dict of claims, as from :func:`decode_token`.
-    :raises TypeError: an argument has a wrong type.
-    :raises ValueError: a scope is malformed, or ``fresh`` and ``refresh`` are both True.
-    :raises jwt.InvalidTokenError: it is invalid; the exceptions are those of :func:`decode_token`.
-    :raises JWTExtendedException: its subclasses say what else is wrong: type, revocation,
-        freshness, scope, user claims, user.
-    :raises RuntimeError: there is no app context, or an option or a key is wrong.
+    :raises TypeError: if an argument has the wrong type.
+    :raises ValueError: if a scope is malformed, or ``fresh`` and ``refresh`` are both True.
+    :raises jwt.InvalidTokenError: if the token is invalid, as for :func:`decode_token`.
+    :raises JWTExtendedException: one of its subclasses, if another check fails: token type,
+        revocation, freshness, scopes, user claims or user.
+    :raises RuntimeError: if there is no app context, or an option or a key is invalid.
     """
     cdef _Rules rules = _Rules(
         False, fresh, refresh, None, verify_type, skip_revocation_check, scopes, False, issuers
@@ -8684,11 +8689,11 @@ async def verify_token(
 
 
 def get_jti(encoded_token):
-    """Verify a token and return its ``jti``, the identifier that a blacklist keeps.
+    """Verify a token and return its ``jti``, the ID to store in a blocklist.
 
-    :param encoded_token: compact JWS (str or bytes).
-    :return: the ``jti`` claim, None if the token has none.
-    :raises: as :func:`decode_token`.
+    :param encoded_token: the encoded token (str or bytes).
+    :return: the claim ``jti``, or None if the token does not have one.
+    :raises: the exceptions of :func:`decode_token`.
     """
     return decode_token(encoded_token)["jti"]
 
@@ -8696,37 +8701,39 @@ def get_jti(encoded_token):
 def get_csrf_token(encoded_token):
     """Verify a token and return its CSRF double-submit value.
 
-    :param encoded_token: compact JWS (str or bytes).
-    :return: the ``csrf`` claim.
-    :raises JWTDecodeError: the token has none, since CSRF protection was off when it was made.
-    :raises: as :func:`decode_token`.
+    :param encoded_token: the encoded token (str or bytes).
+    :return: the claim ``csrf``.
+    :raises JWTDecodeError: if the token does not have this claim, because CSRF protection was off
+        when it was created.
+    :raises: the exceptions of :func:`decode_token`.
     """
     return _csrf_claim(decode_token(encoded_token))
 
 
 def get_jwks():
-    """Return the JWK Set (RFC 7517, section 5) by which others verify the tokens of the app.
+    """Return the public keys that verify the tokens of the app, as a JWK Set (RFC 7517).
 
-    It holds the asymmetric keys of JWT_KEYS until their ``verify_until``, also those that are to
-    sign later, and JWT_PUBLIC_KEY or the public half of JWT_PRIVATE_KEY, named by its thumbprint
-    (RFC 7638) unless it is a JWK with a ``kid``. Secrets and private members are never in it.
+    The set contains the asymmetric keys of JWT_KEYS until their ``verify_until``, including keys
+    that will sign later, and JWT_PUBLIC_KEY or the public key of JWT_PRIVATE_KEY. The ``kid`` of
+    the latter is its thumbprint (RFC 7638), unless it is a JWK with a ``kid``. The set never
+    contains secrets or private members.
 
     :return: a new dict with the list ``keys``, sorted by ``kid``. Each key has ``kty``, ``kid``,
         ``alg``, ``use`` and its public members.
-    :raises RuntimeError: there is no app context, or an option or a key is wrong.
+    :raises RuntimeError: if there is no app context, or an option or a key is invalid.
     """
     return {"keys": _published_jwks(_current_state().settings(), _now())}
 
 
 def get_unverified_jwt_headers(encoded_token):
-    """Return the header of a token without verifying its signature.
+    """Return the header of a token without verifying the signature.
 
-    Nothing in it can be trusted; it may serve to look up a key by ``kid``.
+    Do not trust the header. Use it, for example, to look up a key by its ``kid``.
 
-    :param encoded_token: compact JWS (str or bytes), at most 16384 bytes, or JWT_MAX_TOKEN_SIZE
-        within an app context.
+    :param encoded_token: the encoded token (str or bytes), at most 16384 bytes, or
+        JWT_MAX_TOKEN_SIZE bytes in an app context.
     :return: a new dict of header parameters.
-    :raises jwt.InvalidTokenError: the token is malformed.
+    :raises jwt.InvalidTokenError: if the token is malformed.
     """
     max_size = DEFAULTS["JWT_MAX_TOKEN_SIZE"]
     if get_value(_CV_APP) is not None:
@@ -8742,29 +8749,32 @@ async def create_session(
     identity, *, fresh=False, metadata=None, expires_delta=None, refresh_expires_delta=None,
     user_claims=None, additional_claims=None
 ):
-    """Begin a session, which is one login, and create its access token and its refresh token.
+    """Create a session, which is one login, and its access and refresh tokens.
 
-    Both carry the id of the session as ``sid`` (OpenID Connect), and the refresh token its
-    generation as ``gen``. The loaders are called once for both.
+    Both tokens contain the session ID in ``sid`` (OpenID Connect). The refresh token also contains
+    its generation in ``gen``. The loaders are called once for both tokens.
 
-    :param identity: who logs in, as for :func:`create_access_token`.
-    :param fresh: whether the access token counts as fresh; a timedelta says for how long it does.
-    :param metadata: what :func:`get_sessions` shows of the session, such as the device: a JSON
-        object of at most 4096 bytes.
-    :param expires_delta: how long the access token lasts, as for :func:`create_access_token`.
-    :param refresh_expires_delta: how long the refresh token lasts, and with it the session unless
-        it is rotated before. None takes JWT_REFRESH_TOKEN_EXPIRES. No token outlasts
-        JWT_SESSION_MAX_AGE.
-    :param user_claims: user claims of the access token, in place of those of the
-        user_claims_loader; of the refresh token, too, if JWT_CLAIMS_IN_REFRESH_TOKEN is True.
-    :param additional_claims: claims for the top level of both tokens, as for
+    :param identity: the identity of the user who logs in, as for :func:`create_access_token`.
+    :param fresh: True creates a fresh access token; a timedelta creates one that is fresh for that
+        long.
+    :param metadata: a dict of at most 4096 bytes as JSON, which :func:`get_sessions` returns with
+        the session, for example the device.
+    :param expires_delta: the lifetime of the access token, as for :func:`create_access_token`.
+    :param refresh_expires_delta: the lifetime of the refresh token, and of the session until the
+        next rotation. None uses JWT_REFRESH_TOKEN_EXPIRES. JWT_SESSION_MAX_AGE limits both tokens.
+    :param user_claims: user claims of the access token, instead of those from the
+        user_claims_loader. The refresh token also contains them if JWT_CLAIMS_IN_REFRESH_TOKEN is
+        True.
+    :param additional_claims: a dict of top-level claims for both tokens, as for
         :func:`create_access_token`.
     :return: the :class:`SessionTokens`.
-    :raises TypeError: as :func:`create_access_token`, or the metadata is no JSON object.
-    :raises ValueError: as :func:`create_access_token`; ``additional_claims`` holds ``sid`` or
-        ``gen``; or the metadata is too long, or the identity longer than 512 characters as text.
-    :raises TokenStoreError: the token store is unavailable.
-    :raises RuntimeError: there is no app context or no token store, or an option or a key is wrong.
+    :raises TypeError: as for :func:`create_access_token`, or if the metadata is not a JSON object.
+    :raises ValueError: as for :func:`create_access_token`; if ``additional_claims`` contains
+        ``sid``, ``gen`` or ``jti``; if the metadata is too long or contains a value such as NaN; or
+        if the identity as text is longer than 512 characters.
+    :raises TokenStoreError: if the token store is unavailable.
+    :raises RuntimeError: if there is no app context or no token store, or an option or a key is
+        invalid.
     """
     cdef _Pair pair = _new_pair(
         identity, fresh, expires_delta, refresh_expires_delta, user_claims, additional_claims
@@ -8775,12 +8785,12 @@ async def create_session(
     await pair.ask()
     text = _identity_text(pair.access.identity, pair.state)
     if len(text) > _IDENTITY_SIZE:
-        raise ValueError(f"identity must take at most {_IDENTITY_SIZE} characters as text")
+        raise ValueError(f"identity must be at most {_IDENTITY_SIZE} characters long as text")
     session_id = _new_session_id(text)
     max_age = _seconds(settings.session_max_age)
     if max_age is not None:
         pair.access.latest = pair.refresh.latest = _latest_before(_now() + max_age, settings)
-    # Before the session is kept, since it may fail.
+    # Before the session is stored, because encoding may fail.
     pair.encode(session_id, 0)
     session = await _stored(
         store.create_session, session_id, text, lifetime=pair.lifetime(), max_age=max_age,
@@ -8795,26 +8805,26 @@ async def rotate_session(
 ):
     """Exchange the refresh token of the current request for a new pair of tokens.
 
-    This is refresh token rotation (RFC 9700, section 4.14.2), for a view under
-    ``jwt_required(refresh=True)``. A refresh token can be used once. Within JWT_REFRESH_GRACE
-    seconds it may be sent again, by another tab or after an answer was lost. Later that is reuse:
-    the session is revoked, and the callback of the refresh_reuse_loader is called.
+    Call it in a view with ``jwt_required(refresh=True)`` for refresh token rotation (RFC 9700,
+    section 4.14.2). Each refresh token can be used once. For JWT_REFRESH_GRACE seconds, it can be
+    sent again, by another tab or after a lost response. After that, sending it again is reuse: the
+    session is revoked, and the callback of refresh_reuse_loader is called.
 
-    :param identity: what the loaders are called with. None takes the loaded user where there is a
-        user_identity_loader, and otherwise the identity in the token. The identity of the session
-        stays what it is.
+    :param identity: the value that the loaders are called with. None uses the loaded user if there
+        is a user_identity_loader, and otherwise the identity in the token. The identity of the
+        session does not change.
     :param fresh: as for :func:`create_session`, like the parameters that follow.
     :return: the :class:`SessionTokens`.
-    :raises JWTDecodeError: the refresh token does not belong to a session.
-    :raises NoAuthorizationError: the request was let in without a token.
-    :raises WrongTokenError: the request was verified by an access token.
-    :raises TokenReusedError: the token was used before, and the grace is over.
-    :raises SessionEndedError: the session was revoked, has ended or is unknown.
-    :raises TypeError: as :func:`create_session`.
-    :raises ValueError: as :func:`create_session`.
-    :raises TokenStoreError: the token store is unavailable.
-    :raises RuntimeError: the request was not verified, there is no token store, or an option or a
-        key is wrong.
+    :raises JWTDecodeError: if the refresh token does not belong to a session.
+    :raises NoAuthorizationError: if the request was accepted without a token.
+    :raises WrongTokenError: if the token of the request is an access token.
+    :raises TokenReusedError: if the token was used before, and the grace period is over.
+    :raises SessionEndedError: if the session was revoked, has ended or is unknown.
+    :raises TypeError: as for :func:`create_session`.
+    :raises ValueError: as for :func:`create_session`.
+    :raises TokenStoreError: if the token store is unavailable.
+    :raises RuntimeError: if the request was not verified, there is no token store, or an option or
+        a key is invalid.
     """
     cdef _VerifiedToken verified = _verified_token("rotate_session", True)
     cdef _AppState state = _current_state()
@@ -8842,9 +8852,9 @@ async def _rotate(_AppState state, _VerifiedToken verified, _Pair pair):
     pair.access.identity = claims[settings.identity_claim_key]
     pair.access.keeps_identity = True
     await pair.ask()
-    # Whether it is a rotation or a retry, the next generation is that of the tokens.
+    # The tokens get the next generation, for a rotation and for a retry.
     pair.encode(session_id, generation + 1)
-    # The client may leave meanwhile, which cancels the request: reuse must be reported still.
+    # If the client disconnects, the request is cancelled, but reuse must still be reported.
     outcome, session = await asyncio.shield(state.watch.run(_rotate_in_store(
         state, verified, session_id, generation, pair.lifetime()
     )))
@@ -8867,7 +8877,7 @@ async def _rotate_in_store(
             grace=settings.refresh_grace, linger=_linger(settings),
         )
     except TokenStoreError as error:
-        # It is logged; the loop would log it once more where nobody waits for this task any more.
+        # Returned, not raised: the loop would log it again if the request was cancelled.
         return "unavailable", error
     if outcome not in ("rotated", "retried", "reused", "ended"):
         raise _wrong_answer("rotate_session", outcome)
@@ -8879,18 +8889,19 @@ async def _rotate_in_store(
 
 
 async def revoke_session(session_id=None, *, identity=None):
-    """End a session: none of its tokens is accepted from now on, the refresh token included.
+    """End a session: reject all its tokens from now on, including the refresh token.
 
-    :param session_id: the id of the session; None takes that of the current request.
-    :param identity: end it only if it is a session of this identity, as for
-        :func:`revoke_sessions`: for an id that a client has sent. None ends that of anybody.
+    :param session_id: the ID of the session; None ends the session of the current request.
+    :param identity: end the session only if it belongs to this identity, as for
+        :func:`revoke_sessions`. Pass it if ``session_id`` comes from a client. None ends the
+        session of any identity.
     :return: True if the session was live; False if it had ended, is unknown, or belongs to another
         identity.
-    :raises JWTDecodeError: the token of the current request does not belong to a session.
-    :raises NoAuthorizationError: the request was let in without a token.
-    :raises TypeError: ``session_id`` is no string, or the identity is not JSON serialisable.
-    :raises TokenStoreError: the token store is unavailable.
-    :raises RuntimeError: the request was not verified, or there is no token store.
+    :raises JWTDecodeError: if the token of the current request does not belong to a session.
+    :raises NoAuthorizationError: if the request was accepted without a token.
+    :raises TypeError: if ``session_id`` is not a string, or the identity is not JSON serializable.
+    :raises TokenStoreError: if the token store is unavailable.
+    :raises RuntimeError: if the request was not verified, or there is no token store.
     """
     cdef _AppState state = _current_state()
     store = _store_of(state, "revoke_session")
@@ -8911,21 +8922,21 @@ async def revoke_session(session_id=None, *, identity=None):
 
 
 async def revoke_sessions(identity, keep=None):
-    """End all sessions of an identity, or all but one: "log out everywhere".
+    """End all sessions of an identity ("log out everywhere"), or all except one.
 
-    :param identity: the identity as in its tokens, such as :func:`get_jwt_identity` returns it.
-    :param keep: the id of a session that goes on, such as :func:`get_session_id` returns it.
+    :param identity: the identity as in its tokens, such as the result of :func:`get_jwt_identity`.
+    :param keep: the ID of a session to keep, such as the result of :func:`get_session_id`.
     :return: the number of sessions that were live.
-    :raises TypeError: the identity is not JSON serialisable, or ``keep`` is no string.
-    :raises TokenStoreError: the token store is unavailable; some may be revoked.
-    :raises RuntimeError: there is no app context or no token store.
+    :raises TypeError: if the identity is not JSON serializable, or ``keep`` is not a string.
+    :raises TokenStoreError: if the token store is unavailable; some sessions may be revoked.
+    :raises RuntimeError: if there is no app context or no token store.
     """
     cdef _AppState state = _current_state()
     store = _store_of(state, "revoke_sessions")
     if keep is not None and not isinstance(keep, str):
-        raise TypeError(f"keep must be the id of a session or None, not {_shown(keep)}")
+        raise TypeError(f"keep must be the ID of a session or None, not {_shown(keep)}")
     if not _is_session_id(keep):
-        # No session has it.
+        # No session has such an ID.
         keep = None
     text = _identity_text(_unproxied(identity), state)
     revoked = await _stored(store.revoke_sessions, text, keep=keep)
@@ -8935,13 +8946,13 @@ async def revoke_sessions(identity, keep=None):
 
 
 async def get_sessions(identity):
-    """List the live sessions of an identity, for a page of devices for example.
+    """List the live sessions of an identity, for example to show the user's devices.
 
     :param identity: as for :func:`revoke_sessions`.
-    :return: a list of :class:`Session`, the newest first.
-    :raises TypeError: the identity is not JSON serialisable.
-    :raises TokenStoreError: the token store is unavailable.
-    :raises RuntimeError: there is no app context or no token store.
+    :return: a list of :class:`Session`, newest first.
+    :raises TypeError: if the identity is not JSON serializable.
+    :raises TokenStoreError: if the token store is unavailable.
+    :raises RuntimeError: if there is no app context or no token store.
     """
     cdef _AppState state = _current_state()
     store = _store_of(state, "get_sessions")
@@ -8949,28 +8960,29 @@ async def get_sessions(identity):
 
 
 def get_session_id():
-    """Return the id of the session of the current request.
+    """Return the ID of the session of the current request.
 
-    :return: the claim ``sid`` of its token, None if that has none or no token was verified.
-    :raises RuntimeError: there is no app context.
+    :return: the claim ``sid`` of the token; None if the token does not have it, or no token was
+        verified.
+    :raises RuntimeError: if there is no app context.
     """
     token = _current_token()
     return None if token is None else token.claims.get("sid")
 
 
 async def revoke_token(token=None):
-    """Revoke one token by its ``jti`` (RFC 7009), until it would have expired.
+    """Revoke one token by its ``jti`` until it expires (RFC 7009).
 
-    :param token: None takes that of the current request. An encoded token is verified here; with an
-        expired one there is nothing to do. Or a dict of claims, which must be what :func:`get_jwt`,
-        :func:`decode_token` or :func:`verify_token` returned: claims of a token that was not
-        verified would let anybody revoke the tokens of others.
-    :raises jwt.InvalidTokenError: the encoded token is invalid, as for :func:`decode_token`.
-    :raises JWTDecodeError: the token has no ``jti``.
-    :raises NoAuthorizationError: the request was let in without a token.
-    :raises TypeError: ``token`` is none of these.
-    :raises TokenStoreError: the token store is unavailable.
-    :raises RuntimeError: the request was not verified, or there is no token store.
+    :param token: an encoded token, which is verified first; it may have expired, and then does not
+        need to be revoked. Or a dict of claims that :func:`get_jwt`, :func:`decode_token` or
+        :func:`verify_token` returned: with claims that were not verified, anyone could revoke the
+        tokens of others. None revokes the token of the current request.
+    :raises jwt.InvalidTokenError: if the encoded token is invalid, as for :func:`decode_token`.
+    :raises JWTDecodeError: if the token does not have a ``jti``.
+    :raises NoAuthorizationError: if the request was accepted without a token.
+    :raises TypeError: if ``token`` has another type.
+    :raises TokenStoreError: if the token store is unavailable.
+    :raises RuntimeError: if the request was not verified, or there is no token store.
     """
     cdef _AppState state = _current_state()
     cdef _Settings settings = state.settings()
@@ -8992,7 +9004,7 @@ async def revoke_token(token=None):
     lifetime = end = None
     if "exp" in claims:
         if not _is_number(claims["exp"]):
-            # decode_token looks at it only where it may have passed.
+            # With allow_expired, decode_token does not check exp.
             raise jwt.DecodeError("Expiration Time claim (exp) must be an integer.")
         end = min(claims["exp"], _LAST_MOMENT) + _linger(settings)
         lifetime = end - _now()
@@ -9004,19 +9016,19 @@ async def revoke_token(token=None):
 
 
 async def renew_websocket(encoded_token):
-    """Let a WebSocket go on with a new token, which the client has sent in a message.
+    """Replace the token of the current WebSocket with one that the client sent.
 
-    For a WebSocket that is closed with its token, by ``close_with_token`` or
-    JWT_WEBSOCKET_CLOSE_WITH_TOKEN. The new token is verified by the rules of the view, and from
-    then on is the one that the functions of the current request go by.
+    The WebSocket must be one that is closed when its token expires or is revoked, because of
+    ``close_with_token`` or JWT_WEBSOCKET_CLOSE_WITH_TOKEN. The new token must satisfy the rules of
+    the view. From then on, the functions for the current request use the new token.
 
-    :param encoded_token: compact JWS (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
+    :param encoded_token: the encoded token (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
     :return: a new dict of claims.
-    :raises WrongTokenError: it belongs to another identity or to another session.
-    :raises NoAuthorizationError: the WebSocket was let in without a token.
-    :raises jwt.InvalidTokenError: it is invalid; the exceptions are those of :func:`verify_token`.
-    :raises JWTExtendedException: as :func:`verify_token`.
-    :raises RuntimeError: this is no WebSocket that is closed with its token.
+    :raises WrongTokenError: if the token belongs to another identity or session.
+    :raises NoAuthorizationError: if the WebSocket was accepted without a token.
+    :raises jwt.InvalidTokenError: if the token is invalid, as for :func:`verify_token`.
+    :raises JWTExtendedException: as for :func:`verify_token`.
+    :raises RuntimeError: if this is not a WebSocket that is closed with its token.
     """
     cdef _VerifiedToken verified = _verified_token("renew_websocket", True)
     cdef _VerifiedToken renewed = None
@@ -9042,32 +9054,24 @@ async def renew_websocket(encoded_token):
 # -----------------------------------------------------------------------------
 
 def get_raw_jwt():
-    """Return all claims of the token of the current request.
-
-    :return: the dict of claims, {} if no token was verified.
-    :raises RuntimeError: there is no app context.
-    """
+    """0.1.0 name of :func:`get_jwt`; it returns {} if the request was not verified."""
     token = _current_token()
     return {} if token is None else token.claims
 
 
 def get_raw_jwt_header():
-    """Return the header of the token of the current request.
-
-    :return: a dict of header parameters, {} if no token was verified.
-    :raises RuntimeError: there is no app context.
-    """
+    """0.1.0 name of :func:`get_jwt_header`; it returns {} if the request was not verified."""
     token = _current_token()
     return {} if token is None else dict(token.header)
 
 
 cdef _VerifiedToken _verified_token(str function, bint needs_token=False):
-    """The token of the current request, which must have been verified or let in without one."""
+    """The token of the current request, which must be verified, or accepted without a token."""
     cdef _VerifiedToken token = _current_token()
     if token is None:
         raise RuntimeError(
             f"{function}() needs a verified request: protect the view with jwt_required, or await "
-            "verify_jwt_in_request() before"
+            "verify_jwt_in_request() first"
         )
     if needs_token and not token.claims:
         raise NoAuthorizationError("Missing JWT")
@@ -9075,39 +9079,39 @@ cdef _VerifiedToken _verified_token(str function, bint needs_token=False):
 
 
 def get_jwt():
-    """Return all claims of the token of the current request, as Flask-JWT-Extended.
+    """Return all claims of the token of the current request, as in Flask-JWT-Extended.
 
-    :return: the dict of claims, {} if the request was let in without a token.
-    :raises RuntimeError: the request was not verified, or there is no app context.
+    :return: the dict of claims; {} if the request was accepted without a token.
+    :raises RuntimeError: if the request was not verified, or there is no app context.
     """
     return _verified_token("get_jwt").claims
 
 
 def get_jwt_header():
-    """Return the header of the token of the current request, as Flask-JWT-Extended.
+    """Return the header of the token of the current request, as in Flask-JWT-Extended.
 
-    :return: a dict of header parameters, {} if the request was let in without a token.
-    :raises RuntimeError: the request was not verified, or there is no app context.
+    :return: a dict of header parameters; {} if the request was accepted without a token.
+    :raises RuntimeError: if the request was not verified, or there is no app context.
     """
     return dict(_verified_token("get_jwt_header").header)
 
 
 def get_jwt_request_location():
-    """Return where the token of the current request was found.
+    """Return the location where the token of the current request was found.
 
-    :return: one of the names that JWT_TOKEN_LOCATION takes, None if the request was let in without
-        a token, or not verified.
-    :raises RuntimeError: there is no app context.
+    :return: one of the location names of JWT_TOKEN_LOCATION; None if the request was accepted
+        without a token, or not verified.
+    :raises RuntimeError: if there is no app context.
     """
     token = _current_token()
     return None if token is None else token.location
 
 
 def get_jwt_identity():
-    """Return the identity of the token of the current request.
+    """Return the identity in the token of the current request.
 
-    :return: the claim that JWT_IDENTITY_CLAIM names, None if no token was verified.
-    :raises RuntimeError: there is no app context.
+    :return: the claim named in JWT_IDENTITY_CLAIM; None if no token was verified.
+    :raises RuntimeError: if there is no app context.
     """
     token = _current_token()
     return None if token is None else token.claims.get(token.settings.identity_claim_key)
@@ -9116,22 +9120,21 @@ def get_jwt_identity():
 def get_jwt_issuer():
     """Return the trusted issuer of the token of the current request.
 
-    ``sub`` is unique within its issuer only (RFC 7519, section 4.1.2): users are told apart by
-    both.
+    ``sub`` is unique only within its issuer (RFC 7519, section 4.1.2), so identify users by both.
 
-    :return: the name that :meth:`JWTManager.trust_issuer` was given, which is the claim ``iss``;
-        None for a token of the app itself, or if no token was verified.
-    :raises RuntimeError: there is no app context.
+    :return: the name passed to :meth:`JWTManager.trust_issuer`, which is the claim ``iss``; None
+        for a token of the app itself, or if no token was verified.
+    :raises RuntimeError: if there is no app context.
     """
     token = _current_token()
     return None if token is None or token.settings.issuer is None else token.settings.issuer.name
 
 
 def get_jwt_claims():
-    """Return the user claims of the token of the current request.
+    """Return the user claims in the token of the current request.
 
-    :return: the claim that JWT_USER_CLAIMS names, {} if there are none or no token was verified.
-    :raises RuntimeError: there is no app context.
+    :return: the claim named in JWT_USER_CLAIMS; {} if there are none, or no token was verified.
+    :raises RuntimeError: if there is no app context.
     """
     token = _current_token()
     return {} if token is None else token.claims.get(token.settings.user_claims_key, {})
@@ -9140,9 +9143,9 @@ def get_jwt_claims():
 def get_current_user():
     """Return the user of the current request.
 
-    :return: what the callback of user_loader_callback_loader or user_lookup_loader returned, None
-        without one or if no token was verified.
-    :raises RuntimeError: there is no app context.
+    :return: the user that the callback of user_loader_callback_loader or user_lookup_loader
+        returned; None if there is no such callback, or no token was verified.
+    :raises RuntimeError: if there is no app context.
     """
     token = _current_token()
     return None if token is None else token.user
@@ -9161,8 +9164,8 @@ cdef _Settings _cookie_settings(str function):
     return settings
 
 
-# What browsers keep of a cookie, name, value and attributes together (RFC 6265, section 6.1); they
-# drop a longer one, silently.
+# The largest cookie that browsers store, name, value and attributes together (RFC 6265, section
+# 6.1). They drop larger ones silently.
 cdef Py_ssize_t _COOKIE_SIZE = 4096
 
 
@@ -9170,9 +9173,9 @@ cdef int _set_cookie(
     object response, _Settings settings, str name, object path, bint httponly, str value,
     object domain, dict life
 ) except -1:
-    """Set one cookie; ``life`` is its max_age (seconds), or the expires that clears it.
+    """Set one cookie; ``life`` is its max_age, or the expires that deletes it.
 
-    What clears a cookie has the very attributes of what set it, else it is another cookie.
+    A cookie is deleted with the attributes that it was set with; otherwise, it is another cookie.
     """
     attributes = {
         "value": value,
@@ -9186,18 +9189,18 @@ cdef int _set_cookie(
     if settings.cookie_partitioned:
         attributes["partitioned"] = True
     if domain is not None and name.lower().startswith("__host-"):
-        raise ValueError(f"The cookie {name!r} must have no domain: its name begins with __Host-")
-    # Not set_cookie, which would dump it again, and warn three bytes before browsers drop it.
+        raise ValueError(f"The cookie {name!r} cannot have a domain: its name starts with __Host-")
+    # Not set_cookie, which dumps it again, and warns three bytes before browsers drop it.
     try:
         cookie = dump_cookie(name, **attributes, max_size=0)
     except UnicodeError:
-        # The error would show the value, which is a secret.
+        # The original error shows the value, which is secret.
         raise ValueError(f"The value of the cookie {name!r} cannot be encoded") from None
     size = len(cookie)
     if size > _COOKIE_SIZE:
         raise ValueError(
-            f"The cookie {name!r} would take {size} bytes; browsers drop cookies of more than "
-            f"{_COOKIE_SIZE}, name and attributes included: put fewer claims into the token"
+            f"The cookie {name!r} would be {size} bytes long. Browsers drop cookies of more than "
+            f"{_COOKIE_SIZE} bytes, including name and attributes: put fewer claims into the token"
         )
     response.headers.add("Set-Cookie", cookie)
 
@@ -9224,14 +9227,14 @@ cdef int _verify_response(object response) except -1:
         raise _missing_await("response", response)
     if not hasattr(response, "headers"):
         raise TypeError(
-            f"response must be a response, such as `await make_response(...)` gives, not "
+            f"response must be a response, such as the result of `await make_response(...)`, not "
             f"{_shown(response)}"
         )
 
 
 cdef int _verify_domain(object domain) except -1:
     if domain is not None and (not isinstance(domain, str) or not _is_domain(domain)):
-        raise ValueError(f"domain must be the name of a domain or None, not {_shown(domain)}")
+        raise ValueError(f"domain must be a domain name or None, not {_shown(domain)}")
 
 
 cdef int _set_token_cookies(
@@ -9244,19 +9247,19 @@ cdef int _set_token_cookies(
     if _is_awaitable(token):
         raise _missing_await(argument, token)
     if not isinstance(token, (str, bytes)):
-        raise TypeError(f"{argument} must be a token, a str or bytes, not {_shown(token)}")
+        raise TypeError(f"{argument} must be an encoded token (str or bytes), not {_shown(token)}")
     csrf_value = None
     if settings.csrf_protect and settings.csrf_in_cookies:
-        # The token comes from the application, not from a client, so nothing is verified: an async
-        # decode_key_loader could not be called here.
+        # The token comes from the application, not from a client, so it is not verified: an async
+        # decode_key_loader cannot be called here.
         try:
             parsed = _parse_token(token, settings.max_token_size, _HeaderMemo())
             csrf_value = _csrf_claim(_load_object(parsed.payload, "payload"))
         except (jwt.InvalidTokenError, JWTDecodeError) as error:
-            # A fault of the application, which no client must get as an answer.
-            raise ValueError(f"{argument} is no token that can be set: {error}") from None
+            # A mistake in the application, which must not become an error response for clients.
+            raise ValueError(f"{argument} cannot be stored in a cookie: {error}") from None
     if isinstance(token, bytes):
-        # A byte that is not ASCII becomes what no cookie can hold.
+        # Bytes that are not ASCII become characters that dump_cookie rejects.
         token = token.decode("ascii", "surrogateescape")
     life = {"max_age": settings.cookie_max_age() if max_age is None else max_age}
     _set_cookies(response, settings, token_type, token, csrf_value, domain, life)
@@ -9274,21 +9277,21 @@ cdef int _unset_token_cookies(
 
 
 def set_access_cookies(response, encoded_access_token, max_age=None, domain=None):
-    """Put an access token, and its CSRF value if protection is on, into cookies of a response.
+    """Set the cookie of an access token and, with CSRF protection, its CSRF cookie.
 
-    The token's cookie is HttpOnly; the CSRF cookie, set if JWT_CSRF_IN_COOKIES is True, can be read
-    by scripts of the page.
+    The cookie of the token is HttpOnly. Scripts of the page can read the CSRF cookie, which is only
+    set if JWT_CSRF_IN_COOKIES is True.
 
     :param response: the Quart response.
     :param encoded_access_token: the token from :func:`create_access_token`.
-    :param max_age: how long the cookies last, in seconds; None follows JWT_SESSION_COOKIE.
-    :param domain: the domain of the cookies; None takes JWT_COOKIE_DOMAIN.
-    :raises RuntimeWarning: cookies are not in JWT_TOKEN_LOCATION.
-    :raises TypeError: an argument is of a wrong type, a coroutine that was not awaited for example.
-    :raises ValueError: the token is malformed or not ASCII text, or carries no CSRF value while
-        CSRF protection is on; ``domain`` is none, or may not be given; or a cookie would be larger
-        than the 4096 bytes that browsers keep.
-    :raises RuntimeError: there is no app context, or an option is wrong.
+    :param max_age: the lifetime of the cookies, in seconds; None applies JWT_SESSION_COOKIE.
+    :param domain: the domain of the cookies; None uses JWT_COOKIE_DOMAIN.
+    :raises RuntimeWarning: if JWT_TOKEN_LOCATION does not include cookies.
+    :raises TypeError: if an argument has the wrong type, such as a coroutine that was not awaited.
+    :raises ValueError: if the token is malformed or not ASCII text, or has no CSRF value although
+        CSRF protection is on; if ``domain`` is invalid or not allowed; or if a cookie would exceed
+        the 4096 bytes that browsers store.
+    :raises RuntimeError: if there is no app context, or an option is invalid.
     """
     _set_token_cookies(
         "set_access_cookies", response, _ACCESS, encoded_access_token, max_age, domain
@@ -9296,13 +9299,13 @@ def set_access_cookies(response, encoded_access_token, max_age=None, domain=None
 
 
 def set_refresh_cookies(response, encoded_refresh_token, max_age=None, domain=None):
-    """Put a refresh token, and its CSRF value if protection is on, into cookies of a response.
+    """Set the cookie of a refresh token and, with CSRF protection, its CSRF cookie.
 
     :param response: the Quart response.
     :param encoded_refresh_token: the token from :func:`create_refresh_token`.
-    :param max_age: how long the cookies last, in seconds; None follows JWT_SESSION_COOKIE.
-    :param domain: the domain of the cookies; None takes JWT_COOKIE_DOMAIN.
-    :raises: as :func:`set_access_cookies`.
+    :param max_age: the lifetime of the cookies, in seconds; None applies JWT_SESSION_COOKIE.
+    :param domain: the domain of the cookies; None uses JWT_COOKIE_DOMAIN.
+    :raises: the exceptions of :func:`set_access_cookies`.
     """
     _set_token_cookies(
         "set_refresh_cookies", response, _REFRESH, encoded_refresh_token, max_age, domain
@@ -9310,14 +9313,14 @@ def set_refresh_cookies(response, encoded_refresh_token, max_age=None, domain=No
 
 
 def set_session_cookies(response, tokens, max_age=None, domain=None):
-    """Put both tokens of a session and, if CSRF protection is on, their CSRF values into cookies.
+    """Set the cookies of both tokens of a session and, with CSRF protection, their CSRF cookies.
 
     :param response: the Quart response.
-    :param tokens: what :func:`create_session` or :func:`rotate_session` returned.
-    :param max_age: how long the cookies last, in seconds; None follows JWT_SESSION_COOKIE.
-    :param domain: the domain of the cookies; None takes JWT_COOKIE_DOMAIN.
-    :raises TypeError: ``tokens`` is no SessionTokens.
-    :raises: as :func:`set_access_cookies`.
+    :param tokens: the :class:`SessionTokens` from :func:`create_session` or :func:`rotate_session`.
+    :param max_age: the lifetime of the cookies, in seconds; None applies JWT_SESSION_COOKIE.
+    :param domain: the domain of the cookies; None uses JWT_COOKIE_DOMAIN.
+    :raises TypeError: if ``tokens`` is not a SessionTokens.
+    :raises: the exceptions of :func:`set_access_cookies`.
     """
     if _is_awaitable(tokens):
         raise _missing_await("tokens", tokens)
@@ -9332,33 +9335,35 @@ def set_session_cookies(response, tokens, max_age=None, domain=None):
 
 
 def unset_jwt_cookies(response, domain=None):
-    """Remove the cookies of both tokens, and their CSRF cookies, in a response.
+    """Delete the cookies of both tokens and their CSRF cookies.
 
     :param response: the Quart response.
-    :param domain: the domain that the cookies were set with; None takes JWT_COOKIE_DOMAIN.
-    :raises RuntimeWarning: cookies are not in JWT_TOKEN_LOCATION.
-    :raises RuntimeError: there is no app context, or an option is wrong.
+    :param domain: the domain that the cookies were set with; None uses JWT_COOKIE_DOMAIN.
+    :raises RuntimeWarning: if JWT_TOKEN_LOCATION does not include cookies.
+    :raises TypeError: if ``response`` is not a response.
+    :raises ValueError: if ``domain`` is invalid or not allowed.
+    :raises RuntimeError: if there is no app context, or an option is invalid.
     """
     _unset_token_cookies("unset_jwt_cookies", response, _ACCESS, domain)
     _unset_token_cookies("unset_jwt_cookies", response, _REFRESH, domain)
 
 
 def unset_access_cookies(response, domain=None):
-    """Remove the cookie of the access token, and its CSRF cookie, in a response.
+    """Delete the cookie of the access token and its CSRF cookie.
 
     :param response: the Quart response.
     :param domain: as for :func:`unset_jwt_cookies`.
-    :raises: as :func:`unset_jwt_cookies`.
+    :raises: the exceptions of :func:`unset_jwt_cookies`.
     """
     _unset_token_cookies("unset_access_cookies", response, _ACCESS, domain)
 
 
 def unset_refresh_cookies(response, domain=None):
-    """Remove the cookie of the refresh token, and its CSRF cookie, in a response.
+    """Delete the cookie of the refresh token and its CSRF cookie.
 
     :param response: the Quart response.
     :param domain: as for :func:`unset_jwt_cookies`.
-    :raises: as :func:`unset_jwt_cookies`.
+    :raises: the exceptions of :func:`unset_jwt_cookies`.
     """
     _unset_token_cookies("unset_refresh_cookies", response, _REFRESH, domain)
 
@@ -9373,30 +9378,32 @@ async def verify_jwt_in_request(
     optional=False, fresh=False, refresh=False, locations=None, verify_type=True,
     skip_revocation_check=False, scopes=None, close_with_token=False, issuers=None
 ):
-    """Verify the token of the current request or WebSocket; :func:`get_jwt` gives its claims.
+    """Verify the token of the current request or WebSocket, for example in a hook.
 
-    It can be registered with ``before_request`` as it is.
+    You can register this function itself with ``before_request``. After the call,
+    :func:`get_jwt` returns the claims.
 
-    :param optional: let a request without a token, or with a malformed header, in as well.
+    :param optional: also accept requests without a token, or with a malformed header.
     :param fresh: require a fresh access token.
-    :param refresh: look for, and require, a refresh token instead of an access token.
-    :param locations: one or several of the names that JWT_TOKEN_LOCATION takes, in its place.
-    :param verify_type: False accepts access and refresh tokens.
+    :param refresh: require a refresh token instead of an access token, and read it from the cookie
+        or JSON key for refresh tokens.
+    :param locations: one or several location names, instead of JWT_TOKEN_LOCATION.
+    :param verify_type: False accepts both access and refresh tokens.
     :param skip_revocation_check: do not check whether the token has been revoked.
-    :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
+    :param scopes: one or several scopes; the claim JWT_SCOPE_CLAIM must contain all of them.
     :param close_with_token: close the WebSocket when the token expires or is revoked, as with
-        JWT_WEBSOCKET_CLOSE_WITH_TOKEN; :func:`renew_websocket` moves that end.
-    :param issuers: one or several names of issuers whose tokens are accepted, trusted ones or that
-        of the app, JWT_ENCODE_ISSUER; ``()`` accepts those of the app alone. None accepts those of
-        the app and of all trusted issuers.
-    :raises TypeError: an argument has a wrong type.
-    :raises ValueError: a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
+        JWT_WEBSOCKET_CLOSE_WITH_TOKEN. :func:`renew_websocket` replaces the token.
+    :param issuers: one or several issuers whose tokens are accepted: names of trusted issuers, or
+        JWT_ENCODE_ISSUER for the app itself. ``()`` accepts only tokens of the app. None accepts
+        tokens of the app and of all trusted issuers.
+    :raises TypeError: if an argument has the wrong type.
+    :raises ValueError: if a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
         ``fresh`` and ``refresh`` are both True.
-    :raises NoAuthorizationError: there is no token.
-    :raises jwt.InvalidTokenError: it is invalid; the exceptions are those of :func:`decode_token`.
-    :raises JWTExtendedException: its subclasses say what else is wrong: header, CSRF value, origin,
-        type, revocation, freshness, scope, user claims, user.
-    :raises RuntimeError: there is no request, or an option or a key is wrong.
+    :raises NoAuthorizationError: if there is no token.
+    :raises jwt.InvalidTokenError: if the token is invalid, as for :func:`decode_token`.
+    :raises JWTExtendedException: one of its subclasses, if another check fails: header, CSRF value,
+        origin, token type, revocation, freshness, scopes, user claims or user.
+    :raises RuntimeError: if there is no request, or an option or a key is invalid.
     """
     cdef _Rules rules = _Rules(
         optional, fresh, refresh, locations, verify_type, skip_revocation_check, scopes,
@@ -9406,34 +9413,22 @@ async def verify_jwt_in_request(
 
 
 async def verify_jwt_in_request_optional():
-    """Accept the current request without a token, or with a valid access token.
-
-    A malformed header counts as no token, as in 0.1.0; an invalid token is rejected.
-
-    :raises: as :func:`verify_jwt_in_request`, but for NoAuthorizationError and InvalidHeaderError.
-    """
+    """0.1.0 name of ``verify_jwt_in_request(optional=True)``."""
     await _OPTIONAL_RULES.verify()
 
 
 async def verify_fresh_jwt_in_request():
-    """Require a valid and fresh access token in the current request.
-
-    :raises FreshTokenRequired: the token is valid but not fresh.
-    :raises: as :func:`verify_jwt_in_request`.
-    """
+    """0.1.0 name of ``verify_jwt_in_request(fresh=True)``."""
     await _FRESH_RULES.verify()
 
 
 async def verify_jwt_refresh_token_in_request():
-    """Require a valid refresh token in the current request.
-
-    :raises: as :func:`verify_jwt_in_request`.
-    """
+    """0.1.0 name of ``verify_jwt_in_request(refresh=True)``."""
     await _REFRESH_RULES.verify()
 
 
-# The rules of the shorthands, and the defaults of jwt_required. A decorated view has rules of its
-# own: what the guard of protect() has verified it by, it need not verify again.
+# The rules of the shorthands, and the defaults of jwt_required. A decorated view has its own rules
+# object, so that it can tell whether the guard of protect() has already verified these rules.
 cdef _Rules _OPTIONAL_RULES = _Rules(optional=True)
 cdef _Rules _FRESH_RULES = _Rules(fresh=True)
 cdef _Rules _REFRESH_RULES = _Rules(refresh=True)
@@ -9446,7 +9441,7 @@ cdef dict _RULE_DEFAULTS = {
 # --- The wrapper around a view ------------------------------------------------
 
 cdef object _new_submodule(str name, str doc, dict names):
-    """Make ``quart_jwt_extended.<name>`` importable, though this module is a single file.
+    """Make ``quart_jwt_extended.<name>`` importable, although this module is a single file.
 
     The import system finds it in sys.modules once this module has run, also when the submodule is
     the first import.
@@ -9461,16 +9456,16 @@ cdef object _new_submodule(str name, str doc, dict names):
     return module
 
 
-# What makes this module a package to the import system, for the finder below.
+# This makes the module a package for the import system, which the finder below requires.
 __path__ = []
 
 cdef dict _SUBMODULES = {}
 
 
 class _SubmoduleFinder:
-    """Finds the submodules again for whoever took them out of sys.modules, as some tests do.
+    """Finds the submodules again after they were removed from sys.modules, as some tests do.
 
-    The module itself is found in its file, and is never executed a second time.
+    The module itself is found in its file, and is never executed again.
     """
 
     @staticmethod
@@ -9483,14 +9478,14 @@ class _SubmoduleFinder:
 
     @staticmethod
     def exec_module(module):
-        """Do nothing: the names are there already."""
+        """Do nothing: the names exist already."""
 
 
 sys.meta_path.append(_SubmoduleFinder)
 
 
-# The wrapper is plain Python, so that class-based libraries take it for a function and debuggers
-# step into it, in a module where tests of applications patch the verify functions, as on 0.1.0.
+# The wrapper is plain Python, so that class-based libraries treat it as a function and debuggers
+# can step into it. As in 0.1.0, it is in the module where tests patch the verify functions.
 cdef str _WRAPPER = '''\
 def {name}(fn, verify, original, options):
     async def wrapper(*args, **kwargs):
@@ -9504,7 +9499,7 @@ def {name}(fn, verify, original, options):
 
 '''
 
-# What jwt_exempt makes of a view, by whether that is a coroutine function.
+# The wrappers of jwt_exempt, for coroutine functions and for plain functions.
 cdef str _EXEMPT_WRAPPER = '''\
 def exempt_coroutine(fn):
     async def wrapper(*args, **kwargs):
@@ -9521,14 +9516,14 @@ def exempt_function(fn):
 
 
 cdef dict _compiled_wrappers(object module):
-    """What wraps a view, with the globals of a module, by the name of the verify function."""
+    """The wrappers of views by the name of their verify function, with the globals of a module."""
     names = (
         "verify_jwt_in_request", "verify_jwt_in_request_optional", "verify_fresh_jwt_in_request",
         "verify_jwt_refresh_token_in_request",
     )
     source = "".join([*[_WRAPPER.format(name=name) for name in names], _EXEMPT_WRAPPER])
     file = f"<{module.__name__}>"
-    # Where debuggers and tracebacks find the lines of what has no file.
+    # Here, debuggers and tracebacks find the lines of code that is not in a file.
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)
     wrappers = {}
     exec(compile(source, file, "exec"), module.__dict__, wrappers)
@@ -9540,7 +9535,7 @@ cdef object _view_decorators = _new_submodule(
 )
 cdef dict _WRAPPERS = _compiled_wrappers(_view_decorators)
 
-# The functions that the decorators were given.
+# The functions that were passed to the decorators.
 cdef object _GUARDED = weakref.WeakSet()
 
 
@@ -9557,10 +9552,10 @@ cdef int _verify_view(str decorator, object fn) except -1:
 cdef object _guard(str decorator, fn, _Rules rules, str verify, dict options):
     """Wrap a view in a coroutine function that verifies the request first.
 
-    It must be one: Quart runs any other wrapper in a thread.
+    Quart would run any other wrapper in a thread.
 
-    :param verify: the name of the function that does the same, called in place of the rules with
-        ``options`` if it was patched.
+    :param verify: the name of the function that does the same. If it was patched, it is called with
+        ``options``, instead of the rules.
     """
     _verify_view(decorator, fn)
     if inspect.isfunction(fn):
@@ -9569,7 +9564,7 @@ cdef object _guard(str decorator, fn, _Rules rules, str verify, dict options):
     if not inspect.iscoroutinefunction(fn):
 
         async def view(*args, **kwargs):
-            # It may still return a coroutine, as a partial or an undeclared wrapper does.
+            # The result may be a coroutine, for example from a partial or a plain wrapper.
             return await _settled(await get_value(_CV_APP).app.ensure_async(fn)(*args, **kwargs))
 
     wrapper = _WRAPPERS[verify](view, rules.verify, globals()[verify], options)
@@ -9583,27 +9578,29 @@ def jwt_required(
     fn=None, *, optional=False, fresh=False, refresh=False, locations=None, verify_type=True,
     skip_revocation_check=False, scopes=None, close_with_token=False, issuers=None
 ):
-    """Protect a view or a WebSocket: a request needs a valid access token, or what is asked for.
+    """Require a valid token for a view or a WebSocket, by default an access token.
 
-    It works bare, ``@jwt_required``, and called, ``@jwt_required(fresh=True)``.
+    It can be used without arguments, ``@jwt_required``, or with arguments,
+    ``@jwt_required(fresh=True)``.
 
     :param fn: the view, a function or a coroutine function.
-    :param optional: let a request without a token, or with a malformed header, in as well.
+    :param optional: also accept requests without a token, or with a malformed header.
     :param fresh: require a fresh access token.
-    :param refresh: look for, and require, a refresh token instead of an access token.
-    :param locations: one or several of the names that JWT_TOKEN_LOCATION takes, in its place.
-    :param verify_type: False accepts access and refresh tokens.
+    :param refresh: require a refresh token instead of an access token, and read it from the cookie
+        or JSON key for refresh tokens.
+    :param locations: one or several location names, instead of JWT_TOKEN_LOCATION.
+    :param verify_type: False accepts both access and refresh tokens.
     :param skip_revocation_check: do not check whether the token has been revoked.
-    :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
+    :param scopes: one or several scopes; the claim JWT_SCOPE_CLAIM must contain all of them.
     :param close_with_token: close the WebSocket when the token expires or is revoked, as with
-        JWT_WEBSOCKET_CLOSE_WITH_TOKEN; :func:`renew_websocket` moves that end.
-    :param issuers: one or several names of issuers whose tokens are accepted, trusted ones or that
-        of the app, JWT_ENCODE_ISSUER; ``()`` accepts those of the app alone. None accepts those of
-        the app and of all trusted issuers.
-    :return: a coroutine function with the name and the signature of the view; a decorator if there
-        is no ``fn``.
-    :raises TypeError: an argument has a wrong type.
-    :raises ValueError: a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
+        JWT_WEBSOCKET_CLOSE_WITH_TOKEN. :func:`renew_websocket` replaces the token.
+    :param issuers: one or several issuers whose tokens are accepted: names of trusted issuers, or
+        JWT_ENCODE_ISSUER for the app itself. ``()`` accepts only tokens of the app. None accepts
+        tokens of the app and of all trusted issuers.
+    :return: a coroutine function with the name and the signature of the view; a decorator if ``fn``
+        is not given.
+    :raises TypeError: if an argument has the wrong type.
+    :raises ValueError: if a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
         ``fresh`` and ``refresh`` are both True.
     """
     options = {
@@ -9612,7 +9609,7 @@ def jwt_required(
         "scopes": scopes, "close_with_token": close_with_token, "issuers": issuers,
     }
     rules = _Rules(**options)
-    # 0.1.0 calls the function without arguments, which is what a test may have replaced.
+    # 0.1.0 calls the function without arguments, and a replacement in a test may not accept any.
     given = {name: value for name, value in options.items() if value is not _RULE_DEFAULTS[name]}
 
     def decorate(view):
@@ -9622,36 +9619,21 @@ def jwt_required(
 
 
 def jwt_optional(fn):
-    """Let a view serve anonymous requests and requests with a valid access token.
-
-    Without a token, or with a malformed header, :func:`get_jwt_identity` gives None; an invalid
-    token is refused.
-
-    :param fn: the view, a function or a coroutine function.
-    :return: a coroutine function with the name and the signature of the view.
-    """
+    """0.1.0 name of ``jwt_required(optional=True)``."""
     return _guard(
         "jwt_optional", fn, _Rules(optional=True), "verify_jwt_in_request_optional", {}
     )
 
 
 def fresh_jwt_required(fn):
-    """Protect a view: a request needs a valid and fresh access token.
-
-    :param fn: the view, a function or a coroutine function.
-    :return: a coroutine function with the name and the signature of the view.
-    """
+    """0.1.0 name of ``jwt_required(fresh=True)``."""
     return _guard(
         "fresh_jwt_required", fn, _Rules(fresh=True), "verify_fresh_jwt_in_request", {}
     )
 
 
 def jwt_refresh_token_required(fn):
-    """Protect a view: a request needs a valid refresh token.
-
-    :param fn: the view, a function or a coroutine function.
-    :return: a coroutine function with the name and the signature of the view.
-    """
+    """0.1.0 name of ``jwt_required(refresh=True)``."""
     return _guard(
         "jwt_refresh_token_required", fn, _Rules(refresh=True),
         "verify_jwt_refresh_token_in_request", {},
@@ -9659,17 +9641,19 @@ def jwt_refresh_token_required(fn):
 
 
 def jwt_exempt(fn):
-    """Leave a view open in an app or a blueprint that :func:`protect` guards.
+    """Open a view of an app or a blueprint that is protected by :func:`protect`.
 
-    :param fn: the view, a function or a coroutine function; it stays protected where it is
-        registered as it is.
+    :param fn: the view, a function or a coroutine function. Routes that are registered with ``fn``
+        itself stay protected.
     :return: the view to register, with the name and the signature of ``fn``.
-    :raises TypeError: it is no view, or protected by a decorator of its own.
+    :raises TypeError: if ``fn`` is not a view, or has a decorator such as :func:`jwt_required`.
     """
     _verify_view("jwt_exempt", fn)
     for layer in _layers_of(fn):
         if _rules_of_layer(layer) not in (None, _ABSENT):
-            raise TypeError("jwt_exempt cannot open a view that has jwt_required, or one like it")
+            raise TypeError(
+                "jwt_exempt cannot open a view that has jwt_required or a similar decorator"
+            )
     kind = "exempt_coroutine" if inspect.iscoroutinefunction(fn) else "exempt_function"
     wrapper = _WRAPPERS[kind](fn)
     _RULES_OF[wrapper] = None
@@ -9680,7 +9664,7 @@ current_user = LocalProxy(get_current_user)
 
 
 cdef int _verify_placement(object app) except -1:
-    """Raise RuntimeError if a decorator stands above a route or a hook, and protects nothing."""
+    """Raise RuntimeError if a decorator is above a route or a hook, and so has no effect."""
     registered = [
         (f"view of the endpoint {name!r}", view) for name, view in app.view_functions.items()
     ]
@@ -9694,11 +9678,11 @@ cdef int _verify_placement(object app) except -1:
             if _rules_of_layer(above) is not _ABSENT:
                 guarded.add(id(below))
     for where, view in registered:
-        # A view may be registered twice on purpose, as it is and protected.
+        # A view may be registered twice on purpose: the bare function and the protected one.
         if inspect.isfunction(view) and view in _GUARDED and id(view) not in guarded:
             raise RuntimeError(
-                f"The {where} is not protected: its jwt_required, or one like it, stands above the "
-                "decorator that registers it; put it below, next to the function"
+                f"The {where} is not protected: jwt_required, or a similar decorator, is above the "
+                "decorator that registers it. Move it below that, next to the function"
             )
 
 
@@ -9710,10 +9694,9 @@ cdef str _name_of(object function):
 # Whole apps and the command line
 # -----------------------------------------------------------------------------
 
-# Where an app or a blueprint keeps what protect() was told.
+# The attribute of an app or a blueprint for the arguments of protect().
 cdef str _GUARDS = "_jwt_extended_guards"
-# How many calls of protect() there were: what was found out about a route before the last one is
-# out of date.
+# The number of calls of protect(). A _Route that was created before the last call is out of date.
 cdef int _guard_count = 0
 
 
@@ -9721,21 +9704,22 @@ def protect(
     app_or_blueprint, *, exempt=(), optional=False, fresh=False, refresh=False, locations=None,
     verify_type=True, skip_revocation_check=False, scopes=None, close_with_token=False, issuers=None
 ):
-    """Guard every route and WebSocket of an app or a blueprint, those of nested blueprints too.
+    """Protect every route and WebSocket of an app or a blueprint, including nested blueprints.
 
-    Rules add up: a view needs what every ``protect`` around it and its own decorator require. Its
-    token is verified once, before the view and whatever is wrapped around it. A view has ways out:
-    :func:`jwt_exempt` opens it; ``optional=True`` lets requests without a token in, while a token
-    that is sent must satisfy the rest; ``refresh=True`` drops ``fresh``; ``scopes=()`` drops the
-    scopes. The innermost ``locations`` count. A route that does not exist stays 404, and an OPTIONS
-    request that Quart answers by itself needs no token.
+    A view must satisfy the rules of every ``protect`` around it and of its own decorator. The token
+    is verified once, before the view and anything that is wrapped around it. The decorator of the
+    view can relax the rules: :func:`jwt_exempt` opens the view; ``optional=True`` accepts requests
+    without a token, while a token that is sent must satisfy all other rules; ``refresh=True`` drops
+    ``fresh``; ``scopes=()`` drops the scopes. The innermost ``locations`` are used. A route that
+    does not exist still returns 404. An OPTIONS request that Quart answers itself does not need a
+    token.
 
-    :param app_or_blueprint: the Quart app or the blueprint, before it is registered.
-    :param exempt: endpoint names that stay open, for example ``("static",)``; for a blueprint,
-        without its name in front.
+    :param app_or_blueprint: the Quart app, or the blueprint before it is registered.
+    :param exempt: names of endpoints that stay open, for example ``("static",)``; for a blueprint,
+        without the name of the blueprint in front.
     :param optional: as for :func:`jwt_required`, like the parameters that follow.
-    :raises TypeError: an argument has a wrong type.
-    :raises ValueError: as :func:`jwt_required`.
+    :raises TypeError: if an argument has the wrong type.
+    :raises ValueError: as for :func:`jwt_required`.
     """
     rules = _Rules(
         optional, fresh, refresh, locations, verify_type, skip_revocation_check, scopes,
@@ -9746,7 +9730,7 @@ def protect(
         names = _read_rule_names("exempt", exempt, "endpoint names")
     if not isinstance(app_or_blueprint, (Quart, Blueprint)):
         raise TypeError(
-            f"protect takes a Quart app or a blueprint, not {type(app_or_blueprint).__name__}"
+            f"protect requires a Quart app or a blueprint, not {type(app_or_blueprint).__name__}"
         )
 
     async def guard():
@@ -9756,7 +9740,7 @@ def protect(
             return
         verified = getattr(request, _VERIFIED, None)
         if verified is not None and rules in (<_VerifiedToken>verified).satisfied:
-            # A guard further out has verified by all rules of this route.
+            # An outer guard has verified all rules of this route.
             return
         route = _current_state().route(request.endpoint, request.method)
         if route.is_exempt or rules in route.exempting:
@@ -9778,12 +9762,12 @@ cdef class _Route:
     """How a view is protected for one method."""
 
     cdef object view
-    # What protect() and the view's own decorators come to; None if nothing is required.
+    # The combined rules of protect() and the view's own decorators; None if there are none.
     cdef _Rules rules
     cdef bint is_exempt
     # The rules of the protect() calls whose ``exempt`` names the view.
     cdef list exempting
-    # How many calls of protect() there had been.
+    # The number of calls of protect() at that time.
     cdef int guard_count
 
     def __cinit__(self, app, str endpoint, str method):
@@ -9805,7 +9789,7 @@ cdef class _Route:
 
 
 cdef object _rules_of_layer(object layer):
-    """The rules of what one of our decorators returned, None for jwt_exempt, otherwise _ABSENT."""
+    """The rules of a wrapper of our decorators, None for jwt_exempt, _ABSENT for other objects."""
     return _RULES_OF.get(layer, _ABSENT) if inspect.isfunction(layer) else _ABSENT
 
 
@@ -9814,7 +9798,7 @@ cdef list _rules_of_view(object view, str method):
     layers = _layers_of(view)
     view_class = getattr(view, "view_class", None)
     if isinstance(view_class, type):
-        # What runs of a class-based view may be decorated by itself.
+        # The method of a class-based view that runs may be decorated itself.
         runs = view_class.dispatch_request
         if runs is MethodView.dispatch_request:
             if method == "HEAD" and not hasattr(view_class, "head"):
@@ -9826,7 +9810,7 @@ cdef list _rules_of_view(object view, str method):
 
 
 cdef list _scaffolds_of(object app, str endpoint):
-    """The app and the blueprints around an endpoint, with the name that it has in each."""
+    """The app and the blueprints around an endpoint, with the name of the endpoint in each."""
     found = [(app, endpoint)]
     parts = endpoint.split(".")
     for size in range(1, len(parts)):
@@ -9843,18 +9827,18 @@ Protection = namedtuple(
     "token_type optional fresh scopes locations skip_revocation_check close_with_token issuers",
     module=__name__,
 )
-Protection.__doc__ = """What a route requires, as :func:`protection_of` returns it.
+Protection.__doc__ = """The protection of a route, as returned by :func:`protection_of`.
 
-    ``token_type`` is "access", "refresh", or None for any type. ``optional`` says whether a request
-    without a token is let in, ``fresh`` whether the token must be fresh, and
-    ``skip_revocation_check`` whether a revoked one is let in. ``scopes`` are those that the token
-    must grant, all of them. ``locations`` are where it is looked for, in this order: those of the
-    app unless the route names others, and only such as an HTTP request or a WebSocket has.
-    ``close_with_token`` says whether a WebSocket is closed when its token ends. ``issuers`` are the
-    names of those that the token may be from, where ``()`` is the app itself; None for the app and
-    all trusted issuers.
+    ``token_type`` is "access", "refresh", or None for any type. ``optional`` is True if a request
+    without a token is accepted, ``fresh`` if the token must be fresh, and
+    ``skip_revocation_check`` if a revoked token is accepted. ``scopes`` are the scopes that the
+    token must have, all of them. ``locations`` are searched for the token in this order: those of
+    the route or, if it has none, those of the app, without locations that do not apply to HTTP
+    requests or to WebSockets. ``close_with_token`` is True if a WebSocket is closed when its token
+    expires or is revoked. ``issuers`` are the names of the issuers whose tokens are accepted:
+    ``()`` means the app itself, None the app and all trusted issuers.
 
-    Its repr says the same in the words of ``quart jwt routes``.
+    Its repr describes the protection in the words of ``quart jwt routes``.
     """
 Protection.__repr__ = lambda protection: f"<Protection: {_words_of(protection)}>"
 
@@ -9877,7 +9861,7 @@ cdef object _new_protection(_Settings settings, object rule, _Rules rules):
 
 
 cdef object _issuers_of(_Rules rules):
-    """The issuers that all rules of a route accept, None for all."""
+    """The issuers that all rules of a route accept; None for all issuers."""
     if rules.issuers is None:
         return None
     named = [names for names in rules.issuers if names]
@@ -9893,7 +9877,7 @@ cdef str _words_of(object protection):
     rules.optional = protection.optional
     rules.fresh = protection.fresh
     rules.scopes = protection.scopes
-    # A WebSocket may have none: its only one might be JSON.
+    # A WebSocket may have no location left, if JSON is the only one.
     rules.locations = protection.locations or None
     rules.skip_revocation = protection.skip_revocation_check
     rules.close_with_token = protection.close_with_token
@@ -9902,22 +9886,24 @@ cdef str _words_of(object protection):
 
 
 def protection_of(app, endpoint, method=None):
-    """How a view or WebSocket is protected, by its decorators and every ``protect`` around it.
+    """Return how decorators and :func:`protect` protect a view or WebSocket.
 
-    It is for tools, and for decorators that need to know what is verified before them. What a hook
-    or a decorator of your own verifies, it cannot see.
+    Use it in tools, and in decorators that need to know what is verified before they run. It cannot
+    see what your own hooks or decorators verify.
 
     :param app: the Quart app, with a JWTManager.
     :param endpoint: the name of the endpoint, with the names of its blueprints in front, such as
         ``request.endpoint``.
-    :param method: the method of a request, such as "POST", or "WEBSOCKET"; None if all methods are
-        protected alike, as are those of all views but a class with decorators of single methods.
-        OPTIONS where Quart answers by itself is none of them, and not protected.
-    :return: a :class:`Protection`; None if the route is exempt or open, and verifies no token.
-    :raises TypeError: an argument has a wrong type.
-    :raises ValueError: there is no such endpoint, it does not take the method, or None is given and
-        its methods are protected differently.
-    :raises RuntimeError: the app has no JWTManager, or an option is wrong.
+    :param method: the method of a request, such as "POST", or "WEBSOCKET". None is accepted if all
+        methods have the same protection, which is true for all views except classes that decorate
+        single methods. OPTIONS requests that Quart answers itself are not protected, and do not
+        count.
+    :return: a :class:`Protection`; None if the route is exempt or open, so that no token is
+        verified.
+    :raises TypeError: if an argument has the wrong type.
+    :raises ValueError: if the endpoint does not exist or does not accept the method, or if
+        ``method`` is None although the methods are protected differently.
+    :raises RuntimeError: if the app has no JWTManager, or an option is invalid.
     """
     cdef _Settings settings
     _verify_app("protection_of", app)
@@ -9937,7 +9923,7 @@ def protection_of(app, endpoint, method=None):
         found = set(by_method.values())
         if len(found) > 1:
             raise ValueError(
-                f"The methods of {endpoint!r} are protected differently; name one of them in "
+                f"The methods of {endpoint!r} are protected differently; pass one of them as "
                 "method: " + ", ".join(sorted(by_method))
             )
         return found.pop()
@@ -9950,7 +9936,7 @@ def protection_of(app, endpoint, method=None):
         for rule in rules:
             taken.update(("WEBSOCKET",) if rule.websocket else rule.methods)
         raise ValueError(
-            f"method must be one that {endpoint!r} takes, not {method!r}: "
+            f"method must be one that {endpoint!r} accepts, not {method!r}: "
             + ", ".join(sorted(taken))
         )
     found = {_protection_by(app, settings, rule, name) for rule in suitable}
@@ -9964,14 +9950,14 @@ cdef str _unknown_endpoint(object app, str name):
 
 
 cdef list _served_rules(object app):
-    """The rules of an app that lead to a view, in the order of its map."""
+    """The URL rules of an app that lead to a view, in the order of the URL map."""
     return [
         rule for rule in app.url_map.iter_rules() if not rule.build_only and not rule.redirect_to
     ]
 
 
 cdef list _methods_of(object app, object rule):
-    """The methods of a rule that a view answers: HEAD only where it is not that of GET."""
+    """The methods of a URL rule that its view handles: HEAD only if it is separate from GET."""
     if rule.websocket:
         return ["WEBSOCKET"]
     left_out = set()
@@ -9984,7 +9970,7 @@ cdef list _methods_of(object app, object rule):
 
 
 cdef tuple _state_of_route(object app, _Settings settings, object rule, str method):
-    """Whether a rule is "open", "exempt" or "protected", and in the last case its _Rules."""
+    """The state of a URL rule, "open", "exempt" or "protected", and its _Rules if protected."""
     cdef _Route route = _Route(app, rule.endpoint, "GET" if rule.websocket else method)
     if route.rules is None:
         return ("exempt" if route.is_exempt or route.exempting else "open"), None
@@ -10005,22 +9991,22 @@ cdef object _jwt_commands(object app):
     group.add_command(click.Command(
         "routes",
         params=[
-            click.Option(["--json", "as_json"], is_flag=True, help="Write JSON, for programs."),
+            click.Option(["--json", "as_json"], is_flag=True, help="Write JSON, not a table."),
             click.Option(
                 ["--check"], is_flag=True,
-                help="Fail with exit code 1 if a route is open that no --open names.",
+                help="Exit with code 1 if a route is open and not listed with --open.",
             ),
             click.Option(
                 ["--open", "listed"], multiple=True, metavar="ENDPOINT",
-                help="An endpoint that is open on purpose, for --check. Repeatable.",
+                help="An endpoint that is open on purpose, for --check. Can be repeated.",
             ),
         ],
         callback=lambda as_json, check, listed: _show_routes(app, as_json, check, listed),
-        help="List the routes and how they are protected, open ones first.",
+        help="List the routes and how they are protected, open routes first.",
     ))
     group.add_command(click.Command(
         "purge", callback=lambda: asyncio.run(_purge(app)),
-        help="Delete from the token store what has ended.",
+        help="Delete ended sessions and expired revocations from the token store.",
     ))
     group.add_command(_keys_commands(app))
     return group
@@ -10028,7 +10014,7 @@ cdef object _jwt_commands(object app):
 
 cdef object _keys_commands(object app):
     """The group ``jwt keys``."""
-    group = click.Group("keys", help="Make keys, and list those of JWT_KEYS.")
+    group = click.Group("keys", help="Generate keys, and list the keys of JWT_KEYS.")
     # ES521 is another name of ES512.
     names = [name for name in _ALGORITHMS if name != "ES521"]
     group.add_command(click.Command(
@@ -10040,29 +10026,29 @@ cdef object _keys_commands(object app):
             ),
             click.Option(
                 ["--kid"],
-                help="The name of the key; its thumbprint, or a random name, without one.",
+                help="The key ID. The default is the thumbprint; for a secret, a random ID.",
             ),
             click.Option(
                 ["--format", "form"], type=click.Choice(("jwk", "pem")), default="jwk",
-                show_default=True, help="A secret has no PEM.",
+                show_default=True, help="The format of the key. A secret requires jwk.",
             ),
         ],
-        help="Print a new key, which is secret, and how it goes into JWT_KEYS.",
+        help="Generate a key and print it, with how to add it to JWT_KEYS. Keep it secret.",
     ))
     group.add_command(click.Command(
         "list", callback=lambda: _print_keys(app),
-        help="List the keys of JWT_KEYS: which one signs, and until when each one verifies.",
+        help="List the keys of JWT_KEYS: which key signs, and until when each key verifies.",
     ))
     return group
 
 
 def _print_new_key(algorithm, kid, form):
     if kid is not None and (not kid or _has_lone_surrogate({"kid": kid})):
-        raise click.UsageError("--kid must be a text, and not empty")
+        raise click.UsageError("--kid must be valid text and not empty")
     if _is_symmetric(algorithm):
         if form == "pem":
-            raise click.UsageError("A secret has no PEM: use --format jwk")
-        # As long as the digest at least (RFC 7518, section 3.2).
+            raise click.UsageError("A secret cannot be written as PEM: use --format jwk")
+        # At least as long as the digest (RFC 7518, section 3.2).
         secret = os.urandom(64)
         members = {"kty": "oct", "k": _base64url_text(secret)}
         kid = kid or _new_uuid()
@@ -10082,10 +10068,10 @@ def _print_new_key(algorithm, kid, form):
         entry = '"key": JWK'
         kind = "JWK"
     click.echo(
-        f"The {kind} above is a secret. Keep it where the app reads its secrets, and add it to "
+        f"The {kind} above is secret. Store it where the app reads its secrets, and add it to "
         f"JWT_KEYS:\n    {json.dumps(kid)}: {{{entry}, \"sign_from\": MOMENT}}\n"
-        "MOMENT is a datetime with a time zone, or POSIX seconds; 0 for the first key of all. The "
-        "key signs from then on, and until then it only verifies.",
+        "MOMENT is a datetime with a time zone, or POSIX seconds; use 0 for your first key. From "
+        "then on, the key signs; before, it only verifies.",
         err=True,
     )
 
@@ -10134,7 +10120,7 @@ def _print_keys(app):
         try:
             signer = _signer(settings, now)
         except RuntimeError as error:
-            # After the list, which helps to correct it.
+            # Raised after the list, which helps to find the mistake.
             fault = click.ClickException(str(error))
     rows = [("kid", "algorithm", "state", "verifies until", "published")]
     for _, key in sorted(settings.ring.items()):
@@ -10158,7 +10144,7 @@ def _print_keys(app):
     if fault is not None:
         raise fault
     if has_loader:
-        click.echo("The encode_key_loader chooses the key that signs.", err=True)
+        click.echo("The callback of encode_key_loader chooses the key that signs.", err=True)
     elif signer is None:
         click.echo("No key of JWT_KEYS can sign.", err=True)
     else:
@@ -10167,7 +10153,7 @@ def _print_keys(app):
 
 
 cdef list _ring_warnings(_Settings settings, _RingKey signer, double now):
-    """What will go wrong if JWT_KEYS stays as it is."""
+    """Warnings about keys that will cause errors in the future."""
     cdef _RingKey key
     warned = []
     upcoming = [key for key in settings.ring_starts if (<_RingKey>key).sign_from > now]
@@ -10178,7 +10164,7 @@ cdef list _ring_warnings(_Settings settings, _RingKey signer, double now):
             f'{_ring_name(signer.kid)} signs until its "verify_until", and no other key has a '
             '"sign_from" before that'
         )
-    # By key, when it stops signing; None if it does not.
+    # The time when each key stops signing, by kid; None if it does not stop.
     ends = {}
     signing = [key for key in settings.ring_starts if (<_RingKey>key).sign_from <= now]
     signing = [*(signing or [signer]), *upcoming]
@@ -10190,20 +10176,20 @@ cdef list _ring_warnings(_Settings settings, _RingKey signer, double now):
             continue
         end = ends[key.kid]
         if end is None:
-            # That it has no successor is the other warning.
+            # The other warning covers a key without a successor.
             continue
         last = _last_expiry(settings, end)
         if last is None or key.verify_until < last:
             until = "never expire" if last is None else f"expire by {_utc(last)}"
             warned.append(
-                f'{_ring_name(key.kid)} has a "verify_until" before the tokens that it signs '
-                f"have expired, which {until}"
+                f'{_ring_name(key.kid)} has a "verify_until" before the end of the tokens that it '
+                f"signs, which {until}"
             )
     return warned
 
 
 cdef object _last_expiry(_Settings settings, double moment):
-    """When the last token that is signed at a moment expires; None for never."""
+    """The time when the last token that is signed at a moment expires; None for never."""
     if any([lifetime is False for lifetime in settings.lifetimes]):
         return None
     return max([_expiry(moment, lifetime) for lifetime in settings.lifetimes])
@@ -10220,7 +10206,7 @@ async def _purge(app):
 
 cdef int _show_routes(object app, bint as_json, bint check, tuple listed) except -1:
     if listed and not check:
-        raise click.UsageError("--open needs --check")
+        raise click.UsageError("--open requires --check")
     try:
         rows = _route_rows(app)
     except RuntimeError as error:
@@ -10240,13 +10226,13 @@ cdef int _show_routes(object app, bint as_json, bint check, tuple listed) except
 
 
 cdef int _verify_listed(object app, list rows, tuple listed) except -1:
-    """Fail for each route that is open and not listed, and for each name that opens nothing."""
+    """Fail if an open route is not listed, or a listed name is unknown or protected."""
     faults = []
     unlisted = [row for row in rows if row[3] == "open" and row[2] not in listed]
     if unlisted:
         faults.append(
-            "These routes are open. Protect them, put jwt_exempt on them, or name their endpoints "
-            "with --open:"
+            "These routes are open. Protect them, add jwt_exempt, or list their endpoints with "
+            "--open:"
         )
         faults.extend([f"  {line}" for line in _aligned(unlisted)])
     for name in dict.fromkeys(listed):
@@ -10254,13 +10240,13 @@ cdef int _verify_listed(object app, list rows, tuple listed) except -1:
         if not states:
             faults.append(f"--open {name}: " + _unknown_endpoint(app, name))
         elif states == {"protected"}:
-            faults.append(f"--open {name}: it is protected; remove the name from --open")
+            faults.append(f"--open {name}: the endpoint is protected; remove it from --open")
     if faults:
         raise click.ClickException("\n".join(faults))
 
 
 cdef list _aligned(list rows):
-    """A line for each row: path, methods, endpoint, and the words for its protection."""
+    """A line for each row: path, methods, endpoint, and its protection in words."""
     cells = [(path, ",".join(methods), endpoint) for path, methods, endpoint, _, _, _ in rows]
     widths = [max([len(row[column]) for row in cells], default=0) for column in range(3)]
     return [
@@ -10270,10 +10256,10 @@ cdef list _aligned(list rows):
 
 
 cdef list _route_rows(object app):
-    """What is said of each rule, once for all methods that are protected alike.
+    """A row for each URL rule and each group of its methods with the same protection.
 
-    A row is the path, the methods, the endpoint, whether it is open, its Protection, and these two
-    in words. Open ones come first, then the order is that of paths.
+    A row is the path, the methods, the endpoint, the state, the Protection, and the protection in
+    words. Open routes come first; routes are then sorted by path.
     """
     cdef _Settings settings = _state_of(app).settings()
     rows = []
@@ -10281,7 +10267,7 @@ cdef list _route_rows(object app):
         alike = {}
         for method in _methods_of(app, rule):
             state, rules = _state_of_route(app, settings, rule, method)
-            # In words, a route without locations of its own has none.
+            # The words name locations only if the route has its own.
             words = state if rules is None else repr(rules)
             row = (state, _new_protection(settings, rule, rules), words)
             alike.setdefault(row, []).append(method)
@@ -10293,7 +10279,7 @@ cdef list _route_rows(object app):
 
 # --- OpenAPI ------------------------------------------------------------------
 
-# The name under which quart-schema puts itself into app.extensions.
+# The name of quart-schema in app.extensions.
 cdef str _QUART_SCHEMA = "QUART_SCHEMA"
 
 
@@ -10305,20 +10291,20 @@ cdef int _describe(object app) except -1:
         if error.name != "quart_schema":
             raise
         raise ImportError(
-            "describe needs quart-schema: pip install 'quart-jwt-extended[openapi]'"
+            "describe requires quart-schema: pip install 'quart-jwt-extended[openapi]'"
         ) from None
     if not hasattr(quart_schema, "OpenAPIProvider"):
-        raise RuntimeError("describe needs quart-schema 0.21 or later")
+        raise RuntimeError("describe requires quart-schema 0.21 or later")
     extension = app.extensions.get(_QUART_SCHEMA)
     if extension is None:
-        raise RuntimeError("describe needs QuartSchema(app) before it")
+        raise RuntimeError("describe requires QuartSchema: call QuartSchema(app) first")
     if not getattr(type(extension.openapi_provider), "_describes_jwt", False):
         provider_class = _describing(type(extension.openapi_provider))
         extension.openapi_provider = provider_class(app, extension)
 
 
 def _describing(provider_class):
-    """A subclass of an OpenAPIProvider that says how the routes of an app are protected."""
+    """Return a subclass of an OpenAPIProvider that adds how the routes of an app are protected."""
 
     class DescribingProvider(provider_class):
         _describes_jwt = True
@@ -10341,11 +10327,11 @@ def _describing(provider_class):
 
 
 cdef int _add_requirements(object app, object rule, object paths) except -1:
-    """Say what each operation of a rule requires, unless it does by itself."""
+    """Add the requirements of each operation of a URL rule, unless the operation has its own."""
     cdef _Settings settings = _state_of(app).settings()
     for operations in paths.values():
         for key, operation in operations.items():
-            # Beside operations there may be other things, such as parameters.
+            # There may be keys other than operations, such as parameters.
             if key.upper() not in rule.methods or "security" in operation:
                 continue
             rules = _state_of_route(app, settings, rule, key.upper())[1]
@@ -10355,9 +10341,9 @@ cdef int _add_requirements(object app, object rule, object paths) except -1:
 
 
 cdef list _requirements(_Settings settings, object rule, _Rules rules):
-    """The alternatives of an operation (OpenAPI 3.1, Security Requirement Object)."""
+    """The alternative requirements of an operation (OpenAPI 3.1, Security Requirement Object)."""
     protection = _new_protection(settings, rule, rules)
-    # Where a token of any type will do, a cookie still is that of one type.
+    # Even if tokens of any type are accepted, each cookie holds one type.
     own = _TYPES[rules.token_type]
     requirements = []
     for location in protection.locations:
@@ -10374,7 +10360,7 @@ cdef list _requirements(_Settings settings, object rule, _Rules rules):
 
 
 cdef int _add_schemes(object app, object document) except -1:
-    """Define the schemes that the document refers to, but for those that it defines."""
+    """Define the schemes that the document refers to, unless it defines them itself."""
     used = set()
     operations = [operation for item in document["paths"].values() for operation in item.values()]
     for holder in [document, *operations]:
@@ -10394,7 +10380,7 @@ cdef dict _SCHEME_PLACES = {"headers": "Header", "cookies": "Cookie", "query_str
 
 
 cdef dict _security_schemes(_Settings settings):
-    """A scheme for each type of token and each place (OpenAPI 3.1, Security Scheme Object)."""
+    """A scheme for each token type and location (OpenAPI 3.1, Security Scheme Object)."""
     schemes = {}
     for token_type, name in enumerate(_TYPES):
         words = "A refresh token" if token_type == _REFRESH else "An access token"
@@ -10442,31 +10428,32 @@ def signed_in(
     app, identity, *, fresh=False, scopes=None, user_claims=None, additional_claims=None,
     locations=None
 ):
-    """Sign an identity in for a test: ``async with signed_in(app, "alice") as client:``.
+    """Log a test client in: ``async with signed_in(app, "alice") as client:``.
 
-    The client is one of ``app.test_client()``. Its requests and WebSockets carry an access token
-    where the app looks for it, with the CSRF header if that is a cookie. What a request is given by
-    itself counts instead: an Authorization header, a cookie, a query parameter, a JSON key, a CSRF
-    header. No view, no password and no other login is involved.
+    The client is created with ``app.test_client()``. Its requests and WebSockets carry an access
+    token in a location that the app accepts, with the CSRF header if that is a cookie. If a test
+    passes an Authorization header, a cookie, a query parameter, a JSON key or a CSRF header to a
+    request, these take precedence. No view is called, and no password is needed.
 
-    With a token store the login is a session; a client with cookies then has the refresh cookie,
-    too. The token lasts as long as others of the app, and is not renewed by the client.
+    With a token store, the login is a session, and a client with cookies also has the refresh
+    cookie. The token has the lifetime of other tokens of the app. The client does not renew it.
 
     :param app: the Quart app, with a JWTManager.
-    :param identity: who signs in, as :func:`.create_access_token` takes it.
-    :param fresh: whether the token counts as fresh; a timedelta says for how long it does.
-    :param scopes: what the claim JWT_SCOPE_CLAIM grants: one string, with spaces between the names,
+    :param identity: the identity to log in, as for :func:`.create_access_token`.
+    :param fresh: True creates a fresh token; a timedelta creates one that is fresh for that long.
+    :param scopes: the scopes in the claim JWT_SCOPE_CLAIM: a string, with spaces between the names,
         or a sequence or a set of names.
     :param user_claims: as for :func:`.create_access_token`.
     :param additional_claims: as for :func:`.create_access_token`.
-    :param locations: one or several of the names that JWT_TOKEN_LOCATION takes, in its place. The
-        first one that a request can have is used: a form has no JSON, and a WebSocket no body.
-    :return: an asynchronous context manager, which gives the client.
-    :raises TypeError: an argument has a wrong type.
-    :raises ValueError: a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
-        ``additional_claims`` holds the scopes as well.
-    :raises RuntimeError: the app has no JWTManager, an option or a key is wrong, or no location
-        suits; also from a request that none suits.
+    :param locations: one or several location names, instead of JWT_TOKEN_LOCATION. Each request
+        uses the first one that it can have: a form does not contain JSON, and a WebSocket does not
+        have a body.
+    :return: an asynchronous context manager that yields the client.
+    :raises TypeError: if an argument has the wrong type.
+    :raises ValueError: if a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
+        ``additional_claims`` contains the scopes as well.
+    :raises RuntimeError: if the app has no JWTManager, an option or a key is invalid, or the client
+        or a request cannot have any of the locations.
     """
     _verify_app("signed_in", app)
     if locations is not None:
@@ -10485,12 +10472,12 @@ def signed_in(
 
 cdef int _verify_app(str function, object app) except -1:
     if not isinstance(app, Quart):
-        raise TypeError(f"{function} takes a Quart app, not {type(app).__name__}")
+        raise TypeError(f"{function} requires a Quart app, not {type(app).__name__}")
     _state_of(app)
 
 
 cdef object _read_granted_scopes(object scopes):
-    """The value of the scope claim, None for a token without one."""
+    """The value of the scope claim; None for a token without scopes."""
     if scopes is None:
         return None
     is_none = isinstance(scopes, (list, tuple, set, frozenset)) and not scopes
@@ -10507,7 +10494,7 @@ cdef object _read_granted_scopes(object scopes):
 
 
 async def _new_login(app, identity, claims):
-    """The access token and the refresh token of a new login, the latter None without a store."""
+    """The access token and the refresh token of a new login; the latter is None without a store."""
     cdef _AppState state = _state_of(app)
     if state.store is None:
         return await create_access_token_async(identity, **claims), None
@@ -10516,11 +10503,10 @@ async def _new_login(app, identity, claims):
 
 
 class _SignedIn:
-    """The context manager of signed_in(), and what adds the token to the client's connections.
+    """The context manager of signed_in(), which adds the token to the client's connections.
 
-    A connection is where all of the client comes together, after ``open``, ``request`` and
-    ``websocket``, and once for each redirect; there is no other place that a subclass of the client
-    leaves alone.
+    ``open``, ``request``, ``websocket`` and each redirect create a connection. A subclass of the
+    client may override these methods, but not this step.
     """
 
     def __init__(self, app, identity, scope, claims, locations):
@@ -10539,19 +10525,19 @@ class _SignedIn:
             given = claims["additional_claims"] or {}
             if settings.scope_claim in given:
                 raise ValueError(
-                    f"additional_claims holds {settings.scope_claim!r}, which is what scopes sets"
+                    f"additional_claims must not contain {settings.scope_claim!r}: scopes sets it"
                 )
             claims["additional_claims"] = {**given, settings.scope_claim: self.scope}
         client = self.client = self.app.test_client()
         order = self._locations()
-        # A wrong set of locations shows at once, not in each request.
+        # Report unusable locations here, not in each request.
         if not order:
-            raise _no_location("request of this client", self._wanted())
+            raise _no_location("client", self._wanted())
         async with self.app.app_context():
             self.token, refresh_token = await _new_login(self.app, self.identity, claims)
         before = order[:order.index("cookies")] if "cookies" in order else order
         if len(before) < len(order) and set(before) <= {"json", "websocket_protocol"}:
-            # Some requests cannot have what comes before cookies.
+            # Some requests cannot use the locations before cookies.
             self._keep_cookies(settings, _ACCESS, self.token)
             if refresh_token is not None:
                 self._keep_cookies(settings, _REFRESH, refresh_token)
@@ -10564,14 +10550,14 @@ class _SignedIn:
         return client
 
     async def __aexit__(self, *error):
-        """Leave the client as it is: a test may look at its cookies."""
+        """Do not change the client: a test may check its cookies."""
 
     def _wanted(self):
         cdef _Settings settings = _state_of(self.app).settings()
         return settings.token_location if self.locations is None else self.locations
 
     def _locations(self):
-        """Where this client can have a token, for one kind of request or another."""
+        """The locations that are possible for at least one kind of request of this client."""
         return [
             name for name in self._wanted()
             if name != "cookies" or getattr(self.client, "cookie_jar", None) is not None
@@ -10591,22 +10577,22 @@ class _SignedIn:
             jar.extract_cookies(_JarResponse(cookie), request)
             name = cookie.partition("=")[0]
             if name not in {kept.name for kept in jar}:
-                # The jar keeps no cookie of another domain, such as that of production. The client
-                # sends what is in the jar to any host.
+                # The jar does not store a cookie of another domain, such as that of production. The
+                # client sends the cookies in the jar to any host.
                 cookie = re.sub(r"; Domain=[^;]*", "", cookie)
                 jar.extract_cookies(_JarResponse(cookie), request)
 
     def _connect(self, connection_class, app, scope, **options):
-        """Make a connection of the client, whose request carries the token."""
+        """Create a connection of the client, whose request carries the token."""
         cdef _Settings settings = _state_of(self.app).settings()
         scope["headers"] = list(scope["headers"])
         name = settings.cookie_names[_ACCESS]
         cookie = _cookie_in_scope(scope, name)
         if cookie is not None and cookie not in self._values_in_jar(name):
-            # Given to this request, as its first one of the name.
+            # The test passed this cookie to the request.
             return connection_class(app, scope, **options)
         if _has_query_token(scope, settings) or _has_header_token(scope, settings):
-            # The app might look into cookies first.
+            # The app may search cookies first.
             _remove_cookie(scope, name)
         else:
             app = self._with_token(app, scope)
@@ -10618,7 +10604,7 @@ class _SignedIn:
         return set() if jar is None else {cookie.value for cookie in jar if cookie.name == name}
 
     def _with_token(self, app, dict scope):
-        """Put the token into a request; the app, or what puts it into the body on the way there."""
+        """Add the token to a request; return the app, or a wrapper that adds it to the body."""
         cdef _Settings settings = _state_of(self.app).settings()
         kind = "WebSocket"
         possible = [name for name in self._locations() if name != "json"]
@@ -10633,7 +10619,7 @@ class _SignedIn:
                 if media_type != "application/json":
                     possible = [name for name in possible if name != "json"]
             elif method in ("GET", "HEAD"):
-                # Browsers send no body with these.
+                # Browsers do not send a body with these.
                 possible.sort(key=lambda name: name == "json")
         if not possible:
             raise _no_location(kind, self._wanted())
@@ -10655,7 +10641,7 @@ class _SignedIn:
         return app
 
     def _add_csrf(self, dict scope):
-        """Send the CSRF value of the cookie that goes with a request, whoever set that last."""
+        """Add the CSRF value of the token cookie that the request carries."""
         cdef _Settings settings = _state_of(self.app).settings()
         if (
             scope["type"] != "http"
@@ -10665,7 +10651,7 @@ class _SignedIn:
             return
         wanted = [_ACCESS, _REFRESH]
         if _wants_refresh_token(self.app, scope):
-            # Both go by the same header, unless the options say otherwise.
+            # By default, both CSRF values use the same header.
             wanted.reverse()
         for token_type in wanted:
             name = settings.cookie_names[token_type]
@@ -10679,7 +10665,7 @@ class _SignedIn:
 
 
 class _JarResponse:
-    """One Set-Cookie field, as a cookie jar reads it."""
+    """One Set-Cookie field, in the form that a cookie jar reads."""
 
     def __init__(self, cookie):
         self.cookie = cookie
@@ -10692,7 +10678,7 @@ class _JarResponse:
 
 
 class _JSONTokenWriter:
-    """An app that gets the token as a member of the JSON body; otherwise it is the app itself."""
+    """A wrapper of the app that adds the token to the JSON body of its request."""
 
     def __init__(self, app, key, token):
         self._app = app
@@ -10714,7 +10700,7 @@ class _JSONTokenWriter:
             body += message.get("body", b"")
             is_whole = not message.get("more_body", False)
         is_json = _field_of(scope, "content-type") is not None
-        # A body without a type is the test's own affair.
+        # Do not change a body without a content type.
         if is_whole and (is_json or not body):
             written = self._written(body)
             messages = [{"type": "http.request", "body": written, "more_body": False}]
@@ -10734,20 +10720,20 @@ class _JSONTokenWriter:
         try:
             document = json.loads(body) if body else {}
         except ValueError:
-            # A test of what the app does with it.
+            # The test sends invalid JSON on purpose.
             return body
         if not isinstance(document, dict):
             raise RuntimeError(
-                "The token of signed_in() goes into the JSON body, which must be an object for it; "
-                "name other locations"
+                "signed_in() adds the token to the JSON body, which must be an object; pass other "
+                "locations for other bodies"
             )
         return json.dumps({self._key: self._token, **document}).encode()
 
 
 cdef object _no_location(str kind, object locations):
     return RuntimeError(
-        f"No location suits a {kind}: signed_in() has {', '.join(locations)} to choose from; name "
-        "others in its argument locations"
+        f"This {kind} cannot carry a token in {' or '.join(locations)}: pass other locations to "
+        "signed_in()"
     )
 
 
@@ -10759,7 +10745,7 @@ cdef object _unverified_csrf(object token):
 
 
 cdef object _field_of(dict scope, str name):
-    """The first header field of a name in lower case; None without one."""
+    """The value of the first header field with a lowercase name; None if there is none."""
     for field, value in scope["headers"]:
         if field.lower() == name.encode():
             return value.decode("latin-1")
@@ -10777,7 +10763,7 @@ cdef object _cookie_in_scope(dict scope, str name):
 
 
 cdef int _remove_cookie(dict scope, str name) except -1:
-    # The client sends each cookie of its jar in a field of its own.
+    # The client sends each cookie of its jar in a separate field.
     start = f"{name}=".encode()
     scope["headers"] = [
         (field, value) for field, value in scope["headers"]
@@ -10786,7 +10772,7 @@ cdef int _remove_cookie(dict scope, str name) except -1:
 
 
 cdef bint _has_header_token(dict scope, _Settings settings) except -1:
-    """Whether a header has a token: credentials of another scheme are none of ours."""
+    """Whether the header has a token, and not credentials of another scheme."""
     value = _field_of(scope, settings.header_lower)
     return value is not None and value.lower().startswith(settings.bearer_prefix)
 
@@ -10806,12 +10792,12 @@ cdef bint _wants_refresh_token(object app, dict scope) except -1:
 
 
 cdef object _rule_of(object app, dict scope):
-    """The rule that a request gets to, by the app's own routing; None without one."""
+    """The URL rule that the app routes a request to; None if there is none."""
     headers = Headers([
         (field.decode("latin-1").title(), value.decode("latin-1"))
         for field, value in scope["headers"]
     ])
-    # The scheme makes it a WebSocket to the routing; the classes of Quart's versions differ more.
+    # For the routing, the scheme makes it a WebSocket. Websocket classes differ between versions.
     request = app.request_class(
         scope["method"], scope["scheme"], scope["path"], scope["query_string"], headers,
         scope["root_path"], scope["http_version"], scope=scope,
@@ -10828,27 +10814,27 @@ cdef object _rule_of(object app, dict scope):
 async def assert_protected(app, exempt=()):
     """Assert that every route and WebSocket of an app rejects requests without a token.
 
-    It makes a real request, without a token, for each rule and each method. A route is protected if
-    that is rejected for want of a token, whatever the answer is: a redirect to a login page, too.
-    Views that turn out to be open do run, and what they do is done: let the app of the test have
-    nothing to lose. Left out are HEAD where it is that of GET, OPTIONS where Quart answers by
-    itself or JWT_EXEMPT_OPTIONS says so, and rules that only redirect.
+    It sends a real request without a token for each rule and each method. A route is protected if
+    the request is rejected because the token is missing. Any response counts as a rejection then,
+    for example a redirect to a login page. The views of open routes run: use an app with test data.
+    It skips HEAD if a view does not handle it separately from GET, OPTIONS if Quart answers it or
+    JWT_EXEMPT_OPTIONS is True, and rules that only redirect.
 
-    URLs are made up from the converters. For one that cannot be made up, what the decorators of the
-    view and :func:`.protect` say decides.
+    It builds URLs from sample values for the converters. If this fails for a route, the decorators
+    of the view and :func:`.protect` decide.
 
     :param app: the Quart app, with a JWTManager.
-    :param exempt: endpoint names that are open on purpose, for example ``"static"`` or
+    :param exempt: names of endpoints that are open on purpose, for example ``"static"`` or
         ``("static", "login")``.
-    :raises AssertionError: routes are open; the message has the method, the path and the endpoint
-        of each, and what came instead of a rejection.
-    :raises TypeError: an argument has a wrong type.
-    :raises ValueError: there is no endpoint of a name in ``exempt``.
-    :raises RuntimeError: the app has no JWTManager, or an option is wrong.
+    :raises AssertionError: if routes are open. The message contains the method, the path and the
+        endpoint of each, and its response.
+    :raises TypeError: if an argument has the wrong type.
+    :raises ValueError: if ``exempt`` contains a name that is not an endpoint of the app.
+    :raises RuntimeError: if the app has no JWTManager, or an option is invalid.
     """
     cdef _Settings settings
     _verify_app("assert_protected", app)
-    # A wrong option would look like open routes.
+    # With an invalid option, all routes would seem open.
     settings = _state_of(app).settings()
     names = ()
     if exempt not in ((), [], set(), frozenset()):
@@ -10857,7 +10843,7 @@ async def assert_protected(app, exempt=()):
     unknown = sorted(set(names) - {rule.endpoint for rule in rules})
     if unknown:
         raise ValueError(
-            f"exempt must be endpoint names of the app, which has none named {', '.join(unknown)}"
+            f"exempt contains names that are not endpoints of the app: {', '.join(unknown)}"
         )
     found = []
     for rule in rules:
@@ -10869,8 +10855,8 @@ async def assert_protected(app, exempt=()):
                 found.append(f"{method} {rule.rule}, endpoint {rule.endpoint!r}: {answer}")
     if found:
         raise AssertionError(
-            "These routes answer without a token. Protect them, or name their endpoints in "
-            "`exempt`:\n" + "\n".join([f"  {line}" for line in found])
+            "These routes do not reject requests without a token. Protect them, or list their "
+            "endpoints in `exempt`:\n" + "\n".join([f"  {line}" for line in found])
         )
 
 
@@ -10882,7 +10868,7 @@ cdef list _methods_to_ask(object app, object rule, bint exempts_options):
 
 
 async def _answer_without_token(app, rule, method):
-    """What a rule answers to a request without a token; None if it refuses it."""
+    """How a route responds to a request without a token; None if it rejects the request."""
     cdef _Route route
     verb = "GET" if method == "WEBSOCKET" else method
     scope = _scope_to(app, rule, verb)
@@ -10890,14 +10876,14 @@ async def _answer_without_token(app, rule, method):
         route = _Route(app, rule.endpoint, verb)
         if route.rules is not None and not route.rules.optional:
             return None
-        return "no URL could be made up for it, and nothing is seen to protect it"
+        return "no URL could be built for it, and no decorator or protect() is known to protect it"
     return await _probe(app, scope)
 
 
 async def _probe(app, scope):
-    """Make a request without a token, up to the start of the answer; see _answer_without_token."""
+    """Send a request without a token, until the response starts; see _answer_without_token."""
     errors = []
-    # The status of the answer, or what else ended the request.
+    # The status of the response, or another end of the request.
     came = []
     is_over = asyncio.Event()
     is_websocket = scope["type"] == "websocket"
@@ -10909,7 +10895,7 @@ async def _probe(app, scope):
     async def receive():
         if messages:
             return messages.pop()
-        # An answer may have no end, and whoever waits for the client would wait forever.
+        # The response may be endless, and code that waits for the client must not wait forever.
         await is_over.wait()
         return {"type": "websocket.disconnect" if is_websocket else "http.disconnect"}
 
@@ -10931,7 +10917,7 @@ async def _probe(app, scope):
         _REFUSALS.set(errors)
         await app(scope, receive, send)
 
-    # Not weakly: a closure that nothing else refers to would be gone at once.
+    # connected_to keeps a strong reference: a weak one to this closure would end immediately.
     with token_refused.connected_to(note, sender=app):
         task = asyncio.ensure_future(run())
         done, _ = await asyncio.wait([task], timeout=_PROBE_SECONDS)
@@ -10939,26 +10925,26 @@ async def _probe(app, scope):
             is_over.set()
             await asyncio.wait([task], timeout=1)
             task.cancel()
-            came.append(f"no answer within {_PROBE_SECONDS} seconds")
+            came.append(f"no response within {_PROBE_SECONDS} seconds")
     if done and task.exception() is not None:
         came.append(f"raised {type(task.exception()).__name__}")
-    answer = came[0] if came else "no answer"
+    answer = came[0] if came else "no response"
     if errors:
-        # The view may have caught the refusal, and served a stranger.
+        # The view may have caught the error, and served a client without a token.
         is_served = answer == "accepted" or (isinstance(answer, int) and answer < 300)
         if not is_served or any([_reached_quart(error) for error in errors]):
             return None
-        return f"answered {answer}, after the view had caught the refusal"
-    return f"answered {answer}" if isinstance(answer, int) else answer
+        return f"responded with {answer} after the view had caught the error"
+    return f"responded with {answer}" if isinstance(answer, int) else answer
 
 
-# The refusals of the request that a task of _probe() makes.
+# The errors about a missing token in the request of a task of _probe().
 cdef object _REFUSALS = ContextVar("quart-jwt-extended.refusals", default=None)
 cdef int _PROBE_SECONDS = 10
 
 
 cdef bint _reached_quart(object error) except -1:
-    """Whether an error has left the view: a traceback grows up to where it is caught."""
+    """Whether an error has left the view: the traceback ends where the error was caught."""
     traceback = error.__traceback__
     while traceback is not None:
         if traceback.tb_frame.f_globals.get("__name__") == "quart.app":
@@ -10969,7 +10955,7 @@ cdef bint _reached_quart(object error) except -1:
 
 # --- URLs ---
 
-# What converters might take, the likely ones first; one of an application may want anything.
+# Values that converters may accept, the likely ones first. Custom converters may accept anything.
 cdef tuple _SAMPLES = (
     1, 2, 1.5, -1, "a", "ab", "abc", "abcd", "a/b", "A", "AB", "en", "en-GB", "1", "12", "123",
     "1234", "2020-01-01", "2020-01-01T00:00:00Z", "true", "alice", "a@example.com", "127.0.0.1",
@@ -10981,10 +10967,10 @@ cdef tuple _SAMPLES = (
 
 
 cdef list _values_for(object converter):
-    """Values that a converter of a rule takes, as far as it alone decides."""
+    """The sample values that a converter accepts, regardless of the rest of the URL rule."""
     candidates = sorted(converter.items) if isinstance(converter, AnyConverter) else []
     for name in ("min", "max"):
-        # Those of numbers.
+        # The bounds of number converters.
         bound = getattr(converter, name, None)
         if type(bound) in (int, float):
             candidates.append(bound)
@@ -10994,7 +10980,7 @@ cdef list _values_for(object converter):
             text = converter.to_url(value)
             converter.to_python(urllib.parse.unquote(text))
         except Exception:
-            # What a converter of an application raises for a value that is none of its own.
+            # A custom converter may raise any exception for a value that it does not accept.
             continue
         if re.fullmatch(converter.regex, urllib.parse.unquote(text)) is not None:
             found.append(value)
@@ -11002,8 +10988,8 @@ cdef list _values_for(object converter):
 
 
 cdef dict _scope_to(object app, object rule, str method):
-    """A request without a token that gets to a rule, None if none could be made up."""
-    # Werkzeug makes only the names of the variables public.
+    """The scope of a request without a token that reaches a URL rule; None if that failed."""
+    # Werkzeug only has a public attribute for the names of the variables.
     found = {name: _values_for(converter) for name, converter in rule._converters.items()}
     if not all(found.values()):
         return None
@@ -11014,7 +11000,7 @@ cdef dict _scope_to(object app, object rule, str method):
         try:
             address = rule.build({**(rule.defaults or {}), **values}, append_unknown=False)
         except Exception:
-            # Whatever a converter of the application raises.
+            # A custom converter may raise any exception.
             continue
         if address is None:
             continue
@@ -11028,16 +11014,16 @@ cdef dict _scope_to(object app, object rule, str method):
             Headers({"Host": host_of_rule, "User-Agent": "quart-jwt-extended"}), b"", scheme, "",
             "1.1", None,
         )
-        # Another rule may take the URL, or redirect it.
+        # Another URL rule may match, or redirect.
         if _rule_of(app, scope) is rule:
             return scope
     return None
 
 
-_new_submodule("testing", "What tests of applications need.", {
+_new_submodule("testing", "Helpers for tests of applications.", {
     "assert_protected": assert_protected, "signed_in": signed_in,
 })
-# They are names of that module only.
+# Only that module exports them.
 del assert_protected, signed_in
 
 
@@ -11068,7 +11054,7 @@ cdef object _as_configured(str name):
 
 
 class _JSONEncoder(json.JSONEncoder):
-    """Encodes foreign types as the JSON provider of the current app does."""
+    """Encodes other types as the JSON provider of the current app does."""
 
     def default(self, o):
         return _current_state().json_default()(o)
@@ -11082,10 +11068,11 @@ cdef object _key_option(_Settings settings, bint signing):
 
 
 class _Config:
-    """The options of the current app, under the property names of 0.1.0; read only."""
+    """The options of the current app under the property names of 0.1.0, read-only."""
 
     is_asymmetric = _config_property(
-        lambda _Settings settings: not _is_symmetric(settings.algorithm), "The algorithm's family."
+        lambda _Settings settings: not _is_symmetric(settings.algorithm),
+        "Whether the algorithm is asymmetric.",
     )
     encode_key = _config_property(
         lambda _Settings settings: _key_option(settings, True), "The configured key that signs."
@@ -11126,7 +11113,7 @@ class _Config:
     cookie_csrf_protect = _config_property(
         lambda _Settings settings: settings.csrf_configured, "JWT_COOKIE_CSRF_PROTECT"
     )
-    csrf_protect = _attribute("csrf_protect", "Whether CSRF protection is in force.")
+    csrf_protect = _attribute("csrf_protect", "Whether CSRF protection applies.")
     csrf_request_methods = _as_configured("JWT_CSRF_METHODS")
     csrf_in_cookies = _attribute("csrf_in_cookies", "JWT_CSRF_IN_COOKIES")
     access_csrf_cookie_name = _by_type("csrf_cookie_names", _ACCESS, "JWT_ACCESS_CSRF_COOKIE_NAME")
@@ -11161,7 +11148,7 @@ class _Config:
     )
     cookie_max_age = _config_property(
         lambda _Settings settings: settings.cookie_max_age(),
-        "None, or seconds for lasting cookies.",
+        "None, or the lifetime of persistent cookies (seconds).",
     )
     identity_claim_key = _attribute("identity_claim_key", "JWT_IDENTITY_CLAIM")
     user_claims_key = _attribute("user_claims_key", "JWT_USER_CLAIMS")
@@ -11199,37 +11186,37 @@ def _default_jwt_headers_callback(default_headers):
 
 
 def _default_user_identity_callback(userdata):
-    """Take the object that was passed to the creating function as the identity."""
+    """Return the object that was passed to the creating function as the identity."""
     return userdata
 
 
 def _default_expired_token_callback(expired_token):
-    """Answer 401 to an expired token."""
+    """Return 401 for an expired token."""
     return _legacy_answer("expired_token", None)
 
 
 def _default_invalid_token_callback(error_string):
-    """Answer 422 to an invalid token."""
+    """Return 422 for an invalid token."""
     return _legacy_answer("invalid_token", error_string)
 
 
 def _default_unauthorized_callback(error_string):
-    """Answer 401 to a request without a token, or with a wrong CSRF value."""
+    """Return 401 for a request without a token, or with a wrong CSRF value."""
     return _legacy_answer("unauthorized", error_string)
 
 
 def _default_needs_fresh_token_callback():
-    """Answer 401 to a token that is not fresh."""
+    """Return 401 for a token that is not fresh."""
     return _legacy_answer("needs_fresh_token", None)
 
 
 def _default_revoked_token_callback():
-    """Answer 401 to a revoked token."""
+    """Return 401 for a revoked token."""
     return _legacy_answer("revoked_token", None)
 
 
 def _default_user_loader_error_callback(identity):
-    """Answer 401 when the user could not be loaded."""
+    """Return 401 if the user could not be loaded."""
     return _legacy_answer("user_loader_error", _unknown_user(identity))
 
 
@@ -11239,17 +11226,17 @@ def _default_claims_verification_callback(user_claims):
 
 
 def _default_verify_claims_failed_callback():
-    """Answer 400 to refused user claims."""
+    """Return 400 for rejected user claims."""
     return _legacy_answer("verify_claims_failed", None)
 
 
 def _default_decode_key_callback(claims, headers):
-    """Verify with JWT_SECRET_KEY or JWT_PUBLIC_KEY, by the algorithm."""
+    """Return JWT_SECRET_KEY or JWT_PUBLIC_KEY, depending on the algorithm."""
     return _config.decode_key
 
 
 def _default_encode_key_callback(identity):
-    """Sign with JWT_SECRET_KEY or JWT_PRIVATE_KEY, by the algorithm."""
+    """Return JWT_SECRET_KEY or JWT_PRIVATE_KEY, depending on the algorithm."""
     return _config.encode_key
 
 
@@ -11288,7 +11275,7 @@ def _verify_token_type(decoded_token, expected_type):
 
 
 def _verify_token_not_blacklisted(decoded_token, request_type):
-    """Raise RevokedTokenError if the blacklist callback, which must not be async, says so."""
+    """Raise RevokedTokenError if the blacklist callback (not async) returns a true value."""
     cdef _AppState state = _current_state()
     answer = _unproxied(_ask_blacklist(
         state, state.settings(), get_raw_jwt_header(), decoded_token, request_type
@@ -11300,10 +11287,10 @@ def _verify_token_not_blacklisted(decoded_token, request_type):
 
 
 def _verify_token_claims(jwt_data):
-    """Raise UserClaimsVerificationError if the claims callback, not an async one, rejects."""
+    """Raise UserClaimsVerificationError if the claims callback (not async) rejects the claims."""
     cdef _AppState state = _current_state()
     cdef _Settings settings = state.settings()
-    # Without a callback, too, what holds no claims is an error, as on 0.1.0.
+    # A dict without user claims is an error even without a callback, as in 0.1.0.
     jwt_data[settings.user_claims_key]
     if state.callbacks.claims_verification is None:
         return
@@ -11333,7 +11320,7 @@ cdef str _encode_compat(
     )
     name = _known_algorithm((headers or {}).get("alg") or algorithm, "algorithm")
     key = _prepare_key(secret, name, True, 0)
-    # An encoder class of the application's own may do anything with ordinary claims, too.
+    # A custom encoder class may change ordinary claims, too.
     dump = (json_encoder or json.JSONEncoder)(separators=(",", ":")).encode
     header = dump(_new_header(name, "JWT", headers)).encode() if headers else None
     return _encode_token(header, dump(claims).encode(), key)
@@ -11403,10 +11390,10 @@ cdef dict _exceptions = _named(
 )
 _new_submodule("exceptions", "The exceptions of the extension.", _exceptions)
 for _name in _exceptions:
-    # As on 0.1.0: error trackers group by it, and pickles hold it.
+    # As in 0.1.0: error trackers group by this name, and pickles contain it.
     _exceptions[_name].__module__ = f"{__name__}.exceptions"
 _new_submodule("config", "The options of the current app.", {"config": _config})
-_new_submodule("default_callbacks", "What happens where no callback is registered.", {
+_new_submodule("default_callbacks", "The behavior if no callback is registered.", {
     f"default_{name}_callback": globals()[f"_default_{name}_callback"]
     for name in (
         "user_claims", "jwt_headers", "user_identity", "expired_token", "invalid_token",

@@ -1365,7 +1365,7 @@ async def test_set_may_be_empty() -> None:
 def test_wrong_arguments_of_the_view_are_named() -> None:
     app = make_app()
     manager = manager_of(app)
-    with pytest.raises(TypeError, match="serve_jwks takes a Quart app, not str"):
+    with pytest.raises(TypeError, match="serve_jwks requires a Quart app, not str"):
         manager.serve_jwks("app")
     with pytest.raises(TypeError, match="path must be a string, not 5"):
         manager.serve_jwks(app, 5)
