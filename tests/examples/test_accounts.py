@@ -43,9 +43,9 @@ NOT_FRESH = (401, {"msg": "Fresh token required"})
 NO_CSRF = (401, {"msg": "Missing CSRF token"})
 NO_COOKIE = (401, {"msg": 'Missing cookie "access_token_cookie"'})
 WRONG = (401, {"msg": "Wrong username or password"})
-NO_SESSION = (404, {"msg": "You have no such session"})
+NO_SESSION = (404, {"msg": "Session not found"})
 NO_STORE = (503, {"msg": "Token store unavailable"})
-NO_DATABASE = (503, {"msg": "Users cannot be looked up now, try again later"})
+NO_DATABASE = (503, {"msg": "Database unavailable"})
 
 Run = Callable[[], AbstractContextManager[Service]]
 
@@ -176,7 +176,7 @@ def test_request_without_two_strings_is_a_bad_request(
     service: Service, path: str, body: Any
 ) -> None:
     answer = service.call("POST", path, body=body)
-    assert answer == (400, {"msg": "Send JSON with these strings: username, password"})
+    assert answer == (400, {"msg": "Send a JSON object with these strings: username, password"})
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_another_device_is_logged_out_by_its_user_only(service: Service) -> None
     assert stranger.call("DELETE", path) == NO_SESSION
     assert phone.is_logged_in
     assert user.call("DELETE", "/sessions/nonsense") == NO_SESSION
-    assert user.call("DELETE", path) == (200, {"msg": "Logged out there"})
+    assert user.call("DELETE", path) == (200, {"msg": "Session revoked"})
     assert user.call("DELETE", path) == NO_SESSION
     assert (phone.is_logged_in, user.is_logged_in) == (False, True)
 

@@ -16,8 +16,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from support import access_claims
-from support.example_process import EXAMPLES, Answer, Service, environment, log_in, running
+from support.example_process import (
+    EXAMPLES,
+    Answer,
+    Service,
+    environment,
+    example_claims,
+    log_in,
+    running,
+)
 
 APPLICATION = "asymmetric_rotation:app"
 WELCOME = (200, {"username": "alice"})
@@ -111,7 +118,7 @@ def test_published_list_verifies_every_token_elsewhere(file: Path) -> None:
 def test_token_that_names_no_key_of_the_file_is_rejected(file: Path) -> None:
     write(file, {"k": made(60)})
     key = jwt.PyJWK(read(file)["k"]["key"]).key
-    claims = access_claims(identity=..., sub="alice")
+    claims = example_claims()
     with run(file) as service:
         assert me(service, jwt.encode(claims, key, "ES256", {"kid": "k"})) == WELCOME
         assert me(service, jwt.encode(claims, key, "ES256", {"kid": "../k"})) == UNKNOWN
@@ -199,7 +206,7 @@ def test_file_that_cannot_be_read_leaves_the_known_keys_in_use(file: Path) -> No
     with run(file) as service:
         token = log_in(service).access
         file.unlink()
-        wait_until(lambda: "Keys cannot be read: " in service.errors)
+        wait_until(lambda: "Cannot read the keys: " in service.errors)
         for content in ("", "no JSON", "{"):
             write(file, content)
             seen = len(service.errors)

@@ -82,7 +82,7 @@ def test_login_sets_tokens_that_scripts_cannot_read_and_csrf_values_that_they_ca
     }
     for kind, lifetime in [("access", 600), ("refresh", 30 * 24 * 3600)]:
         claims = decoded(cookies[f"{kind}_token_cookie"].value)
-        assert (claims["type"], claims["identity"]) == (kind, "alice")
+        assert (claims["type"], claims["sub"]) == (kind, "alice")
         assert claims["exp"] - claims["iat"] == lifetime
         assert claims["csrf"] == cookies[f"csrf_{kind}_token"].value
     assert "eyJ" not in json.dumps(answer.body)
@@ -145,7 +145,7 @@ def test_post_takes_the_csrf_value_of_its_own_token_in_a_header(page: Session) -
     answer = page.call("POST", "/notes", body={"text": text}, headers=csrf(page))
     assert answer == (201, {"notes": [*before, text]})
     answer = page.call("POST", "/notes", body={"text": 1}, headers=csrf(page))
-    assert answer == (400, {"msg": "Send a text"})
+    assert answer == (400, {"msg": "Send a JSON object with this string: text"})
 
 
 def test_csrf_value_in_a_cookie_or_of_another_login_does_not_count(

@@ -26,8 +26,17 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from support import access_claims, bearer, hs_token
-from support.example_process import ALICE, CALL_LIMIT, EXAMPLES, SECRET, Service, running, signed
+from support import bearer, hs_token
+from support.example_process import (
+    ALICE,
+    CALL_LIMIT,
+    EXAMPLES,
+    SECRET,
+    Service,
+    example_claims,
+    running,
+    signed,
+)
 from support.services import NginxServer, need
 from support.signing_keys import certificate, private_key, private_pem
 
@@ -302,7 +311,7 @@ async def test_websocket_with_a_token_opens(page: Site, location: str) -> None:
 async def test_websocket_without_a_good_token_is_refused(page: Site) -> None:
     status, body = await page.refusal()
     assert (status, list(body)) == (401, ["msg"])
-    forged = hs_token(access_claims(), secret=SECRET.upper())
+    forged = hs_token(example_claims(), secret=SECRET.upper())
     refusal = (422, {"msg": "Signature verification failed"})
     assert await page.refusal(subprotocols=["bearer", forged]) == refusal
     assert await page.refusal(additional_headers=cookie(forged), origin=OWN_PAGE) == refusal

@@ -16,7 +16,7 @@ APPLICATION = "headers:app"
 def test_login_gives_an_access_token_that_opens_the_protected_view(service: Service) -> None:
     token, _ = log_in(service)
     claims = decoded(token)
-    assert (claims["identity"], claims["type"], claims["fresh"]) == ("alice", "access", False)
+    assert (claims["sub"], claims["type"], claims["fresh"]) == ("alice", "access", False)
     assert claims["exp"] - claims["iat"] == 15 * 60
     assert service.call("GET", "/me", token) == (200, {"username": "alice"})
     assert service.call("GET", "/", token) == (200, "Hello, alice!")

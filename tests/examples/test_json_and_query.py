@@ -8,13 +8,14 @@ from urllib.parse import parse_qs, urlsplit
 import jwt
 import pytest
 
-from support import LONG_AGO, access_claims
+from support import LONG_AGO
 from support.example_process import (
     SECRET,
     Answer,
     Service,
     altered,
     decoded,
+    example_claims,
     hypercorn,
     log_in,
 )
@@ -78,7 +79,7 @@ def test_link_downloads_the_report_without_a_header(service: Service, link: str)
 def test_token_of_a_link_lasts_a_minute_and_has_one_scope(link: str) -> None:
     claims = decoded(token_of(link))
     assert claims["exp"] - claims["iat"] == 60
-    assert (claims["identity"], claims["scope"]) == ("alice", "download")
+    assert (claims["sub"], claims["scope"]) == ("alice", "download")
     assert claims["report"] == "july"
 
 
@@ -101,7 +102,7 @@ def test_download_takes_no_token_from_a_header_and_none_of_a_login(
 def test_old_or_forged_link_is_refused(service: Service, link: str) -> None:
     past = altered(token_of(link), exp=LONG_AGO)
     assert service.call("GET", f"/download?jwt={past}") == (401, {"msg": "Token has expired"})
-    claims = access_claims(scope="download", report="july")
+    claims = example_claims(scope="download", report="july")
     forged = jwt.encode(claims, SECRET.upper(), algorithm="HS256")
     answer = service.call("GET", f"/download?jwt={forged}")
     assert answer == (422, {"msg": "Signature verification failed"})
@@ -138,7 +139,7 @@ def test_webhook_with_its_token_in_the_body_is_taken(
     service: Service, office: str, partner: str
 ) -> None:
     claims = decoded(partner)
-    assert (claims["identity"], claims["scope"]) == ("bank", "webhook")
+    assert (claims["sub"], claims["scope"]) == ("bank", "webhook")
     assert claims["exp"] - claims["iat"] == 90 * 24 * 3600
     body = {"access_token": partner, "order": "A-18"}
     assert service.call("POST", "/webhooks/paid", body=body) == (200, {"msg": "Thank you"})
@@ -166,7 +167,7 @@ def test_webhook_without_a_token_in_the_body_is_refused(
 def test_webhook_without_an_order_is_a_bad_request(service: Service, partner: str) -> None:
     for order in ({}, {"order": 18}):
         answer = service.call("POST", "/webhooks/paid", body={"access_token": partner, **order})
-        assert answer == (400, {"msg": "Send the number of the order"})
+        assert answer == (400, {"msg": "Send the order number"})
 
 
 def test_token_of_a_partner_opens_nothing_else(service: Service, partner: str) -> None:
@@ -182,11 +183,11 @@ def test_newest_token_of_a_partner_is_the_only_good_one(service: Service, office
     first, second = [add_partner(service, office, "shop") for _ in range(2)]
     assert call(first) == REVOKED
     assert call(second) == (200, {"msg": "Thank you"})
-    gone = (200, {"msg": "The token of shop is refused from now on"})
+    gone = (200, {"msg": "Revoked the token of shop"})
     assert service.call("DELETE", "/partners/shop", second) == NO_SCOPE
     assert service.call("DELETE", "/partners/shop", office) == gone
     assert call(second) == REVOKED
-    assert service.call("DELETE", "/partners/shop", office) == (404, {"msg": "No such partner"})
+    assert service.call("DELETE", "/partners/shop", office) == (404, {"msg": "Partner not found"})
 
 
 def test_token_of_a_login_is_no_token_of_a_partner(service: Service, office: str) -> None:

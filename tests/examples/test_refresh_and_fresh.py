@@ -116,7 +116,7 @@ def test_login_is_fresh_for_five_minutes(service: Service) -> None:
     assert claims["fresh"] - claims["iat"] == pytest.approx(300, abs=1)
     for password in ("short", "\ud800" * 8):
         answer = service.call("PUT", "/password", access, {"password": password})
-        assert answer == (400, {"msg": "A password has at least 8 characters, all printable"})
+        assert answer == (400, {"msg": "The password must have at least 8 printable characters"})
     stale = altered(access, fresh=LONG_AGO)
     assert service.call("GET", "/me", stale).status == 200
     assert service.call("PUT", "/password", stale, {"password": "looking-glass"}) == NOT_FRESH

@@ -13,15 +13,17 @@ from typing import Any
 
 import pytest
 
-from support import access_claims, hs_token
+from support import hs_token
 from support.example_process import (
     ALICE,
     SECRET,
     Answer,
     Service,
     decoded,
+    example_claims,
     log_in,
     running,
+    signed,
 )
 from support.services import PostgresServer, RedisServer
 from support.services import postgres_server as postgres_server
@@ -154,7 +156,7 @@ def test_only_the_memory_of_one_process_is_not_shared_by_another(
 
 
 def test_token_that_never_expires_is_revoked(service: Service) -> None:
-    token = hs_token(access_claims(exp=..., jti="eternal"), secret=SECRET)
+    token = signed(exp=..., jti="eternal")
     assert me(service, token) == WELCOME
     assert service.call("POST", "/logout", token) == LOGGED_OUT
     assert me(service, token) == REVOKED
@@ -193,9 +195,9 @@ def assert_nobody_gets_in(service: Service, good: str, refresh: str, revoked: st
     assert me(service, revoked) == REVOKED
     assert service.call("POST", "/login", body=ALICE).status == 200
     assert service.call("GET", "/me").status == 401
-    expired = hs_token(access_claims(exp=1), secret=SECRET)
+    expired = signed(exp=1)
     assert me(service, expired) == (401, {"msg": "Token has expired"})
-    forged = hs_token(access_claims(), secret="another key of 32 bytes and more than that")
+    forged = hs_token(example_claims(), secret="another key of 32 bytes and more than that")
     assert me(service, forged) == (422, {"msg": "Signature verification failed"})
 
 

@@ -13,18 +13,17 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from support import access_claims, hs_token
-from support.example_process import SECRET, Answer, Service, decoded, log_in, running
+from support.example_process import SECRET, Answer, Service, decoded, log_in, running, signed
 from support.services import PostgresServer
 from support.services import postgres_server as postgres_server
 
 PASSWORD = "correct horse battery staple"
 
-AWAY = (503, {"msg": "Users cannot be looked up now, try again later"})
+AWAY = (503, {"msg": "Database unavailable"})
 WRONG = (401, {"msg": "Wrong username or password"})
 MALFORMED = (
     400,
-    {"msg": "Send JSON with a username of 1 to 80 characters and a password"},
+    {"msg": "Send a JSON object with a username of 1 to 80 characters and a password"},
 )
 
 Run = Callable[[], AbstractContextManager[Service]]
@@ -103,7 +102,7 @@ def test_name_of_any_printable_characters_is_taken_as_it_is(service: Service, na
 def test_name_that_is_taken_is_a_conflict(service: Service) -> None:
     member = join(service)
     answer = service.call("POST", "/register", body=credentials(member.name, "another password"))
-    assert answer == (409, {"msg": "This name is taken"})
+    assert answer == (409, {"msg": "This username is taken"})
     answer = service.call("POST", "/login", body=credentials(member.name, "another password"))
     assert answer == WRONG
     assert log_in(service, credentials(member.name)).access
@@ -151,7 +150,7 @@ def test_text_that_is_not_unicode_is_a_bad_request(service: Service, path: str, 
 @pytest.mark.parametrize("password", ["", "1234567"])
 def test_short_password_is_refused_at_registration(service: Service, password: str) -> None:
     answer = service.call("POST", "/register", body=credentials("carol", password))
-    assert answer == (400, {"msg": "The password needs 8 characters or more"})
+    assert answer == (400, {"msg": "The password must have at least 8 characters"})
     assert service.call("POST", "/login", body=credentials("carol", password)) == WRONG
 
 
@@ -185,7 +184,7 @@ def test_deleted_user_is_refused_and_a_namesake_is_another(service: Service) -> 
 
 def test_token_that_is_not_fresh_deletes_nobody(service: Service) -> None:
     member = join(service)
-    stale = hs_token(access_claims(identity=..., sub=member.id, fresh=False), secret=SECRET)
+    stale = signed(sub=member.id, fresh=False)
     assert me(service, stale) == member.shown
     answer = service.call("DELETE", "/me", stale)
     assert answer == (401, {"msg": "Fresh token required"})
@@ -205,7 +204,7 @@ def test_token_that_is_not_fresh_deletes_nobody(service: Service) -> None:
 def test_token_without_a_user_is_refused(
     service: Service, subject: Any, refusal: tuple[int, Any]
 ) -> None:
-    token = hs_token(access_claims(identity="alice", sub=subject), secret=SECRET)
+    token = signed(identity="alice", sub=subject)
     assert me(service, token) == refusal
 
 
@@ -256,7 +255,7 @@ def test_restart_of_postgres_that_no_request_has_noticed_costs_no_request(
         postgres_server.stop()
         postgres_server.start()
         assert me(service, member.token) == member.shown
-        assert "The database does not answer" not in service.errors
+        assert "Database unavailable" not in service.errors
 
 
 @pytest.mark.parametrize("way", ["stop", "kill"])
@@ -275,7 +274,7 @@ def test_postgres_away_lets_nobody_in_and_postgres_back_serves_as_before(
                 ("POST", "/register", ""),
             ]:
                 assert service.call(method, path, token, body if not token else None) == AWAY
-            expired = hs_token(access_claims(sub=member.id, exp=1), secret=SECRET)
+            expired = signed(sub=member.id, exp=1)
             assert me(service, expired) == (401, {"msg": "Token has expired"})
         finally:
             postgres_server.start()
@@ -283,7 +282,7 @@ def test_postgres_away_lets_nobody_in_and_postgres_back_serves_as_before(
         assert service.call("POST", "/login", body=body) == WRONG
         assert join(service, body["username"])
 
-        assert "The database does not answer" in service.errors
+        assert "Database unavailable" in service.errors
         for secret in ("Traceback", "a secret of nobody else", "scrypt:", member.token, member.id):
             assert secret not in service.errors
 

@@ -170,9 +170,14 @@ def decoded(token: str) -> dict[str, Any]:
     return jwt.decode(token, SECRET, algorithms=["HS256"])
 
 
+def example_claims(**changes: Any) -> dict[str, Any]:
+    """Claims of an access token of an example, see :func:`support.access_claims`."""
+    return access_claims(**{"identity": ..., "sub": "alice", **changes})
+
+
 def signed(**changes: Any) -> str:
-    """An access token under the key of the examples; see :func:`support.access_claims`."""
-    return hs_token(access_claims(**changes), secret=SECRET)
+    """An access token with :func:`example_claims`, signed with the key of the examples."""
+    return hs_token(example_claims(**changes), secret=SECRET)
 
 
 def altered(token: str, **changes: Any) -> str:
