@@ -121,7 +121,7 @@ class Base(DeclarativeBase):
 class User(Base):
     __tablename__ = "users"
 
-    # A random ID is never used twice, so the tokens of a deleted user are not valid for another.
+    # A random ID is never used twice, so tokens of a deleted user are not valid for another user.
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     name: Mapped[str] = mapped_column(String(80), unique=True)
     password_hash: Mapped[str]
@@ -200,7 +200,7 @@ async def register() -> ResponseReturnValue:
         async with transaction.begin() as database:
             database.add(user)
     except IntegrityError:
-        # To check first is not enough: another request may insert the name in between.
+        # Checking first is not enough: another request may insert the name in between.
         return {"msg": "This username is taken"}, 409
     return {"username": name}, 201
 

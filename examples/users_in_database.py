@@ -133,7 +133,7 @@ async def register() -> ResponseReturnValue:
         async with new_session.begin() as session:
             session.add(user)
     except IntegrityError:
-        # To check first is not enough: another request may insert the name in between.
+        # Checking first is not enough: another request may insert the name in between.
         return {"msg": "This username is taken"}, 409
     return {"id": user.id, "username": user.name}, 201
 
