@@ -1,4 +1,4 @@
-"""examples/blueprints, a package with an application factory, over real HTTP."""
+"""Test examples/blueprints, a package with an application factory, over real HTTP."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ def test_login_is_open_and_gives_scopes_to_admins_only(service: Service) -> None
     ],
     ids=str,
 )
-def test_wrong_login_is_refused(service: Service, body: Any) -> None:
+def test_wrong_login_is_rejected(service: Service, body: Any) -> None:
     answer = service.call("POST", "/auth/login", body=body)
     assert answer == (401, {"msg": "Wrong username or password"})
 
 
-def test_refresh_in_the_protected_blueprint_takes_a_refresh_token_instead(
+def test_refresh_in_the_protected_blueprint_requires_a_refresh_token(
     service: Service,
 ) -> None:
     access, refresh = log_in(service, ALICE, "/auth/login")
@@ -96,13 +96,13 @@ PROTECTED = [
 
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
-def test_no_token_is_refused(service: Service, method: str, path: str) -> None:
+def test_request_without_a_token_is_rejected(service: Service, method: str, path: str) -> None:
     assert service.call(method, path).status == 401
 
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
-def test_expired_or_forged_token_is_refused(service: Service, method: str, path: str) -> None:
-    # Of a token of the wrong type that is what is answered.
+def test_expired_or_forged_token_is_rejected(service: Service, method: str, path: str) -> None:
+    # An expired token is only reported as expired if its type is correct.
     kind = {"type": "refresh", "fresh": ...} if path == "/auth/refresh" else {}
     expired = signed(exp=LONG_AGO, scope="admin", **kind)
     assert service.call(method, path, expired) == (401, {"msg": "Token has expired"})
@@ -152,7 +152,7 @@ def test_admin_views_are_for_admins(service: Service) -> None:
     assert service.call("DELETE", "/admin/users/mallory", alice).status == 404
 
 
-def test_tokens_of_a_deleted_user_are_refused(service: Service) -> None:
+def test_tokens_of_a_deleted_user_are_rejected(service: Service) -> None:
     access, refresh = log_in(service, CAROL, "/auth/login")
     alice, _ = log_in(service, ALICE, "/auth/login")
     answer = service.call("DELETE", "/admin/users/carol", alice)

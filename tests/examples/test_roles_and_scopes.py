@@ -1,4 +1,4 @@
-"""examples/roles_and_scopes.py, over real HTTP."""
+"""Test examples/roles_and_scopes.py over real HTTP."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_login_gives_the_role_and_its_scopes(
 
 
 @pytest.mark.parametrize(
-    ("asked_for", "given"),
+    ("requested", "given"),
     [
         ("articles:read", "articles:read"),
         ("articles:write articles:delete", ""),
@@ -47,10 +47,10 @@ def test_login_gives_the_role_and_its_scopes(
     ],
     ids=str,
 )
-def test_login_gives_no_scope_that_the_role_lacks_or_nobody_asked_for(
-    service: Service, asked_for: Any, given: str
+def test_login_gives_only_requested_scopes_that_the_role_has(
+    service: Service, requested: Any, given: str
 ) -> None:
-    answer = service.call("POST", "/login", body={**BOB, "scope": asked_for})
+    answer = service.call("POST", "/login", body={**BOB, "scope": requested})
     claims = decoded(answer.body["access_token"])
     assert claims["scope"] == answer.body["scope"] == given
 
@@ -66,7 +66,7 @@ def test_login_gives_no_scope_that_the_role_lacks_or_nobody_asked_for(
     ],
     ids=str,
 )
-def test_wrong_login_is_refused(service: Service, body: Any) -> None:
+def test_wrong_login_is_rejected(service: Service, body: Any) -> None:
     answer = service.call("POST", "/login", body=body)
     assert answer == (401, {"msg": "Wrong username or password"})
 
@@ -89,15 +89,15 @@ def test_token_with_one_scope_reads_only(service: Service, credentials: dict[str
     token = log_in(service, {**credentials, "scope": "articles:read"}).access
     before = service.call("GET", "/articles", token)
     assert before.status == 200
-    refusal = service.call("POST", "/articles", token, {"title": "mine"})
-    assert refusal == NO_SCOPE
-    assert refusal.headers["WWW-Authenticate"] == (
+    rejected = service.call("POST", "/articles", token, {"title": "mine"})
+    assert rejected == NO_SCOPE
+    assert rejected.headers["WWW-Authenticate"] == (
         'Bearer error="insufficient_scope", scope="articles:read articles:write"'
     )
     assert service.call("GET", "/articles", token) == before
 
 
-def test_token_without_scopes_is_refused(service: Service) -> None:
+def test_token_without_scopes_is_rejected(service: Service) -> None:
     assert service.call("GET", "/articles", signed()) == NO_SCOPE
     assert service.call("GET", "/articles", signed(scope="articles:read-not")) == NO_SCOPE
     assert service.call("GET", "/articles", signed(scope="articles:read")).status == 200
@@ -121,13 +121,13 @@ def test_newsroom_is_for_editors(service: Service) -> None:
     [("admin", 200), ("Admin", 403), (["admin"], 403), ({}, 403), (None, 403), (..., 403)],
     ids=str,
 )
-def test_role_must_be_one_of_those_named(service: Service, role: Any, status: int) -> None:
+def test_role_must_be_one_of_the_required_ones(service: Service, role: Any, status: int) -> None:
     token = signed(role=role)
     assert service.call("GET", "/newsroom", token).status == status
 
 
 @pytest.mark.parametrize("path", ["/articles", "/newsroom"])
-def test_missing_expired_or_forged_token_is_refused_alike(service: Service, path: str) -> None:
+def test_missing_expired_or_forged_token_is_rejected(service: Service, path: str) -> None:
     claims = example_claims(scope="articles:read", role="admin")
     assert service.call("GET", path).status == 401
     expired = signed(**{**claims, "exp": LONG_AGO})
