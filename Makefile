@@ -95,8 +95,8 @@ coverage:
 # test depends on the time of day.
 # A report ends its process. Reports of AddressSanitizer go to files, because pytest would lose the
 # captured output. Those of UndefinedBehaviorSanitizer do not, next to the library of the other,
-# hence --capture=sys. OpenSSL and the interpreter keep memory until the process ends, on purpose, so
-# leaks are not detected.
+# hence --capture=sys. OpenSSL and the interpreter keep memory until the process ends, on purpose,
+# so leaks are not detected.
 asan:
 	JWT_BUILD=sanitize $(ENVIRONMENT) .venv-asan --extra test
 	@# Another build in this environment would report nothing.
