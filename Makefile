@@ -1,26 +1,26 @@
-# make test         build, install into .venv, run what guards behaviour: three minutes
-# make test-all     the whole suite: real services, browsers, memory, the distributions, and generated
-#                   inputs three times as many
-# make demo         build, install into .venv, serve examples/quickstart.py
+# make test         build, install into .venv, and run all tests of behavior: three minutes
+# make test-all     the entire suite: real services, browsers, memory, the distributions, and three
+#                   times as many generated inputs
+# make demo         build, install into .venv, and serve examples/quickstart.py
 # make lint         ruff and cython-lint
 # make typing       mypy, pyright and stubtest on the installed stubs
-# make coverage     make test with line tracing in the .pyx, in an environment of its own
+# make coverage     make test with line tracing in the .pyx, in a separate environment
 # make asan         make test on a build with AddressSanitizer and UndefinedBehaviorSanitizer (gcc)
-# make debug        make test on a build without optimisation, with every assertion and check on
-# make fuzz         coverage-guided fuzzing for SECONDS=60; needs clang, see tests/fuzz/README.md
-# make load         Hypercorn and uvicorn under load, with a Redis that goes and comes: four phases of
-#                   SECONDS=60; then SESSIONS=10000 of them on two workers, with Redis and PostgreSQL
-#                   that go and come: four runs; then a trusted issuer that goes and comes
-# make wheels       a source distribution and a wheel for every installed Python, each one tested, and
+# make debug        make test on a build without optimization, with all assertions and checks
+# make fuzz         coverage-guided fuzzing for SECONDS=60; requires clang, see tests/fuzz/README.md
+# make load         Hypercorn and uvicorn under load, with outages of Redis: four phases of
+#                   SECONDS=60; then SESSIONS=10000 sessions on two workers, with outages of Redis
+#                   and PostgreSQL: four runs; then a trusted issuer with outages
+# make wheels       a source distribution and a wheel for every installed Python, all tested, and
 #                   their bill of materials
-# make architecture tests on the module built for ARCH=arm64 or s390x, emulated; takes root
+# make architecture tests on the module built for ARCH=arm64 or s390x, emulated; requires root
 # make docs         the documentation as HTML in docs/_build/html; a warning is an error
-# make bench        measure this library beside others: tables and a chart in benchmarks/results
-# make bench-quick  the same without servers, refusals and growth, in two minutes
-# make clean        remove all that the above made, but for the results of make bench
+# make bench        compare this library with others: tables and a chart in benchmarks/results
+# make bench-quick  the same without servers, rejections and growth, in two minutes
+# make clean        remove everything that these commands create, except the results of make bench
 #
-# PYTHON=... picks the interpreter, PYTEST_ARGS=... is handed to pytest. The module is compiled once
-# for each state of its source: see .ci/environment.py, which makes every environment.
+# PYTHON=... selects the interpreter, PYTEST_ARGS=... is passed to pytest. The module is compiled
+# once for each state of its source: see .ci/environment.py, which creates all environments.
 
 PYTHON = python3
 PYTEST_ARGS =
@@ -31,12 +31,12 @@ COVERAGE_GOAL = 98
 SECONDS = 60
 SESSIONS = 10000
 
-# Holds what selects the tests of "make test", for pytest.
+# The arguments of pytest that select the tests of "make test".
 FAST = @tests/fast.txt
-BESIDE = --dist worksteal -n
+PARALLEL = --dist worksteal -n
 
 ifneq ($(shell $(PYTHON) -c 'import sys; print(sys.version_info >= (3, 10))'),True)
-$(error $(PYTHON) is no Python of 3.10 or later that runs; name one with PYTHON=...)
+$(error $(PYTHON) is not a working Python 3.10 or later; specify one with PYTHON=...)
 endif
 
 ENVIRONMENT = $(PYTHON) .ci/environment.py
@@ -46,14 +46,14 @@ ENVIRONMENT = $(PYTHON) .ci/environment.py
 
 test:
 	$(ENVIRONMENT) $(VENV) --extra test
-	$(BIN)/pytest $(BESIDE) auto $(FAST) $(PYTEST_ARGS)
+	$(BIN)/pytest $(PARALLEL) auto $(FAST) $(PYTEST_ARGS)
 
-# What measures memory and time has the machine to itself; the larger run is the last.
+# Tests that measure memory and time run alone. The larger run is the last one.
 test-all: export EXAMPLES = 3
 test-all:
 	$(ENVIRONMENT) $(VENV) --extra test
 	$(BIN)/pytest tests/runtime $(PYTEST_ARGS)
-	$(BIN)/pytest $(BESIDE) 2 --ignore=tests/runtime $(PYTEST_ARGS)
+	$(BIN)/pytest $(PARALLEL) 2 --ignore=tests/runtime $(PYTEST_ARGS)
 
 demo:
 	$(ENVIRONMENT) $(VENV)
@@ -63,7 +63,7 @@ lint:
 	$(ENVIRONMENT) $(VENV) --extra test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@# It runs pycodestyle by that name.
+	@# cython-lint finds pycodestyle in PATH.
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cython-lint quart_jwt_extended.pyx
 	$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema -q --builtin-schema vendor.dependabot .github/dependabot.yml
@@ -75,30 +75,31 @@ typing:
 coverage:
 	JWT_BUILD=coverage $(ENVIRONMENT) .venv-coverage --extra test
 	.venv-coverage/bin/coverage erase
-	@# Without what compares the module with others on thousands of inputs, or runs the lines of other
-	@# tests once more.
+	@# Without tests that compare the module with others on thousands of inputs, or that run the same
+	@# lines as other tests.
 	.venv-coverage/bin/coverage run .venv-coverage/bin/pytest $(FAST) $(PYTEST_ARGS) \
 	    $(addprefix --ignore=tests/,examples packaging typing api/test_json_reading.py \
 	    api/test_provider_shapes.py locations/test_extraction.py \
 	    locations/test_extraction_json.py security/test_key_advisories.py security/test_oracle.py \
 	    security/test_properties.py)
-	@# What "make test" leaves out, as it needs a server: one of each kind runs every line.
+	@# "make test" leaves these out, because they require a server. One of each kind runs every line.
 	.venv-coverage/bin/coverage run --append .venv-coverage/bin/pytest -m slow \
 	    -k "(redis or asyncpg) and not cluster and not decoded and not resp3 and not serializable" \
 	    tests/stores/test_token_stores.py tests/stores/test_redis_store.py $(PYTEST_ARGS)
 	.venv-coverage/bin/coverage report --fail-under=$(COVERAGE_GOAL)
-	@# A build without line tracing has no row, and no row has no share to fall short.
+	@# A build without line tracing would have no row, and pass without a measurement.
 	.venv-coverage/bin/coverage report | grep -q '^quart_jwt_extended\.pyx '
 
-# What runs the module in other processes is left out, and tokens whose shape differs by claims alone.
-# The rest runs by a clock that is an hour ahead of the one at collection: no test depends on the
-# time of day.
-# A report ends its process. AddressSanitizer's go to files, as pytest would lose what it captured;
-# UndefinedBehaviorSanitizer's do not beside the other's library, hence --capture=sys. OpenSSL and
-# the interpreter keep memory to the end of the process on purpose, so leaks are not looked for.
+# Tests that run the module in other processes are left out, and tokens whose shape differs only in
+# their claims. The other tests run with a clock that is an hour ahead of the one at collection: no
+# test depends on the time of day.
+# A report ends its process. Reports of AddressSanitizer go to files, because pytest would lose the
+# captured output. Those of UndefinedBehaviorSanitizer do not, next to the library of the other,
+# hence --capture=sys. OpenSSL and the interpreter keep memory until the process ends, on purpose,
+# so leaks are not detected.
 asan:
 	JWT_BUILD=sanitize $(ENVIRONMENT) .venv-asan --extra test
-	@# An environment of another build would find nothing.
+	@# Another build in this environment would report nothing.
 	nm -D .venv-asan/lib/python3*/site-packages/quart_jwt_extended.*.so | grep -q __asan_report
 	rm -rf build/asan
 	mkdir -p build/asan
@@ -107,14 +108,14 @@ asan:
 	UBSAN_OPTIONS=print_stacktrace=1 \
 	PYTHONMALLOC=malloc JWT_SANITIZED=1 .venv-asan/bin/pytest --capture=sys $(FAST) --ignore=tests/examples \
 	--ignore=tests/typing --ignore=tests/api/test_provider_shapes.py --clock-offset 3600 $(PYTEST_ARGS); \
-	status=$$?; if cat build/asan/* 2>/dev/null; then echo 'These reports fail it.'; exit 1; fi; exit $$status
+	status=$$?; if cat build/asan/* 2>/dev/null; then echo 'make asan failed with these reports.'; exit 1; fi; exit $$status
 
 debug:
 	JWT_BUILD=debug $(ENVIRONMENT) .venv-debug --extra test
 	nm -D .venv-debug/lib/python3*/site-packages/quart_jwt_extended.*.so | grep -q __assert_fail
 	PYTHONMALLOC=debug JWT_SANITIZED=1 .venv-debug/bin/python -X dev -m pytest $(FAST) $(PYTEST_ARGS)
 
-# It makes an environment of its own, .venv-fuzz, and builds the module into it.
+# It creates a separate environment, .venv-fuzz, and builds the module into it.
 fuzz:
 	$(PYTHON) tests/fuzz/run.py --seconds $(SECONDS)
 
@@ -135,7 +136,7 @@ docs:
 	.venv-docs/bin/sphinx-build -q -E -W --keep-going -n -b html docs docs/_build/html
 	@echo 'Open docs/_build/html/index.html'
 
-# It makes environments of its own, .venv-bench-*, and builds the module into one of them.
+# It creates separate environments, .venv-bench-*, and builds the module into one of them.
 bench:
 	$(PYTHON) benchmarks/run.py
 

@@ -184,113 +184,112 @@ DEFAULTS: dict[str, Any]
 # -----------------------------------------------------------------------------
 
 class JWTExtendedException(Exception):
-    """Base of every exception that this extension defines."""
+    """Base class of all exceptions of this extension."""
 
 class JWTDecodeError(JWTExtendedException):
-    """A token lacks a claim that the extension needs, or the claim has a wrong value."""
+    """A claim that the extension needs is missing or invalid."""
 
 class InvalidHeaderError(JWTExtendedException):
-    """The header that should carry the token is malformed, or carries another scheme."""
+    """The header that should contain the token is malformed, or has another scheme."""
 
 class NoAuthorizationError(JWTExtendedException):
-    """No token was found in any of the configured locations."""
+    """The request has no token in any of the accepted locations."""
 
 class CSRFError(JWTExtendedException):
-    """The CSRF double-submit value is absent or differs from the one in the token."""
+    """The CSRF double-submit value is missing or differs from the one in the token."""
 
 class WebSocketOriginError(CSRFError):
-    """A page of a foreign origin opened a WebSocket, and the browser sent its cookies along.
+    """A page from a foreign origin opened a WebSocket, and the browser sent the cookies with it.
 
-    ``origin`` is that of the page, ``host`` the one that the WebSocket was opened at.
+    ``origin`` is the origin of the page, ``host`` the ``Host`` header of the handshake.
     """
 
     origin: str | None
     host: str | None
 
 class WrongTokenError(JWTExtendedException):
-    """A refresh token was sent where an access token is expected, or the reverse.
+    """A refresh token was sent where an access token is required, or the reverse.
 
-    Or :func:`renew_websocket` got a token of another identity or session.
+    :func:`renew_websocket` also raises it for a token of another identity or session.
     """
 
 class RevokedTokenError(JWTExtendedException):
-    """The token has been revoked, says the token store or the blacklist callback."""
+    """The token was revoked, according to the token store or the blocklist callback."""
 
 class SessionEndedError(RevokedTokenError):
     """The session of the token was revoked, has ended, or is unknown to the token store."""
 
 class TokenReusedError(RevokedTokenError):
-    """A refresh token was used again after its rotation; its session is revoked now.
+    """A refresh token was used again after its rotation, so its session was revoked.
 
-    RFC 9700, section 4.14.2: either the one who used it first or the one who did now is a thief.
+    The server cannot tell which of the two uses was legitimate (RFC 9700, section 4.14.2).
     """
 
 class FreshTokenRequired(JWTExtendedException):
-    """The token is valid but not fresh, and the endpoint asks for a fresh one."""
+    """The token is valid but not fresh, and the route requires a fresh token."""
 
 class UserLoadError(JWTExtendedException):
     """The user loader returned None for the identity in the token."""
 
 class UserClaimsVerificationError(JWTExtendedException):
-    """The claims verification callback refused the user claims of the token."""
+    """The callback for claims verification rejected the claims of the token."""
 
 class InsufficientScopeError(JWTExtendedException):
-    """The token is valid, and lacks a scope that the endpoint asks for (RFC 6750, section 3.1).
+    """The token is valid but lacks a scope that the route requires (RFC 6750, section 3.1).
 
-    ``required`` is the tuple of scopes that the endpoint asks for.
+    ``required`` is the tuple of required scopes.
     """
 
     required: tuple[str, ...]
 
 class TokenStoreError(JWTExtendedException):
-    """The token store is unavailable; ``__cause__`` is what it raised."""
+    """The token store is unavailable; ``__cause__`` is the exception that it raised."""
 
 class IssuerUnavailableError(JWTExtendedException):
-    """A trusted issuer does not answer, and the key that a token names is not known.
+    """The keys of a trusted issuer are unavailable, and the key that a token names is unknown.
 
-    ``__cause__`` is what the last attempt to fetch its keys failed with.
+    ``__cause__`` is the exception of the last attempt to fetch the keys, if it failed.
     """
 
 # -----------------------------------------------------------------------------
 # Trusted issuers
 # -----------------------------------------------------------------------------
 
-# --- What users see of one ----------------------------------------------------
+# --- Public view --------------------------------------------------------------
 
 class TrustedIssuer:
-    """A trusted issuer, as :attr:`JWTManager.issuers` holds it: for health checks.
+    """The state of a trusted issuer, in :attr:`JWTManager.issuers`, for health checks.
 
-    :meth:`JWTManager.trust_issuer` makes it.
+    :meth:`JWTManager.trust_issuer` creates it.
     """
 
     @property
     def name(self) -> str:
-        """The name of the issuer, as its tokens have it in ``iss`` (str)."""
+        """The name of the issuer, which its tokens have in ``iss`` (str)."""
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the keys were fetched within their lifetime (bool)."""
+        """Whether the last fetched keys are still within their lifetime (bool)."""
 
     @property
     def key_ids(self) -> tuple[str, ...]:
-        """The ``kid`` of each key that verifies tokens now (sorted tuple of str)."""
+        """The ``kid`` of each key that currently verifies tokens (sorted tuple of str)."""
 
     @property
     def last_error(self) -> str | None:
-        """Why the last fetch failed (str), None if it succeeded or there was none.
+        """The reason why the last fetch failed (str), None if it succeeded or there was none.
 
-        It holds nothing of what the issuer has sent.
+        It contains no data that the issuer has sent.
         """
 
     async def reload(self) -> None:
         """Fetch the keys now, or wait for the fetch that is running.
 
-        Await it before the app serves, so that no request waits for the first fetch. It does not
-        heed the 30 seconds between two attempts: let no stranger cause it.
+        Await it before the app serves, so that no request waits for the first fetch. It ignores
+        the pause of 30 seconds between two attempts, so do not let clients trigger it.
 
-        :raises IssuerUnavailableError: the issuer does not answer, or its answer is of no use.
-        :raises TypeError: the callback of the jwks_fetch_loader returned something else than it
-            must.
+        :raises IssuerUnavailableError: if the issuer does not respond, or its response is unusable.
+        :raises TypeError: if the callback of ``jwks_fetch_loader`` returned an invalid value.
         """
 
 # -----------------------------------------------------------------------------
@@ -997,24 +996,25 @@ def create_access_token(
 ) -> str:
     """Create an access token.
 
-    :param identity: who the token is for: any JSON serialisable value, or any object if a
-        user_identity_loader makes one of it.
-    :param fresh: whether the token counts as fresh; a timedelta says for how long it does.
-    :param expires_delta: how long the token lasts: a timedelta, an int (seconds), anything that
-        adds to a datetime, or False for ever. None takes JWT_ACCESS_TOKEN_EXPIRES.
-    :param user_claims: JSON serialisable claims, in place of those of the user_claims_loader.
-    :param headers: dict of header parameters, in place of those of the additional_headers_loader.
-    :param additional_claims: dict of claims for the top level of the token, over those of the
-        additional_claims_loader.
-    :param additional_headers: dict of header parameters, over ``headers`` or those of the
+    :param identity: the identity of the user: any JSON serializable value, or any object if the
+        callback of user_identity_loader returns an identity for it.
+    :param fresh: True creates a fresh token; a timedelta creates one that is fresh for that long.
+    :param expires_delta: the lifetime: a timedelta, an int (seconds), any object that can be added
+        to a datetime, or False for a token that never expires. None uses JWT_ACCESS_TOKEN_EXPIRES.
+    :param user_claims: JSON serializable user claims, instead of those from the user_claims_loader.
+    :param headers: a dict of header parameters, instead of those from the
         additional_headers_loader.
+    :param additional_claims: a dict of top-level claims, which override those from the
+        additional_claims_loader.
+    :param additional_headers: a dict of header parameters, which override ``headers`` or those from
+        the additional_headers_loader.
     :return: the encoded token.
-    :raises TypeError: an argument has a wrong type or is not JSON serialisable, or the identity is
-        not a string while it goes into ``sub`` and JWT_VERIFY_SUB is True.
-    :raises ValueError: a header is not supported, or ``additional_claims`` holds ``type``,
-        ``fresh``, ``csrf`` or the identity.
-    :raises RuntimeError: there is no app context, an option or a key is wrong, or a callback is
-        async; then use :func:`create_access_token_async`.
+    :raises TypeError: if an argument has the wrong type or is not JSON serializable, or if the
+        identity is stored in ``sub`` but is not a string, while JWT_VERIFY_SUB is True.
+    :raises ValueError: if a header is not supported, or ``additional_claims`` contains ``type``,
+        ``fresh``, ``csrf`` or the identity claim.
+    :raises RuntimeError: if there is no app context, an option or a key is invalid, or a callback
+        is async; in the last case, use :func:`create_access_token_async`.
     """
 
 async def create_access_token_async(
@@ -1026,9 +1026,9 @@ async def create_access_token_async(
     additional_claims: dict[str, Any] | None = None,
     additional_headers: dict[str, Any] | None = None,
 ) -> str:
-    """Create an access token, awaiting the callbacks that are async.
+    """Create an access token, and await callbacks that are async.
 
-    Parameters, result and errors are those of :func:`create_access_token`.
+    The parameters, the result and the exceptions are those of :func:`create_access_token`.
     """
 
 def create_refresh_token(
@@ -1041,18 +1041,19 @@ def create_refresh_token(
 ) -> str:
     """Create a refresh token.
 
-    :param identity: who the token is for, as for :func:`create_access_token`.
-    :param expires_delta: how long the token lasts: a timedelta, an int (seconds), anything that
-        adds to a datetime, or False for ever. None takes JWT_REFRESH_TOKEN_EXPIRES.
-    :param user_claims: JSON serialisable claims. None takes those of the user_claims_loader if
-        JWT_CLAIMS_IN_REFRESH_TOKEN is True, else none.
-    :param headers: dict of header parameters, in place of those of the additional_headers_loader.
+    :param identity: the identity of the user, as for :func:`create_access_token`.
+    :param expires_delta: the lifetime: a timedelta, an int (seconds), any object that can be added
+        to a datetime, or False for a token that never expires. None uses JWT_REFRESH_TOKEN_EXPIRES.
+    :param user_claims: JSON serializable user claims. None uses those from the user_claims_loader
+        if JWT_CLAIMS_IN_REFRESH_TOKEN is True; otherwise, the token has none.
+    :param headers: a dict of header parameters, instead of those from the
+        additional_headers_loader.
     :param additional_claims: as for :func:`create_access_token`.
     :param additional_headers: as for :func:`create_access_token`.
     :return: the encoded token.
-    :raises TypeError: as :func:`create_access_token`.
-    :raises ValueError: as :func:`create_access_token`.
-    :raises RuntimeError: as :func:`create_access_token`; the awaitable twin is
+    :raises TypeError: as for :func:`create_access_token`.
+    :raises ValueError: as for :func:`create_access_token`.
+    :raises RuntimeError: as for :func:`create_access_token`; if a callback is async, use
         :func:`create_refresh_token_async`.
     """
 
@@ -1064,9 +1065,9 @@ async def create_refresh_token_async(
     additional_claims: dict[str, Any] | None = None,
     additional_headers: dict[str, Any] | None = None,
 ) -> str:
-    """Create a refresh token, awaiting the callbacks that are async.
+    """Create a refresh token, and await callbacks that are async.
 
-    Parameters, result and errors are those of :func:`create_refresh_token`.
+    The parameters, the result and the exceptions are those of :func:`create_refresh_token`.
     """
 
 # --- Inspect ------------------------------------------------------------------
@@ -1076,27 +1077,30 @@ def decode_token(
 ) -> dict[str, Any]:
     """Verify a token and return its claims.
 
-    :param encoded_token: compact JWS (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
-    :param csrf_value: the double-submit value that the token must carry; None skips the check.
+    :param encoded_token: the encoded token (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
+    :param csrf_value: the CSRF double-submit value that the token must contain; None skips this
+        check.
     :param allow_expired: accept a token whose ``exp`` has passed.
-    :return: a new dict of claims, with ``jti``, ``type``, ``fresh`` and the user claims filled in.
-    :raises jwt.ExpiredSignatureError: ``exp`` has passed and ``allow_expired`` is False; its
-        ``jwt_data`` holds the claims, its ``jwt_header`` the header.
-    :raises jwt.InvalidTokenError: anything else is wrong with the token (RFC 7519, section 7.2).
-    :raises JWTDecodeError: the identity is missing, or a claim of the extension is wrong.
-    :raises CSRFError: the token carries another CSRF value.
-    :raises IssuerUnavailableError: the keys of its issuer are not known yet, and are fetched now,
-        which :func:`decode_token_async` waits for; or they cannot be fetched.
-    :raises RuntimeError: there is no app context, an option or a key is wrong, or the
-        decode_key_loader is async; then use :func:`decode_token_async`.
+    :return: a new dict of claims. Missing ``jti``, ``type``, ``fresh`` and user claims are set to
+        their defaults.
+    :raises jwt.ExpiredSignatureError: if ``exp`` has passed and ``allow_expired`` is False. Its
+        ``jwt_data`` contains the claims, its ``jwt_header`` the header.
+    :raises jwt.InvalidTokenError: if the token is invalid for another reason (RFC 7519, section
+        7.2).
+    :raises JWTDecodeError: if the identity is missing, or a claim of the extension is invalid.
+    :raises CSRFError: if the token contains another CSRF value.
+    :raises IssuerUnavailableError: if the keys of the trusted issuer cannot be fetched, or are not
+        known yet: they are then fetched, and :func:`decode_token_async` waits for them.
+    :raises RuntimeError: if there is no app context, an option or a key is invalid, or the callback
+        of decode_key_loader is async; in the last case, use :func:`decode_token_async`.
     """
 
 async def decode_token_async(
     encoded_token: str | bytes, csrf_value: str | None = None, allow_expired: bool = False
 ) -> dict[str, Any]:
-    """Verify a token and return its claims, awaiting an async decode_key_loader.
+    """Verify a token and return its claims; await an async decode_key_loader.
 
-    Parameters, result and errors are those of :func:`decode_token`.
+    The parameters, the result and the exceptions are those of :func:`decode_token`.
     """
 
 async def verify_token(
@@ -1109,67 +1113,69 @@ async def verify_token(
     scopes: _Names | None = None,
     issuers: _Names | None = None,
 ) -> dict[str, Any]:
-    """Verify a token that belongs to no request, by all that :func:`jwt_required` checks.
+    """Verify a token that is not part of a request, with all checks of :func:`jwt_required`.
 
-    For a handler of Socket.IO, or a message of a queue. :func:`decode_token` checks neither
-    revocation nor the type of the token, and calls no callbacks about claims and the user.
+    Use it in a Socket.IO handler, or for messages from a queue. :func:`decode_token` does not check
+    revocation or the token type, and does not call the callbacks for claims and users.
 
-    :param encoded_token: compact JWS (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
+    :param encoded_token: the encoded token (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
     :param fresh: require a fresh access token.
     :param refresh: require a refresh token instead of an access token.
-    :param verify_type: False accepts access and refresh tokens.
+    :param verify_type: False accepts both access and refresh tokens.
     :param skip_revocation_check: do not check whether the token has been revoked.
-    :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
-    :param issuers: one or several names of issuers whose tokens are accepted, trusted ones or that
-        of the app, JWT_ENCODE_ISSUER; ``()`` accepts those of the app alone. None accepts those of
-        the app and of all trusted issuers.
+    :param scopes: one or several scopes; the claim JWT_SCOPE_CLAIM must contain all of them.
+    :param issuers: one or several issuers whose tokens are accepted: names of trusted issuers, or
+        JWT_ENCODE_ISSUER for the app itself. ``()`` accepts only tokens of the app. None accepts
+        tokens of the app and of all trusted issuers.
     :return: a new dict of claims, as from :func:`decode_token`.
-    :raises TypeError: an argument has a wrong type.
-    :raises ValueError: a scope is malformed, or ``fresh`` and ``refresh`` are both True.
-    :raises jwt.InvalidTokenError: it is invalid; the exceptions are those of :func:`decode_token`.
-    :raises JWTExtendedException: its subclasses say what else is wrong: type, revocation,
-        freshness, scope, user claims, user.
-    :raises RuntimeError: there is no app context, or an option or a key is wrong.
+    :raises TypeError: if an argument has the wrong type.
+    :raises ValueError: if a scope is malformed, or ``fresh`` and ``refresh`` are both True.
+    :raises jwt.InvalidTokenError: if the token is invalid, as for :func:`decode_token`.
+    :raises JWTExtendedException: one of its subclasses, if another check fails: token type,
+        revocation, freshness, scopes, user claims or user.
+    :raises RuntimeError: if there is no app context, or an option or a key is invalid.
     """
 
 def get_jti(encoded_token: str | bytes) -> str | None:
-    """Verify a token and return its ``jti``, the identifier that a blacklist keeps.
+    """Verify a token and return its ``jti``, the ID to store in a blocklist.
 
-    :param encoded_token: compact JWS (str or bytes).
-    :return: the ``jti`` claim, None if the token has none.
-    :raises: as :func:`decode_token`.
+    :param encoded_token: the encoded token (str or bytes).
+    :return: the claim ``jti``, or None if the token does not have one.
+    :raises: the exceptions of :func:`decode_token`.
     """
 
 def get_csrf_token(encoded_token: str | bytes) -> str:
     """Verify a token and return its CSRF double-submit value.
 
-    :param encoded_token: compact JWS (str or bytes).
-    :return: the ``csrf`` claim.
-    :raises JWTDecodeError: the token has none, since CSRF protection was off when it was made.
-    :raises: as :func:`decode_token`.
+    :param encoded_token: the encoded token (str or bytes).
+    :return: the claim ``csrf``.
+    :raises JWTDecodeError: if the token does not have this claim, because CSRF protection was off
+        when it was created.
+    :raises: the exceptions of :func:`decode_token`.
     """
 
 def get_jwks() -> dict[str, list[dict[str, str]]]:
-    """Return the JWK Set (RFC 7517, section 5) by which others verify the tokens of the app.
+    """Return the public keys that verify the tokens of the app, as a JWK Set (RFC 7517).
 
-    It holds the asymmetric keys of JWT_KEYS until their ``verify_until``, also those that are to
-    sign later, and JWT_PUBLIC_KEY or the public half of JWT_PRIVATE_KEY, named by its thumbprint
-    (RFC 7638) unless it is a JWK with a ``kid``. Secrets and private members are never in it.
+    The set contains the asymmetric keys of JWT_KEYS until their ``verify_until``, including keys
+    that will sign later, and JWT_PUBLIC_KEY or the public key of JWT_PRIVATE_KEY. The ``kid`` of
+    the latter is its thumbprint (RFC 7638), unless it is a JWK with a ``kid``. The set never
+    contains secrets or private members.
 
     :return: a new dict with the list ``keys``, sorted by ``kid``. Each key has ``kty``, ``kid``,
         ``alg``, ``use`` and its public members.
-    :raises RuntimeError: there is no app context, or an option or a key is wrong.
+    :raises RuntimeError: if there is no app context, or an option or a key is invalid.
     """
 
 def get_unverified_jwt_headers(encoded_token: str | bytes) -> dict[str, Any]:
-    """Return the header of a token without verifying its signature.
+    """Return the header of a token without verifying the signature.
 
-    Nothing in it can be trusted; it may serve to look up a key by ``kid``.
+    Do not trust the header. Use it, for example, to look up a key by its ``kid``.
 
-    :param encoded_token: compact JWS (str or bytes), at most 16384 bytes, or JWT_MAX_TOKEN_SIZE
-        within an app context.
+    :param encoded_token: the encoded token (str or bytes), at most 16384 bytes, or
+        JWT_MAX_TOKEN_SIZE bytes in an app context.
     :return: a new dict of header parameters.
-    :raises jwt.InvalidTokenError: the token is malformed.
+    :raises jwt.InvalidTokenError: if the token is malformed.
     """
 
 # -----------------------------------------------------------------------------
@@ -1186,29 +1192,32 @@ async def create_session(
     user_claims: Any = None,
     additional_claims: dict[str, Any] | None = None,
 ) -> SessionTokens:
-    """Begin a session, which is one login, and create its access token and its refresh token.
+    """Create a session, which is one login, and its access and refresh tokens.
 
-    Both carry the id of the session as ``sid`` (OpenID Connect), and the refresh token its
-    generation as ``gen``. The loaders are called once for both.
+    Both tokens contain the session ID in ``sid`` (OpenID Connect). The refresh token also contains
+    its generation in ``gen``. The loaders are called once for both tokens.
 
-    :param identity: who logs in, as for :func:`create_access_token`.
-    :param fresh: whether the access token counts as fresh; a timedelta says for how long it does.
-    :param metadata: what :func:`get_sessions` shows of the session, such as the device: a JSON
-        object of at most 4096 bytes.
-    :param expires_delta: how long the access token lasts, as for :func:`create_access_token`.
-    :param refresh_expires_delta: how long the refresh token lasts, and with it the session unless
-        it is rotated before. None takes JWT_REFRESH_TOKEN_EXPIRES. No token outlasts
-        JWT_SESSION_MAX_AGE.
-    :param user_claims: user claims of the access token, in place of those of the
-        user_claims_loader; of the refresh token, too, if JWT_CLAIMS_IN_REFRESH_TOKEN is True.
-    :param additional_claims: claims for the top level of both tokens, as for
+    :param identity: the identity of the user who logs in, as for :func:`create_access_token`.
+    :param fresh: True creates a fresh access token; a timedelta creates one that is fresh for that
+        long.
+    :param metadata: a dict of at most 4096 bytes as JSON, which :func:`get_sessions` returns with
+        the session, for example the device.
+    :param expires_delta: the lifetime of the access token, as for :func:`create_access_token`.
+    :param refresh_expires_delta: the lifetime of the refresh token, and of the session until the
+        next rotation. None uses JWT_REFRESH_TOKEN_EXPIRES. JWT_SESSION_MAX_AGE limits both tokens.
+    :param user_claims: user claims of the access token, instead of those from the
+        user_claims_loader. The refresh token also contains them if JWT_CLAIMS_IN_REFRESH_TOKEN is
+        True.
+    :param additional_claims: a dict of top-level claims for both tokens, as for
         :func:`create_access_token`.
     :return: the :class:`SessionTokens`.
-    :raises TypeError: as :func:`create_access_token`, or the metadata is no JSON object.
-    :raises ValueError: as :func:`create_access_token`; ``additional_claims`` holds ``sid`` or
-        ``gen``; or the metadata is too long, or the identity longer than 512 characters as text.
-    :raises TokenStoreError: the token store is unavailable.
-    :raises RuntimeError: there is no app context or no token store, or an option or a key is wrong.
+    :raises TypeError: as for :func:`create_access_token`, or if the metadata is not a JSON object.
+    :raises ValueError: as for :func:`create_access_token`; if ``additional_claims`` contains
+        ``sid``, ``gen`` or ``jti``; if the metadata is too long or contains a value such as NaN; or
+        if the identity as text is longer than 512 characters.
+    :raises TokenStoreError: if the token store is unavailable.
+    :raises RuntimeError: if there is no app context or no token store, or an option or a key is
+        invalid.
     """
 
 async def rotate_session(
@@ -1222,100 +1231,102 @@ async def rotate_session(
 ) -> SessionTokens:
     """Exchange the refresh token of the current request for a new pair of tokens.
 
-    This is refresh token rotation (RFC 9700, section 4.14.2), for a view under
-    ``jwt_required(refresh=True)``. A refresh token can be used once. Within JWT_REFRESH_GRACE
-    seconds it may be sent again, by another tab or after an answer was lost. Later that is reuse:
-    the session is revoked, and the callback of the refresh_reuse_loader is called.
+    Call it in a view with ``jwt_required(refresh=True)`` for refresh token rotation (RFC 9700,
+    section 4.14.2). Each refresh token can be used once. For JWT_REFRESH_GRACE seconds, it can be
+    sent again, by another tab or after a lost response. After that, sending it again is reuse: the
+    session is revoked, and the callback of refresh_reuse_loader is called.
 
-    :param identity: what the loaders are called with. None takes the loaded user where there is a
-        user_identity_loader, and otherwise the identity in the token. The identity of the session
-        stays what it is.
+    :param identity: the value that the loaders are called with. None uses the loaded user if there
+        is a user_identity_loader, and otherwise the identity in the token. The identity of the
+        session does not change.
     :param fresh: as for :func:`create_session`, like the parameters that follow.
     :return: the :class:`SessionTokens`.
-    :raises JWTDecodeError: the refresh token does not belong to a session.
-    :raises NoAuthorizationError: the request was let in without a token.
-    :raises WrongTokenError: the request was verified by an access token.
-    :raises TokenReusedError: the token was used before, and the grace is over.
-    :raises SessionEndedError: the session was revoked, has ended or is unknown.
-    :raises TypeError: as :func:`create_session`.
-    :raises ValueError: as :func:`create_session`.
-    :raises TokenStoreError: the token store is unavailable.
-    :raises RuntimeError: the request was not verified, there is no token store, or an option or a
-        key is wrong.
+    :raises JWTDecodeError: if the refresh token does not belong to a session.
+    :raises NoAuthorizationError: if the request was accepted without a token.
+    :raises WrongTokenError: if the token of the request is an access token.
+    :raises TokenReusedError: if the token was used before, and the grace period is over.
+    :raises SessionEndedError: if the session was revoked, has ended or is unknown.
+    :raises TypeError: as for :func:`create_session`.
+    :raises ValueError: as for :func:`create_session`.
+    :raises TokenStoreError: if the token store is unavailable.
+    :raises RuntimeError: if the request was not verified, there is no token store, or an option or
+        a key is invalid.
     """
 
 async def revoke_session(session_id: str | None = None, *, identity: Any = None) -> bool:
-    """End a session: none of its tokens is accepted from now on, the refresh token included.
+    """End a session: reject all its tokens from now on, including the refresh token.
 
-    :param session_id: the id of the session; None takes that of the current request.
-    :param identity: end it only if it is a session of this identity, as for
-        :func:`revoke_sessions`: for an id that a client has sent. None ends that of anybody.
+    :param session_id: the ID of the session; None ends the session of the current request.
+    :param identity: end the session only if it belongs to this identity, as for
+        :func:`revoke_sessions`. Pass it if ``session_id`` comes from a client. None ends the
+        session of any identity.
     :return: True if the session was live; False if it had ended, is unknown, or belongs to another
         identity.
-    :raises JWTDecodeError: the token of the current request does not belong to a session.
-    :raises NoAuthorizationError: the request was let in without a token.
-    :raises TypeError: ``session_id`` is no string, or the identity is not JSON serialisable.
-    :raises TokenStoreError: the token store is unavailable.
-    :raises RuntimeError: the request was not verified, or there is no token store.
+    :raises JWTDecodeError: if the token of the current request does not belong to a session.
+    :raises NoAuthorizationError: if the request was accepted without a token.
+    :raises TypeError: if ``session_id`` is not a string, or the identity is not JSON serializable.
+    :raises TokenStoreError: if the token store is unavailable.
+    :raises RuntimeError: if the request was not verified, or there is no token store.
     """
 
 async def revoke_sessions(identity: Any, keep: str | None = None) -> int:
-    """End all sessions of an identity, or all but one: "log out everywhere".
+    """End all sessions of an identity ("log out everywhere"), or all except one.
 
-    :param identity: the identity as in its tokens, such as :func:`get_jwt_identity` returns it.
-    :param keep: the id of a session that goes on, such as :func:`get_session_id` returns it.
+    :param identity: the identity as in its tokens, such as the result of :func:`get_jwt_identity`.
+    :param keep: the ID of a session to keep, such as the result of :func:`get_session_id`.
     :return: the number of sessions that were live.
-    :raises TypeError: the identity is not JSON serialisable, or ``keep`` is no string.
-    :raises TokenStoreError: the token store is unavailable; some may be revoked.
-    :raises RuntimeError: there is no app context or no token store.
+    :raises TypeError: if the identity is not JSON serializable, or ``keep`` is not a string.
+    :raises TokenStoreError: if the token store is unavailable; some sessions may be revoked.
+    :raises RuntimeError: if there is no app context or no token store.
     """
 
 async def get_sessions(identity: Any) -> list[Session]:
-    """List the live sessions of an identity, for a page of devices for example.
+    """List the live sessions of an identity, for example to show the user's devices.
 
     :param identity: as for :func:`revoke_sessions`.
-    :return: a list of :class:`Session`, the newest first.
-    :raises TypeError: the identity is not JSON serialisable.
-    :raises TokenStoreError: the token store is unavailable.
-    :raises RuntimeError: there is no app context or no token store.
+    :return: a list of :class:`Session`, newest first.
+    :raises TypeError: if the identity is not JSON serializable.
+    :raises TokenStoreError: if the token store is unavailable.
+    :raises RuntimeError: if there is no app context or no token store.
     """
 
 def get_session_id() -> str | None:
-    """Return the id of the session of the current request.
+    """Return the ID of the session of the current request.
 
-    :return: the claim ``sid`` of its token, None if that has none or no token was verified.
-    :raises RuntimeError: there is no app context.
+    :return: the claim ``sid`` of the token; None if the token does not have it, or no token was
+        verified.
+    :raises RuntimeError: if there is no app context.
     """
 
 async def revoke_token(token: str | bytes | dict[str, Any] | None = None) -> None:
-    """Revoke one token by its ``jti`` (RFC 7009), until it would have expired.
+    """Revoke one token by its ``jti`` until it expires (RFC 7009).
 
-    :param token: None takes that of the current request. An encoded token is verified here; with an
-        expired one there is nothing to do. Or a dict of claims, which must be what :func:`get_jwt`,
-        :func:`decode_token` or :func:`verify_token` returned: claims of a token that was not
-        verified would let anybody revoke the tokens of others.
-    :raises jwt.InvalidTokenError: the encoded token is invalid, as for :func:`decode_token`.
-    :raises JWTDecodeError: the token has no ``jti``.
-    :raises NoAuthorizationError: the request was let in without a token.
-    :raises TypeError: ``token`` is none of these.
-    :raises TokenStoreError: the token store is unavailable.
-    :raises RuntimeError: the request was not verified, or there is no token store.
+    :param token: an encoded token, which is verified first; it may have expired, and then does not
+        need to be revoked. Or a dict of claims that :func:`get_jwt`, :func:`decode_token` or
+        :func:`verify_token` returned: with claims that were not verified, anyone could revoke the
+        tokens of others. None revokes the token of the current request.
+    :raises jwt.InvalidTokenError: if the encoded token is invalid, as for :func:`decode_token`.
+    :raises JWTDecodeError: if the token does not have a ``jti``.
+    :raises NoAuthorizationError: if the request was accepted without a token.
+    :raises TypeError: if ``token`` has another type.
+    :raises TokenStoreError: if the token store is unavailable.
+    :raises RuntimeError: if the request was not verified, or there is no token store.
     """
 
 async def renew_websocket(encoded_token: str | bytes) -> dict[str, Any]:
-    """Let a WebSocket go on with a new token, which the client has sent in a message.
+    """Replace the token of the current WebSocket with one that the client sent.
 
-    For a WebSocket that is closed with its token, by ``close_with_token`` or
-    JWT_WEBSOCKET_CLOSE_WITH_TOKEN. The new token is verified by the rules of the view, and from
-    then on is the one that the functions of the current request go by.
+    The WebSocket must be one that is closed when its token expires or is revoked, because of
+    ``close_with_token`` or JWT_WEBSOCKET_CLOSE_WITH_TOKEN. The new token must satisfy the rules of
+    the view. From then on, the functions for the current request use the new token.
 
-    :param encoded_token: compact JWS (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
+    :param encoded_token: the encoded token (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
     :return: a new dict of claims.
-    :raises WrongTokenError: it belongs to another identity or to another session.
-    :raises NoAuthorizationError: the WebSocket was let in without a token.
-    :raises jwt.InvalidTokenError: it is invalid; the exceptions are those of :func:`verify_token`.
-    :raises JWTExtendedException: as :func:`verify_token`.
-    :raises RuntimeError: this is no WebSocket that is closed with its token.
+    :raises WrongTokenError: if the token belongs to another identity or session.
+    :raises NoAuthorizationError: if the WebSocket was accepted without a token.
+    :raises jwt.InvalidTokenError: if the token is invalid, as for :func:`verify_token`.
+    :raises JWTExtendedException: as for :func:`verify_token`.
+    :raises RuntimeError: if this is not a WebSocket that is closed with its token.
     """
 
 # -----------------------------------------------------------------------------
@@ -1323,72 +1334,63 @@ async def renew_websocket(encoded_token: str | bytes) -> dict[str, Any]:
 # -----------------------------------------------------------------------------
 
 def get_raw_jwt() -> dict[str, Any]:
-    """Return all claims of the token of the current request.
-
-    :return: the dict of claims, {} if no token was verified.
-    :raises RuntimeError: there is no app context.
-    """
+    """0.1.0 name of :func:`get_jwt`; it returns {} if the request was not verified."""
 
 def get_raw_jwt_header() -> dict[str, Any]:
-    """Return the header of the token of the current request.
-
-    :return: a dict of header parameters, {} if no token was verified.
-    :raises RuntimeError: there is no app context.
-    """
+    """0.1.0 name of :func:`get_jwt_header`; it returns {} if the request was not verified."""
 
 def get_jwt() -> dict[str, Any]:
-    """Return all claims of the token of the current request, as Flask-JWT-Extended.
+    """Return all claims of the token of the current request, as in Flask-JWT-Extended.
 
-    :return: the dict of claims, {} if the request was let in without a token.
-    :raises RuntimeError: the request was not verified, or there is no app context.
+    :return: the dict of claims; {} if the request was accepted without a token.
+    :raises RuntimeError: if the request was not verified, or there is no app context.
     """
 
 def get_jwt_header() -> dict[str, Any]:
-    """Return the header of the token of the current request, as Flask-JWT-Extended.
+    """Return the header of the token of the current request, as in Flask-JWT-Extended.
 
-    :return: a dict of header parameters, {} if the request was let in without a token.
-    :raises RuntimeError: the request was not verified, or there is no app context.
+    :return: a dict of header parameters; {} if the request was accepted without a token.
+    :raises RuntimeError: if the request was not verified, or there is no app context.
     """
 
 def get_jwt_request_location() -> _Location | None:
-    """Return where the token of the current request was found.
+    """Return the location where the token of the current request was found.
 
-    :return: one of the names that JWT_TOKEN_LOCATION takes, None if the request was let in without
-        a token, or not verified.
-    :raises RuntimeError: there is no app context.
+    :return: one of the location names of JWT_TOKEN_LOCATION; None if the request was accepted
+        without a token, or not verified.
+    :raises RuntimeError: if there is no app context.
     """
 
 def get_jwt_identity() -> Any:
-    """Return the identity of the token of the current request.
+    """Return the identity in the token of the current request.
 
-    :return: the claim that JWT_IDENTITY_CLAIM names, None if no token was verified.
-    :raises RuntimeError: there is no app context.
+    :return: the claim named in JWT_IDENTITY_CLAIM; None if no token was verified.
+    :raises RuntimeError: if there is no app context.
     """
 
 def get_jwt_issuer() -> str | None:
     """Return the trusted issuer of the token of the current request.
 
-    ``sub`` is unique within its issuer only (RFC 7519, section 4.1.2): users are told apart by
-    both.
+    ``sub`` is unique only within its issuer (RFC 7519, section 4.1.2), so identify users by both.
 
-    :return: the name that :meth:`JWTManager.trust_issuer` was given, which is the claim ``iss``;
-        None for a token of the app itself, or if no token was verified.
-    :raises RuntimeError: there is no app context.
+    :return: the name passed to :meth:`JWTManager.trust_issuer`, which is the claim ``iss``; None
+        for a token of the app itself, or if no token was verified.
+    :raises RuntimeError: if there is no app context.
     """
 
 def get_jwt_claims() -> dict[str, Any]:
-    """Return the user claims of the token of the current request.
+    """Return the user claims in the token of the current request.
 
-    :return: the claim that JWT_USER_CLAIMS names, {} if there are none or no token was verified.
-    :raises RuntimeError: there is no app context.
+    :return: the claim named in JWT_USER_CLAIMS; {} if there are none, or no token was verified.
+    :raises RuntimeError: if there is no app context.
     """
 
 def get_current_user() -> Any:
     """Return the user of the current request.
 
-    :return: what the callback of user_loader_callback_loader or user_lookup_loader returned, None
-        without one or if no token was verified.
-    :raises RuntimeError: there is no app context.
+    :return: the user that the callback of user_loader_callback_loader or user_lookup_loader
+        returned; None if there is no such callback, or no token was verified.
+    :raises RuntimeError: if there is no app context.
     """
 
 # -----------------------------------------------------------------------------
@@ -1401,21 +1403,21 @@ def set_access_cookies(
     max_age: int | None = None,
     domain: str | None = None,
 ) -> None:
-    """Put an access token, and its CSRF value if protection is on, into cookies of a response.
+    """Set the cookie of an access token and, with CSRF protection, its CSRF cookie.
 
-    The token's cookie is HttpOnly; the CSRF cookie, set if JWT_CSRF_IN_COOKIES is True, can be read
-    by scripts of the page.
+    The cookie of the token is HttpOnly. Scripts of the page can read the CSRF cookie, which is only
+    set if JWT_CSRF_IN_COOKIES is True.
 
     :param response: the Quart response.
     :param encoded_access_token: the token from :func:`create_access_token`.
-    :param max_age: how long the cookies last, in seconds; None follows JWT_SESSION_COOKIE.
-    :param domain: the domain of the cookies; None takes JWT_COOKIE_DOMAIN.
-    :raises RuntimeWarning: cookies are not in JWT_TOKEN_LOCATION.
-    :raises TypeError: an argument is of a wrong type, a coroutine that was not awaited for example.
-    :raises ValueError: the token is malformed or not ASCII text, or carries no CSRF value while
-        CSRF protection is on; ``domain`` is none, or may not be given; or a cookie would be larger
-        than the 4096 bytes that browsers keep.
-    :raises RuntimeError: there is no app context, or an option is wrong.
+    :param max_age: the lifetime of the cookies, in seconds; None applies JWT_SESSION_COOKIE.
+    :param domain: the domain of the cookies; None uses JWT_COOKIE_DOMAIN.
+    :raises RuntimeWarning: if JWT_TOKEN_LOCATION does not include cookies.
+    :raises TypeError: if an argument has the wrong type, such as a coroutine that was not awaited.
+    :raises ValueError: if the token is malformed or not ASCII text, or has no CSRF value although
+        CSRF protection is on; if ``domain`` is invalid or not allowed; or if a cookie would exceed
+        the 4096 bytes that browsers store.
+    :raises RuntimeError: if there is no app context, or an option is invalid.
     """
 
 def set_refresh_cookies(
@@ -1424,13 +1426,13 @@ def set_refresh_cookies(
     max_age: int | None = None,
     domain: str | None = None,
 ) -> None:
-    """Put a refresh token, and its CSRF value if protection is on, into cookies of a response.
+    """Set the cookie of a refresh token and, with CSRF protection, its CSRF cookie.
 
     :param response: the Quart response.
     :param encoded_refresh_token: the token from :func:`create_refresh_token`.
-    :param max_age: how long the cookies last, in seconds; None follows JWT_SESSION_COOKIE.
-    :param domain: the domain of the cookies; None takes JWT_COOKIE_DOMAIN.
-    :raises: as :func:`set_access_cookies`.
+    :param max_age: the lifetime of the cookies, in seconds; None applies JWT_SESSION_COOKIE.
+    :param domain: the domain of the cookies; None uses JWT_COOKIE_DOMAIN.
+    :raises: the exceptions of :func:`set_access_cookies`.
     """
 
 def set_session_cookies(
@@ -1439,39 +1441,41 @@ def set_session_cookies(
     max_age: timedelta | int | None = None,
     domain: str | None = None,
 ) -> None:
-    """Put both tokens of a session and, if CSRF protection is on, their CSRF values into cookies.
+    """Set the cookies of both tokens of a session and, with CSRF protection, their CSRF cookies.
 
     :param response: the Quart response.
-    :param tokens: what :func:`create_session` or :func:`rotate_session` returned.
-    :param max_age: how long the cookies last, in seconds; None follows JWT_SESSION_COOKIE.
-    :param domain: the domain of the cookies; None takes JWT_COOKIE_DOMAIN.
-    :raises TypeError: ``tokens`` is no SessionTokens.
-    :raises: as :func:`set_access_cookies`.
+    :param tokens: the :class:`SessionTokens` from :func:`create_session` or :func:`rotate_session`.
+    :param max_age: the lifetime of the cookies, in seconds; None applies JWT_SESSION_COOKIE.
+    :param domain: the domain of the cookies; None uses JWT_COOKIE_DOMAIN.
+    :raises TypeError: if ``tokens`` is not a SessionTokens.
+    :raises: the exceptions of :func:`set_access_cookies`.
     """
 
 def unset_jwt_cookies(response: _AnyResponse, domain: str | None = None) -> None:
-    """Remove the cookies of both tokens, and their CSRF cookies, in a response.
+    """Delete the cookies of both tokens and their CSRF cookies.
 
     :param response: the Quart response.
-    :param domain: the domain that the cookies were set with; None takes JWT_COOKIE_DOMAIN.
-    :raises RuntimeWarning: cookies are not in JWT_TOKEN_LOCATION.
-    :raises RuntimeError: there is no app context, or an option is wrong.
+    :param domain: the domain that the cookies were set with; None uses JWT_COOKIE_DOMAIN.
+    :raises RuntimeWarning: if JWT_TOKEN_LOCATION does not include cookies.
+    :raises TypeError: if ``response`` is not a response.
+    :raises ValueError: if ``domain`` is invalid or not allowed.
+    :raises RuntimeError: if there is no app context, or an option is invalid.
     """
 
 def unset_access_cookies(response: _AnyResponse, domain: str | None = None) -> None:
-    """Remove the cookie of the access token, and its CSRF cookie, in a response.
+    """Delete the cookie of the access token and its CSRF cookie.
 
     :param response: the Quart response.
     :param domain: as for :func:`unset_jwt_cookies`.
-    :raises: as :func:`unset_jwt_cookies`.
+    :raises: the exceptions of :func:`unset_jwt_cookies`.
     """
 
 def unset_refresh_cookies(response: _AnyResponse, domain: str | None = None) -> None:
-    """Remove the cookie of the refresh token, and its CSRF cookie, in a response.
+    """Delete the cookie of the refresh token and its CSRF cookie.
 
     :param response: the Quart response.
     :param domain: as for :func:`unset_jwt_cookies`.
-    :raises: as :func:`unset_jwt_cookies`.
+    :raises: the exceptions of :func:`unset_jwt_cookies`.
     """
 
 # -----------------------------------------------------------------------------
@@ -1491,52 +1495,42 @@ async def verify_jwt_in_request(
     close_with_token: bool = False,
     issuers: _Names | None = None,
 ) -> None:
-    """Verify the token of the current request or WebSocket; :func:`get_jwt` gives its claims.
+    """Verify the token of the current request or WebSocket, for example in a hook.
 
-    It can be registered with ``before_request`` as it is.
+    You can register this function itself with ``before_request``. After the call,
+    :func:`get_jwt` returns the claims.
 
-    :param optional: let a request without a token, or with a malformed header, in as well.
+    :param optional: also accept requests without a token, or with a malformed header.
     :param fresh: require a fresh access token.
-    :param refresh: look for, and require, a refresh token instead of an access token.
-    :param locations: one or several of the names that JWT_TOKEN_LOCATION takes, in its place.
-    :param verify_type: False accepts access and refresh tokens.
+    :param refresh: require a refresh token instead of an access token, and read it from the cookie
+        or JSON key for refresh tokens.
+    :param locations: one or several location names, instead of JWT_TOKEN_LOCATION.
+    :param verify_type: False accepts both access and refresh tokens.
     :param skip_revocation_check: do not check whether the token has been revoked.
-    :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
+    :param scopes: one or several scopes; the claim JWT_SCOPE_CLAIM must contain all of them.
     :param close_with_token: close the WebSocket when the token expires or is revoked, as with
-        JWT_WEBSOCKET_CLOSE_WITH_TOKEN; :func:`renew_websocket` moves that end.
-    :param issuers: one or several names of issuers whose tokens are accepted, trusted ones or that
-        of the app, JWT_ENCODE_ISSUER; ``()`` accepts those of the app alone. None accepts those of
-        the app and of all trusted issuers.
-    :raises TypeError: an argument has a wrong type.
-    :raises ValueError: a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
+        JWT_WEBSOCKET_CLOSE_WITH_TOKEN. :func:`renew_websocket` replaces the token.
+    :param issuers: one or several issuers whose tokens are accepted: names of trusted issuers, or
+        JWT_ENCODE_ISSUER for the app itself. ``()`` accepts only tokens of the app. None accepts
+        tokens of the app and of all trusted issuers.
+    :raises TypeError: if an argument has the wrong type.
+    :raises ValueError: if a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
         ``fresh`` and ``refresh`` are both True.
-    :raises NoAuthorizationError: there is no token.
-    :raises jwt.InvalidTokenError: it is invalid; the exceptions are those of :func:`decode_token`.
-    :raises JWTExtendedException: its subclasses say what else is wrong: header, CSRF value, origin,
-        type, revocation, freshness, scope, user claims, user.
-    :raises RuntimeError: there is no request, or an option or a key is wrong.
+    :raises NoAuthorizationError: if there is no token.
+    :raises jwt.InvalidTokenError: if the token is invalid, as for :func:`decode_token`.
+    :raises JWTExtendedException: one of its subclasses, if another check fails: header, CSRF value,
+        origin, token type, revocation, freshness, scopes, user claims or user.
+    :raises RuntimeError: if there is no request, or an option or a key is invalid.
     """
 
 async def verify_jwt_in_request_optional() -> None:
-    """Accept the current request without a token, or with a valid access token.
-
-    A malformed header counts as no token, as in 0.1.0; an invalid token is rejected.
-
-    :raises: as :func:`verify_jwt_in_request`, but for NoAuthorizationError and InvalidHeaderError.
-    """
+    """0.1.0 name of ``verify_jwt_in_request(optional=True)``."""
 
 async def verify_fresh_jwt_in_request() -> None:
-    """Require a valid and fresh access token in the current request.
-
-    :raises FreshTokenRequired: the token is valid but not fresh.
-    :raises: as :func:`verify_jwt_in_request`.
-    """
+    """0.1.0 name of ``verify_jwt_in_request(fresh=True)``."""
 
 async def verify_jwt_refresh_token_in_request() -> None:
-    """Require a valid refresh token in the current request.
-
-    :raises: as :func:`verify_jwt_in_request`.
-    """
+    """0.1.0 name of ``verify_jwt_in_request(refresh=True)``."""
 
 # --- Decorators ---------------------------------------------------------------
 
@@ -1554,27 +1548,29 @@ def jwt_required(
     close_with_token: bool = False,
     issuers: _Names | None = None,
 ) -> Callable[_P, Coroutine[Any, Any, _R]]:
-    """Protect a view or a WebSocket: a request needs a valid access token, or what is asked for.
+    """Require a valid token for a view or a WebSocket, by default an access token.
 
-    It works bare, ``@jwt_required``, and called, ``@jwt_required(fresh=True)``.
+    It can be used without arguments, ``@jwt_required``, or with arguments,
+    ``@jwt_required(fresh=True)``.
 
     :param fn: the view, a function or a coroutine function.
-    :param optional: let a request without a token, or with a malformed header, in as well.
+    :param optional: also accept requests without a token, or with a malformed header.
     :param fresh: require a fresh access token.
-    :param refresh: look for, and require, a refresh token instead of an access token.
-    :param locations: one or several of the names that JWT_TOKEN_LOCATION takes, in its place.
-    :param verify_type: False accepts access and refresh tokens.
+    :param refresh: require a refresh token instead of an access token, and read it from the cookie
+        or JSON key for refresh tokens.
+    :param locations: one or several location names, instead of JWT_TOKEN_LOCATION.
+    :param verify_type: False accepts both access and refresh tokens.
     :param skip_revocation_check: do not check whether the token has been revoked.
-    :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
+    :param scopes: one or several scopes; the claim JWT_SCOPE_CLAIM must contain all of them.
     :param close_with_token: close the WebSocket when the token expires or is revoked, as with
-        JWT_WEBSOCKET_CLOSE_WITH_TOKEN; :func:`renew_websocket` moves that end.
-    :param issuers: one or several names of issuers whose tokens are accepted, trusted ones or that
-        of the app, JWT_ENCODE_ISSUER; ``()`` accepts those of the app alone. None accepts those of
-        the app and of all trusted issuers.
-    :return: a coroutine function with the name and the signature of the view; a decorator if there
-        is no ``fn``.
-    :raises TypeError: an argument has a wrong type.
-    :raises ValueError: a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
+        JWT_WEBSOCKET_CLOSE_WITH_TOKEN. :func:`renew_websocket` replaces the token.
+    :param issuers: one or several issuers whose tokens are accepted: names of trusted issuers, or
+        JWT_ENCODE_ISSUER for the app itself. ``()`` accepts only tokens of the app. None accepts
+        tokens of the app and of all trusted issuers.
+    :return: a coroutine function with the name and the signature of the view; a decorator if ``fn``
+        is not given.
+    :raises TypeError: if an argument has the wrong type.
+    :raises ValueError: if a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
         ``fresh`` and ``refresh`` are both True.
     """
 
@@ -1610,14 +1606,7 @@ def jwt_required(
 def jwt_optional(
     fn: Callable[_P, Awaitable[_R]],
 ) -> Callable[_P, Coroutine[Any, Any, _R]]:
-    """Let a view serve anonymous requests and requests with a valid access token.
-
-    Without a token, or with a malformed header, :func:`get_jwt_identity` gives None; an invalid
-    token is refused.
-
-    :param fn: the view, a function or a coroutine function.
-    :return: a coroutine function with the name and the signature of the view.
-    """
+    """0.1.0 name of ``jwt_required(optional=True)``."""
 
 @overload
 def jwt_optional(fn: Callable[_P, _R]) -> Callable[_P, Coroutine[Any, Any, _R]]: ...
@@ -1625,11 +1614,7 @@ def jwt_optional(fn: Callable[_P, _R]) -> Callable[_P, Coroutine[Any, Any, _R]]:
 def fresh_jwt_required(
     fn: Callable[_P, Awaitable[_R]],
 ) -> Callable[_P, Coroutine[Any, Any, _R]]:
-    """Protect a view: a request needs a valid and fresh access token.
-
-    :param fn: the view, a function or a coroutine function.
-    :return: a coroutine function with the name and the signature of the view.
-    """
+    """0.1.0 name of ``jwt_required(fresh=True)``."""
 
 @overload
 def fresh_jwt_required(fn: Callable[_P, _R]) -> Callable[_P, Coroutine[Any, Any, _R]]: ...
@@ -1637,21 +1622,17 @@ def fresh_jwt_required(fn: Callable[_P, _R]) -> Callable[_P, Coroutine[Any, Any,
 def jwt_refresh_token_required(
     fn: Callable[_P, Awaitable[_R]],
 ) -> Callable[_P, Coroutine[Any, Any, _R]]:
-    """Protect a view: a request needs a valid refresh token.
-
-    :param fn: the view, a function or a coroutine function.
-    :return: a coroutine function with the name and the signature of the view.
-    """
+    """0.1.0 name of ``jwt_required(refresh=True)``."""
 
 @overload
 def jwt_refresh_token_required(fn: Callable[_P, _R]) -> Callable[_P, Coroutine[Any, Any, _R]]: ...
 def jwt_exempt(fn: _View) -> _View:
-    """Leave a view open in an app or a blueprint that :func:`protect` guards.
+    """Open a view of an app or a blueprint that is protected by :func:`protect`.
 
-    :param fn: the view, a function or a coroutine function; it stays protected where it is
-        registered as it is.
+    :param fn: the view, a function or a coroutine function. Routes that are registered with ``fn``
+        itself stay protected.
     :return: the view to register, with the name and the signature of ``fn``.
-    :raises TypeError: it is no view, or protected by a decorator of its own.
+    :raises TypeError: if ``fn`` is not a view, or has a decorator such as :func:`jwt_required`.
     """
 
 current_user: Any
@@ -1674,38 +1655,39 @@ def protect(
     close_with_token: bool = False,
     issuers: _Names | None = None,
 ) -> None:
-    """Guard every route and WebSocket of an app or a blueprint, those of nested blueprints too.
+    """Protect every route and WebSocket of an app or a blueprint, including nested blueprints.
 
-    Rules add up: a view needs what every ``protect`` around it and its own decorator require. Its
-    token is verified once, before the view and whatever is wrapped around it. A view has ways out:
-    :func:`jwt_exempt` opens it; ``optional=True`` lets requests without a token in, while a token
-    that is sent must satisfy the rest; ``refresh=True`` drops ``fresh``; ``scopes=()`` drops the
-    scopes. The innermost ``locations`` count. A route that does not exist stays 404, and an OPTIONS
-    request that Quart answers by itself needs no token.
+    A view must satisfy the rules of every ``protect`` around it and of its own decorator. The token
+    is verified once, before the view and anything that is wrapped around it. The decorator of the
+    view can relax the rules: :func:`jwt_exempt` opens the view; ``optional=True`` accepts requests
+    without a token, while a token that is sent must satisfy all other rules; ``refresh=True`` drops
+    ``fresh``; ``scopes=()`` drops the scopes. The innermost ``locations`` are used. A route that
+    does not exist still returns 404. An OPTIONS request that Quart answers itself does not need a
+    token.
 
-    :param app_or_blueprint: the Quart app or the blueprint, before it is registered.
-    :param exempt: endpoint names that stay open, for example ``("static",)``; for a blueprint,
-        without its name in front.
+    :param app_or_blueprint: the Quart app, or the blueprint before it is registered.
+    :param exempt: names of endpoints that stay open, for example ``("static",)``; for a blueprint,
+        without the name of the blueprint in front.
     :param optional: as for :func:`jwt_required`, like the parameters that follow.
-    :raises TypeError: an argument has a wrong type.
-    :raises ValueError: as :func:`jwt_required`.
+    :raises TypeError: if an argument has the wrong type.
+    :raises ValueError: as for :func:`jwt_required`.
     """
 
 # --- How a route is protected --------------------------------------------------
 
 class Protection(NamedTuple):
-    """What a route requires, as :func:`protection_of` returns it.
+    """The protection of a route, as returned by :func:`protection_of`.
 
-    ``token_type`` is "access", "refresh", or None for any type. ``optional`` says whether a request
-    without a token is let in, ``fresh`` whether the token must be fresh, and
-    ``skip_revocation_check`` whether a revoked one is let in. ``scopes`` are those that the token
-    must grant, all of them. ``locations`` are where it is looked for, in this order: those of the
-    app unless the route names others, and only such as an HTTP request or a WebSocket has.
-    ``close_with_token`` says whether a WebSocket is closed when its token ends. ``issuers`` are the
-    names of those that the token may be from, where ``()`` is the app itself; None for the app and
-    all trusted issuers.
+    ``token_type`` is "access", "refresh", or None for any type. ``optional`` is True if a request
+    without a token is accepted, ``fresh`` if the token must be fresh, and
+    ``skip_revocation_check`` if a revoked token is accepted. ``scopes`` are the scopes that the
+    token must have, all of them. ``locations`` are searched for the token in this order: those of
+    the route or, if it has none, those of the app, without locations that do not apply to HTTP
+    requests or to WebSockets. ``close_with_token`` is True if a WebSocket is closed when its token
+    expires or is revoked. ``issuers`` are the names of the issuers whose tokens are accepted:
+    ``()`` means the app itself, None the app and all trusted issuers.
 
-    Its repr says the same in the words of ``quart jwt routes``.
+    Its repr describes the protection in the words of ``quart jwt routes``.
     """
 
     token_type: Literal["access", "refresh"] | None
@@ -1718,20 +1700,22 @@ class Protection(NamedTuple):
     issuers: tuple[str, ...] | None
 
 def protection_of(app: Quart, endpoint: str, method: str | None = None) -> Protection | None:
-    """How a view or WebSocket is protected, by its decorators and every ``protect`` around it.
+    """Return how decorators and :func:`protect` protect a view or WebSocket.
 
-    It is for tools, and for decorators that need to know what is verified before them. What a hook
-    or a decorator of your own verifies, it cannot see.
+    Use it in tools, and in decorators that need to know what is verified before they run. It cannot
+    see what your own hooks or decorators verify.
 
     :param app: the Quart app, with a JWTManager.
     :param endpoint: the name of the endpoint, with the names of its blueprints in front, such as
         ``request.endpoint``.
-    :param method: the method of a request, such as "POST", or "WEBSOCKET"; None if all methods are
-        protected alike, as are those of all views but a class with decorators of single methods.
-        OPTIONS where Quart answers by itself is none of them, and not protected.
-    :return: a :class:`Protection`; None if the route is exempt or open, and verifies no token.
-    :raises TypeError: an argument has a wrong type.
-    :raises ValueError: there is no such endpoint, it does not take the method, or None is given and
-        its methods are protected differently.
-    :raises RuntimeError: the app has no JWTManager, or an option is wrong.
+    :param method: the method of a request, such as "POST", or "WEBSOCKET". None is accepted if all
+        methods have the same protection, which is true for all views except classes that decorate
+        single methods. OPTIONS requests that Quart answers itself are not protected, and do not
+        count.
+    :return: a :class:`Protection`; None if the route is exempt or open, so that no token is
+        verified.
+    :raises TypeError: if an argument has the wrong type.
+    :raises ValueError: if the endpoint does not exist or does not accept the method, or if
+        ``method`` is None although the methods are protected differently.
+    :raises RuntimeError: if the app has no JWTManager, or an option is invalid.
     """

@@ -1,24 +1,24 @@
 # cython: language_level=3, annotation_typing=False, auto_pickle=False, nonecheck=True
 """JSON Web Tokens (RFC 7519) for Quart: one compiled module.
 
-Table of contents, in file order. Search for ``# `` and a title to get to its banner.
+Table of contents, in file order. To get to a section, search for ``# `` and its title.
 
 - Imports
 - Public names
 - Defaults: every ``JWT_*`` option with its default
 - Exceptions
 - Options: the typed, validated snapshot of ``app.config``
-- App state and context: what an app keeps; the current app and request
+- App state and context: the state of an app; the current app and request
 - JSON: the reader and the writer of claims
 - Compact JWS (RFC 7515): split, base64url, header; encode
-- Keys: prepared once, cached, sign and verify; keys by name; which key a token gets
-- Trusted issuers: whose keys are fetched, and when; tokens that the app did not make
+- Keys: prepare, cache, sign and verify; keys by name; choose the key for a token
+- Trusted issuers: fetch their keys, and choose the issuer of a token
 - Claims and CSRF (RFC 7519, section 4.1): time, issuer, audience; the double-submit value
-- Token locations: where headers, cookies, query string, JSON body and WebSocket are read
+- Token locations: read headers, cookies, query string, JSON body and WebSocket
 - Verifying a request: rules of a route, token type, revocation, freshness, scopes, claims, user
-- Token store and sessions: the stores, revocation without a round trip, WebSockets that end
+- Token store and sessions: the stores, revocation without a round trip, closing WebSockets
 - Creating a token
-- Error answers: which exception is answered with 400, 401, 403 or 422
+- Error answers: the status and body of the response for each exception
 - JWTManager: init, loaders, private
 - Create and inspect: create_access_token, decode_token, get_jti, ...
 - Sessions: create_session, rotate_session, revoke_session, revoke_token, ...
@@ -29,12 +29,12 @@ Table of contents, in file order. Search for ``# `` and a title to get to its ba
 - Testing kit: signed_in, assert_protected
 - Import paths of 0.1.0: config, default_callbacks, utils, tokens, ...
 
-``_Rules.verify``, in "Verifying a request", is what a protected request runs through; it reads from
-top to bottom and calls the sections above it. It takes the options of the current app, looks into
-each configured location for a token, parses it, fetches its prepared key, checks the signature, the
-claims and the CSRF value, then the type of the token, revocation, freshness and scopes, and calls
-the callbacks of the manager about claims and the user. What any of these sections raises is
-answered by the error handlers that the manager registered; "Error answers" has the table.
+``_Rules.verify``, in "Verifying a request", verifies a protected request. Read it from top to
+bottom; it calls the sections before it. It reads the options of the current app, looks for a token
+in each configured location, parses it, gets its prepared key, checks the signature, the claims and
+the CSRF value, then the type of the token, revocation, freshness and scopes, and calls the
+callbacks of the manager for claims and user. The error handlers that the manager registered respond
+to the exceptions of all these sections; the table is in "Error answers".
 """
 
 # -----------------------------------------------------------------------------
@@ -59,7 +59,7 @@ from libc.math cimport floor, isfinite
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy
 
-# In C variables imports stay out of the public namespace, and a request need not look them up in
+# Imports in C variables stay out of the public namespace, and a request need not look them up in
 # the module's dict.
 cdef object asyncio, base64, calendar, datetime, difflib, functools, hashlib, hmac, inspect
 cdef object http, ipaddress, itertools, json, linecache, logging, operator, os, random, re
@@ -152,11 +152,11 @@ cdef extern from "Python.h":
 
 cdef extern from *:
     """
-    /* A number that differs once a dict has changed; 0 where that cannot be told, so that its
-       values have to be compared. Up to CPython 3.11 it is the version of the dict (PEP 509), which
-       3.14 no longer has. From 3.12 on it counts the changes of all dicts that are watched.
-       Free-threaded builds have none: a watcher is told before the change is made, and another
-       thread may look at the dict in between. */
+    /* A number that changes when a dict changes; 0 if it is unavailable, so that the values of the
+       dict must be compared. Up to CPython 3.11, it is the version of the dict (PEP 509), which
+       3.14 no longer has. From 3.12 on, it counts the changes of all watched dicts. Free-threaded
+       builds have no such number: a watcher is called before the change is made, and another
+       thread may read the dict in between. */
     #if !CYTHON_COMPILING_IN_CPYTHON || defined(Py_GIL_DISABLED)
       #define qje_watch() ((void)0)
       #define qje_watched_version(dict) ((uint64_t)0)
@@ -179,7 +179,7 @@ cdef extern from *:
       static void qje_watch(void) {
           qje_watcher = PyDict_AddWatcher(qje_note_change);
           if (qje_watcher < 0)
-              PyErr_Clear();  /* An interpreter has eight of them. */
+              PyErr_Clear();  /* An interpreter has only eight watchers. */
       }
 
       static uint64_t qje_watched_version(PyObject* dict) {
@@ -295,15 +295,15 @@ __all__ = [
 # -----------------------------------------------------------------------------
 
 DEFAULTS = {
-    # Where tokens are looked for; the order is the precedence.
+    # Where the extension looks for tokens; the order is the precedence.
     "JWT_TOKEN_LOCATION": ("headers",),
-    # Headers. The type is the scheme of RFC 9110, section 11.1; "" takes the bare token.
+    # Headers. The type is the scheme of RFC 9110, section 11.1; "" stands for the bare token.
     "JWT_HEADER_NAME": "Authorization",
     "JWT_HEADER_TYPE": "Bearer",
-    # Query string. The prefix stands in front of the token in the value, "Bearer " for example.
+    # Query string. The prefix precedes the token in the value, for example "Bearer ".
     "JWT_QUERY_STRING_NAME": "jwt",
     "JWT_QUERY_STRING_VALUE_PREFIX": "",
-    # Cookies, by the type of the token they hold.
+    # Cookies, by the type of the token that they contain.
     "JWT_ACCESS_COOKIE_NAME": "access_token_cookie",
     "JWT_REFRESH_COOKIE_NAME": "refresh_token_cookie",
     "JWT_ACCESS_COOKIE_PATH": "/",
@@ -316,11 +316,11 @@ DEFAULTS = {
     # JSON body.
     "JWT_JSON_KEY": "access_token",
     "JWT_REFRESH_JSON_KEY": "refresh_token",
-    # WebSockets. Browsers can set just one header, the subprotocols: this one, and then the token.
+    # WebSockets. Browsers can set only the header of subprotocols: this name, and then the token.
     "JWT_WEBSOCKET_PROTOCOL": "bearer",
-    # Origins beside the app's own whose pages may open a WebSocket with a token in a cookie.
+    # Further origins whose pages may open a WebSocket with a token in a cookie.
     "JWT_WEBSOCKET_ORIGINS": (),
-    # Double-submit CSRF protection, in force when cookies are a location.
+    # Double-submit CSRF protection, which applies if cookies are a location.
     "JWT_COOKIE_CSRF_PROTECT": True,
     "JWT_CSRF_METHODS": ["POST", "PUT", "PATCH", "DELETE"],
     "JWT_CSRF_IN_COOKIES": True,
@@ -345,7 +345,7 @@ DEFAULTS = {
     "JWT_PUBLIC_KEY": None,
     "JWT_PRIVATE_KEY": None,
     # Keys by name: each kid with its key, or with a dict of "key", "algorithm", "sign_from" and
-    # "verify_until". The second names the key that signs where no "sign_from" has passed.
+    # "verify_until". The second names the key that signs while no "sign_from" has passed.
     "JWT_KEYS": None,
     "JWT_SIGNING_KEY_ID": None,
     # Claims.
@@ -360,48 +360,47 @@ DEFAULTS = {
     "JWT_DECODE_AUDIENCE": None,
     "JWT_DECODE_LEEWAY": 0,
     "JWT_VERIFY_SUB": True,
-    # Names of claims that a token must have, beside those that the extension needs.
+    # Names of claims that a token must have, in addition to those that the extension needs.
     "JWT_REQUIRED_CLAIMS": (),
-    # The type in the header (RFC 7515, section 4.1.9): what is accepted, None for any; what is
-    # written, None for none.
+    # The type in the header (RFC 7515, section 4.1.9): the accepted ones, None for any; the one of
+    # new tokens, None for no type.
     "JWT_DECODE_TYP": None,
     "JWT_ENCODE_TYP": "JWT",
     # Revocation.
     "JWT_BLACKLIST_ENABLED": False,
     "JWT_BLACKLIST_TOKEN_CHECKS": ("access", "refresh"),
-    # Seconds that a worker may go by what it knows of revocations; 0: each token is a question to
+    # Seconds for which a worker may use its copy of the revocations; 0: each token is looked up in
     # the token store.
     "JWT_REVOCATION_MAX_STALENESS": 0,
-    # Sessions, which need a token store. Seconds in which a rotated refresh token may be sent again
-    # (RFC 9700, section 4.14.2): a retry, or another tab.
+    # Sessions, which need a token store. Seconds in which a rotated refresh token is accepted again
+    # (RFC 9700, section 4.14.2), for a retry or another tab.
     "JWT_REFRESH_GRACE": 10,
-    # The end of a session that is used all the time; None for no end.
+    # The maximum age of a session that is used all the time; None for no limit.
     "JWT_SESSION_MAX_AGE": None,
-    # An access token in a cookie that has less than this left is renewed in the response.
+    # An access token in a cookie is renewed in the response if it expires within this time.
     "JWT_IMPLICIT_REFRESH": None,
     # Whether a WebSocket is closed when its token expires or is revoked.
     "JWT_WEBSOCKET_CLOSE_WITH_TOKEN": False,
-    # True: no OPTIONS request needs a token, as in 0.1.0; False: only those that Quart, or
-    # quart-cors, answers without calling a view.
+    # True: no OPTIONS request needs a token, as in 0.1.0; False: only those need none that Quart or
+    # quart-cors handles without calling a view.
     "JWT_EXEMPT_OPTIONS": False,
     # Errors.
     "JWT_ERROR_MESSAGE_KEY": "msg",
-    # "problem" answers with the problem details of RFC 9457.
+    # "problem" stands for the problem details of RFC 9457.
     "JWT_ERROR_FORMAT": "legacy",
-    # The challenge of RFC 6750, section 3, in 401 and 403 answers.
+    # The challenge of RFC 6750, section 3, in 401 and 403 responses.
     "JWT_WWW_AUTHENTICATE": True,
-    # Limits. 16 KiB is what servers allow for a whole request head by default; a token beyond it
-    # can only come in a JSON body, where nothing else would bound the work that it causes.
+    # Limits. By default, servers accept 16 KiB for an entire request head; a longer token can only
+    # come in a JSON body, where nothing else limits the work that it causes.
     "JWT_MAX_TOKEN_SIZE": 16384,
     "JWT_SIGNATURE_CACHE_SIZE": 0,
 }
 
-# The options whose change must rebuild the snapshot: ours, and the one that the secret falls back
-# to.
+# The options whose change requires a new snapshot: ours, and the fallback for the secret.
 cdef tuple _WATCHED = (*DEFAULTS, "SECRET_KEY")
 
-# JWT_KEYS among them, and how many levels of it may change in place: the ring, the options of a
-# key, a JWK and its lists.
+# The index of JWT_KEYS, and how many levels of its value may change in place: the ring, the options
+# of a key, a JWK and its lists.
 cdef Py_ssize_t _RING_INDEX = _WATCHED.index("JWT_KEYS")
 cdef int _RING_DEPTH = 4
 
@@ -413,7 +412,7 @@ cdef enum:
     _ACCESS
     _REFRESH
 
-# PyJWT's algorithm objects, our only way to a signature. "none" is not one of ours.
+# The algorithm objects of PyJWT, without "none".
 cdef dict _ALGORITHMS = {
     name: algorithm for name, algorithm in get_default_algorithms().items() if name != "none"
 }
@@ -425,36 +424,36 @@ cdef frozenset _SYMMETRIC = frozenset([
 cdef str _EXTENSION = "quart-jwt-extended"
 cdef str _STATE = "quart-jwt-extended.state"
 
-# What 0.1.0 wrote into persistent cookies, in seconds: a little more than a year.
+# The Max-Age of persistent cookies in 0.1.0, in seconds: a little more than a year.
 cdef int _PERSISTENT_COOKIE_MAX_AGE = 31540000
 
 cdef object _logger = logging.getLogger("quart_jwt_extended")
 
-# Claims with a meaning of their own: those of RFC 7519, section 4.1, and those of the extension.
+# Claims with a fixed meaning: those of RFC 7519, section 4.1, and those of the extension.
 cdef frozenset _RESERVED_CLAIMS = frozenset(
     ("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "type", "fresh", "csrf")
 )
 
-# Claims that only tokens of the app itself can have. With the name of JWT_USER_CLAIMS, these are
-# taken out of the tokens of trusted issuers.
+# Claims that only tokens of the app itself can have. They are removed from the tokens of trusted
+# issuers, like the claim in JWT_USER_CLAIMS.
 cdef frozenset _OWN_CLAIMS = frozenset(("type", "fresh", "csrf", "sid", "gen"))
 
-# Prepared keys an app keeps. A service with more distinct keys than this prepares some again, which
-# costs what PyJWT pays on every request.
+# How many prepared keys an app keeps. A service with more distinct keys prepares some again, as
+# PyJWT does on every request.
 cdef Py_ssize_t _KEY_CACHE_SIZE = 1024
 
-# Header segments an app remembers: one per algorithm and key id in ordinary use.
+# How many header segments an app remembers: usually one per algorithm and key ID.
 cdef int _HEADER_SLOTS = 8
 
 # Header segments longer than this are not remembered (bytes).
 cdef Py_ssize_t _HEADER_SLOT_SIZE = 512
 
-# How deep the reader and the writer of ordinary JSON go before they leave a document to json.
+# The depth up to which our reader and writer handle JSON; deeper documents are left to json.
 cdef int _JSON_DEPTH = 16
 
 # How many levels of objects and lists JSON may have, in a token, a body or a document of an issuer.
-# The limit of json is a question of the interpreter, its stack and how much of that is in use: 990
-# levels on Python 3.10, some 10,000 on 3.12 and 50,000 on 3.14. This one is below all of them.
+# The limit of json depends on the interpreter, its stack and how much of that is in use: 990 levels
+# on Python 3.10, about 10,000 on 3.12 and 50,000 on 3.14. This limit is below all of them.
 cdef Py_ssize_t _MAX_NESTING = 512
 cdef str _NESTED_TOO_DEEP = "JSON is nested deeper than 512 levels"
 
@@ -467,45 +466,45 @@ cdef Py_ssize_t _SIGNATURE_CACHE_TOKEN_SIZE = 4096
 # -----------------------------------------------------------------------------
 
 class JWTExtendedException(Exception):
-    """Base of every exception that this extension defines."""
+    """Base class of all exceptions of this extension."""
 
 
 class JWTDecodeError(JWTExtendedException):
-    """A token lacks a claim that the extension needs, or the claim has a wrong value."""
+    """A claim that the extension needs is missing or invalid."""
 
 
 class InvalidHeaderError(JWTExtendedException):
-    """The header that should carry the token is malformed, or carries another scheme."""
+    """The header that should contain the token is malformed, or has another scheme."""
 
     _has_other_scheme = False
 
 
 class NoAuthorizationError(JWTExtendedException):
-    """No token was found in any of the configured locations."""
+    """The request has no token in any of the accepted locations."""
 
 
 class CSRFError(JWTExtendedException):
-    """The CSRF double-submit value is absent or differs from the one in the token."""
+    """The CSRF double-submit value is missing or differs from the one in the token."""
 
 
 class WebSocketOriginError(CSRFError):
-    """A page of a foreign origin opened a WebSocket, and the browser sent its cookies along.
+    """A page from a foreign origin opened a WebSocket, and the browser sent the cookies with it.
 
-    ``origin`` is that of the page, ``host`` the one that the WebSocket was opened at.
+    ``origin`` is the origin of the page, ``host`` the ``Host`` header of the handshake.
     """
 
     origin = host = None
 
 
 class WrongTokenError(JWTExtendedException):
-    """A refresh token was sent where an access token is expected, or the reverse.
+    """A refresh token was sent where an access token is required, or the reverse.
 
-    Or :func:`renew_websocket` got a token of another identity or session.
+    :func:`renew_websocket` also raises it for a token of another identity or session.
     """
 
 
 class RevokedTokenError(JWTExtendedException):
-    """The token has been revoked, says the token store or the blacklist callback."""
+    """The token was revoked, according to the token store or the blocklist callback."""
 
 
 class SessionEndedError(RevokedTokenError):
@@ -513,14 +512,14 @@ class SessionEndedError(RevokedTokenError):
 
 
 class TokenReusedError(RevokedTokenError):
-    """A refresh token was used again after its rotation; its session is revoked now.
+    """A refresh token was used again after its rotation, so its session was revoked.
 
-    RFC 9700, section 4.14.2: either the one who used it first or the one who did now is a thief.
+    The server cannot tell which of the two uses was legitimate (RFC 9700, section 4.14.2).
     """
 
 
 class FreshTokenRequired(JWTExtendedException):
-    """The token is valid but not fresh, and the endpoint asks for a fresh one."""
+    """The token is valid but not fresh, and the route requires a fresh token."""
 
 
 class UserLoadError(JWTExtendedException):
@@ -528,34 +527,34 @@ class UserLoadError(JWTExtendedException):
 
 
 class UserClaimsVerificationError(JWTExtendedException):
-    """The claims verification callback refused the user claims of the token."""
+    """The callback for claims verification rejected the claims of the token."""
 
 
 class InsufficientScopeError(JWTExtendedException):
-    """The token is valid, and lacks a scope that the endpoint asks for (RFC 6750, section 3.1).
+    """The token is valid but lacks a scope that the route requires (RFC 6750, section 3.1).
 
-    ``required`` is the tuple of scopes that the endpoint asks for.
+    ``required`` is the tuple of required scopes.
     """
 
     required = ()
 
 
 class TokenStoreError(JWTExtendedException):
-    """The token store is unavailable; ``__cause__`` is what it raised."""
+    """The token store is unavailable; ``__cause__`` is the exception that it raised."""
 
 
 class IssuerUnavailableError(JWTExtendedException):
-    """A trusted issuer does not answer, and the key that a token names is not known.
+    """The keys of a trusted issuer are unavailable, and the key that a token names is unknown.
 
-    ``__cause__`` is what the last attempt to fetch its keys failed with.
+    ``__cause__`` is the exception of the last attempt to fetch the keys, if it failed.
     """
 
 
 class _UnusableKeyError(jwt.InvalidTokenError, jwt.InvalidKeyError):
-    """A key chosen through the token cannot verify it.
+    """The key that was chosen for a token cannot verify it.
 
-    PyJWT raises InvalidKeyError here, which no handler for invalid tokens catches, so that a client
-    could cause a server error; being an InvalidTokenError too makes it the client's fault.
+    PyJWT raises InvalidKeyError here, which handlers for invalid tokens do not catch, so a client
+    could cause a server error. As an InvalidTokenError, it counts as an error of the client.
     """
 
 
@@ -566,40 +565,40 @@ class _UnusableKeyError(jwt.InvalidTokenError, jwt.InvalidKeyError):
 # A header field name is a token (RFC 9110, section 5.6.2), and so is a cookie name (RFC 6265).
 cdef object _TOKEN_RE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-# A media type (RFC 6838, section 4.2), which may lack what is before the slash.
+# A media type (RFC 6838, section 4.2), or only its subtype.
 cdef object _TYPE_RE = re.compile(r"[!#$&^_.+0-9A-Za-z-]+(/[!#$&^_.+0-9A-Za-z-]+)?")
 
-# A query parameter whose name is sent as it is (RFC 3986, section 2.3), or with percent signs.
+# The name of a query parameter that is sent unchanged (RFC 3986, section 2.3) or percent-encoded.
 cdef object _PLAIN_NAME_RE = re.compile(r"[0-9A-Za-z._~-]+")
 
-# No end of the attribute (RFC 6265, section 4.1.1) and no white space. Nothing of an origin either:
-# browsers drop a cookie whose Domain has a scheme, a port or a path.
+# Without characters that end the attribute (RFC 6265, section 4.1.1), and without white space. Also
+# without those of an origin: browsers drop a cookie whose Domain has a scheme, a port or a path.
 cdef object _DOMAIN_RE = re.compile(r"[^\x00-\x20:/;,\"\\\x7f]+")
 
-# A list in one text, or a wildcard, would never equal what a browser sends.
+# A list in one string, or a wildcard, would never equal the Origin that a browser sends.
 cdef object _ORIGIN_RE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#@\s,*]+")
 cdef object _METHOD_RE = re.compile(r"[!#$%&'+.^_`|~0-9A-Za-z-]+")
 
-# Werkzeug, which writes Quart's cookies, knows the attribute since 3.1.
+# Werkzeug, which writes Quart's cookies, supports the attribute since 3.1.
 cdef bint _CAN_PARTITION = "partitioned" in inspect.signature(dump_cookie).parameters
 
 
 cdef object _wrong_option(str name, str accepts):
-    """The error about an option, to which _Settings adds the value."""
+    """The error for an invalid option, to which _Settings adds the value."""
     error = RuntimeError(f"{name} must be {accepts}")
     error.option = name
     return error
 
 
 cdef str _shown(object value):
-    """A value for an error message; of what may be a secret in the wrong place, only the type."""
+    """A value for an error message; only its type if it may be a secret in the wrong option."""
     if value is None or isinstance(value, (int, float, datetime.timedelta)):
         return repr(value)
     return f"a value of type {type(value).__name__}"
 
 
 cdef str _plain_text(object text):
-    """The characters of a string: str() of an enumeration's member would give its name."""
+    """A string as an exact str; str() of an enumeration's member would return its name."""
     return text if type(text) is str else str.__str__(text)
 
 
@@ -627,7 +626,7 @@ cdef object _read_optional_text(dict values, str name):
 
 
 cdef tuple _read_text_pair(dict values, str name):
-    """An option of access tokens and the one of refresh tokens."""
+    """The value of an option for access tokens, and of the one for refresh tokens."""
     return _read_text(values, f"JWT_ACCESS_{name}"), _read_text(values, f"JWT_REFRESH_{name}")
 
 
@@ -643,9 +642,9 @@ cdef tuple _read_path_pair(dict values, str name):
 
 
 cdef object _read_given(dict values, str name):
-    """A value as it is given, None for False and for empty text.
+    """The value of an option; None if it is False or empty text.
 
-    Only these are compared: the truth of a foreign object, a key for example, may raise.
+    Other values are not tested for truth, because a foreign object, such as a key, may raise.
     """
     value = values[name]
     is_empty = value is False or (isinstance(value, (str, bytes)) and not value)
@@ -653,7 +652,7 @@ cdef object _read_given(dict values, str name):
 
 
 cdef object _read_key(dict values, str name):
-    """A key as it is given; None for what holds none: no text, or nothing but white space."""
+    """The key in an option; None if it is False, empty text or only white space."""
     value = values[name]
     is_empty = value is False or (isinstance(value, (str, bytes)) and not value.strip())
     return None if is_empty else value
@@ -661,8 +660,8 @@ cdef object _read_key(dict values, str name):
 
 cdef bint _read_flag(dict values, str name) except -1:
     value = values[name]
-    # 0 and 1 are what environment files and databases make of a flag; other truthy values are
-    # slips such as the string "False".
+    # Environment files and databases turn a flag into 0 or 1; other truthy values are mistakes like
+    # the string "False".
     if not isinstance(value, int) or value not in (0, 1):
         raise _wrong_option(name, "True or False")
     return value
@@ -676,7 +675,7 @@ cdef Py_ssize_t _read_size(dict values, str name, Py_ssize_t least) except -1:
 
 
 cdef tuple _read_names(dict values, str name, str accepts):
-    """A single string, or a sequence or set of them, as a tuple."""
+    """A single string, or a sequence or set of strings, as a tuple."""
     value = values[name]
     if isinstance(value, str):
         return (_plain_text(value),)
@@ -689,28 +688,28 @@ cdef tuple _read_names(dict values, str name, str accepts):
 
 
 cdef tuple _read_choices(dict values, str name, tuple choices):
-    """As _read_names, each one of ``choices``; a set comes back in the order of ``choices``."""
+    """Like _read_names, for names in ``choices``; a set is returned in the order of ``choices``."""
     quoted = ", ".join([f'"{choice}"' for choice in choices])
-    accepts = f"a string, a sequence or a set of {quoted}"
+    accepts = f"one of {quoted}, or a sequence or a set of these"
     names = _read_names(values, name, accepts)
     for item in names:
         if item not in choices:
             raise _wrong_option(name, accepts)
     if isinstance(values[name], (set, frozenset)):
         return tuple([choice for choice in choices if choice in names])
-    # The very strings of ``choices``, which a request compares faster than equal ones.
+    # The identical strings of ``choices``, which a request compares faster than equal ones.
     return tuple([choices[choices.index(item)] for item in names])
 
 
 cdef object _lifetime(object value):
-    """A lifetime as something that adds to a datetime; an int counts seconds."""
+    """A lifetime as an object that can be added to a datetime; an int is in seconds."""
     if type(value) is int:
         return datetime.timedelta(seconds=value)
     return value
 
 
 cdef object _read_lifetime(dict values, str name, object never=False):
-    """A lifetime as ``never``, a timedelta, or whatever else adds to a datetime."""
+    """A lifetime: ``never``, a timedelta, or another object that can be added to a datetime."""
     value = values[name]
     if value is never:
         return never
@@ -719,14 +718,14 @@ cdef object _read_lifetime(dict values, str name, object never=False):
         value = _lifetime(value)
         moment = now + value
     except Exception:
-        # What the addition of an object from elsewhere raises is its own affair.
+        # The addition of a foreign object may raise anything.
         moment = None
-    # A naive datetime would be taken for local time.
+    # A naive datetime would be interpreted as local time.
     if not isinstance(moment, datetime.datetime) or moment.tzinfo is None or moment <= now:
         raise _wrong_option(
             name,
-            "a timedelta, an int (seconds) or anything that adds to a datetime, longer than 0 and "
-            "before the year 10000, or "
+            "a timedelta, an int (seconds) or an object that can be added to a datetime, longer "
+            "than 0 and ending before the year 10000, or "
             + ("None" if never is None else "False for tokens that never expire"),
         )
     return value
@@ -747,7 +746,7 @@ cdef double _read_seconds(dict values, str name, double most) except -1:
     except OverflowError:
         pass
     if most == _INFINITY:
-        accepts = "a finite number of seconds that is not negative, or such a timedelta"
+        accepts = "a finite, non-negative number of seconds, or such a timedelta"
     else:
         accepts = f"a number of seconds from 0 to {most:.0f}, or such a timedelta"
     raise _wrong_option(name, accepts)
@@ -758,19 +757,19 @@ cdef object _read_cookie_path(dict values, str name):
     try:
         dump_cookie("name", path=path, max_size=0)
     except ValueError:
-        raise _wrong_option(name, "a path, which cannot hold a lone surrogate, or None") from None
+        raise _wrong_option(name, "a path without lone surrogates, or None") from None
     return path
 
 
 cdef object _read_cookie_domain(dict values):
     domain = _read_optional_text(values, "JWT_COOKIE_DOMAIN")
     if not _is_domain(domain):
-        raise _wrong_option("JWT_COOKIE_DOMAIN", "the name of a domain or None")
+        raise _wrong_option("JWT_COOKIE_DOMAIN", "a domain name or None")
     return domain
 
 
 cdef bint _is_domain(object domain) except -1:
-    """Whether a cookie can have this domain: Werkzeug lets through what ends the attribute."""
+    """Whether a cookie can have this domain; Werkzeug accepts characters that end the attribute."""
     try:
         dump_cookie("name", domain=domain, max_size=0)
     except ValueError:
@@ -799,12 +798,12 @@ cdef object _read_expected(dict values, str name):
 
 
 cdef str _read_claim_name(dict values, str name, object reserved, tuple others):
-    """The name of a claim that is none of the reserved ones, nor that of another option."""
+    """The name of a claim, which must be neither reserved nor used by another option."""
     claim = _read_text(values, name)
     if claim in reserved or claim in [values[other] for other in others]:
-        accepts = f"none of {', '.join(sorted(reserved))}"
+        accepts = f"a claim other than {', '.join(sorted(reserved))}"
         if others:
-            accepts += f", and another name than {' and '.join(others)}"
+            accepts += f", and differ from {' and '.join(others)}"
         raise _wrong_option(name, accepts)
     return claim
 
@@ -816,14 +815,14 @@ cdef str _verified_type(str name, str option):
 
 
 cdef str _media_type(str name):
-    """The ``typ`` of a header in full, so that equal ones compare equal (RFC 7515, 4.1.9)."""
+    """The ``typ`` of a header as a full media type, for comparison (RFC 7515, 4.1.9)."""
     name = name.lower()
     return name if "/" in name else f"application/{name}"
 
 
 cdef frozenset _read_origins(dict values):
     """Origins (RFC 6454, section 6.2) in lower case, as browsers send them."""
-    accepts = 'a string, a sequence or a set of origins such as "https://app.example.com"'
+    accepts = 'an origin such as "https://app.example.com", or a sequence or a set of origins'
     names = _read_names(values, "JWT_WEBSOCKET_ORIGINS", accepts)
     for name in names:
         if _ORIGIN_RE.fullmatch(name) is None:
@@ -852,12 +851,12 @@ cdef inline bint _is_symmetric(str algorithm) except -1:
 cdef class _Settings:
     """The options of one app, validated and typed, as they were at one moment.
 
-    A request keeps the snapshot that it started with, so that it never sees a mixture of two
-    configurations. Reading an option here costs a C field access.
+    A request keeps the snapshot that it started with, so it never sees a mixture of two
+    configurations. Reading an option here is only a C field access.
     """
 
-    # Locations. ``plain_query_name`` is None if a query string could spell the name in more ways
-    # than with percent signs. What differs by the type of token is a pair.
+    # Locations. ``plain_query_name`` is None if a query string could encode the name in other ways
+    # than with percent signs. Options that differ by the type of token are pairs.
     cdef readonly tuple token_location
     cdef readonly str header_name, header_type, query_string_name
     cdef str header_lower, bearer_prefix, query_string_prefix, websocket_protocol
@@ -868,8 +867,8 @@ cdef class _Settings:
     cdef readonly tuple cookie_names, cookie_paths
     cdef readonly object cookie_domain, cookie_samesite
     cdef readonly bint cookie_secure, cookie_partitioned, session_cookie
-    # CSRF. In force when cookies are a location; ``csrf_configured`` is the option by itself, for a
-    # route that takes cookies where the app does not.
+    # CSRF. ``csrf_protect`` is True only if cookies are a location; ``csrf_configured`` is the
+    # option alone, for a route that accepts cookies although the app does not.
     cdef readonly bint csrf_protect, csrf_in_cookies, csrf_check_form
     cdef bint csrf_configured
     cdef readonly frozenset csrf_request_methods
@@ -880,13 +879,13 @@ cdef class _Settings:
     cdef readonly tuple decode_algorithms
     cdef frozenset allowed_algorithms
     cdef readonly object secret_key, public_key, private_key
-    # Keys by name: the _RingKey objects by kid, None without JWT_KEYS; those with a start in its
+    # Keys by name: the _RingKey objects by kid, None without JWT_KEYS; those with a start, in its
     # order; whether one of them can sign.
     cdef dict ring
     cdef list ring_starts
     cdef bint ring_signs
     cdef object signing_key_id
-    # The JWKs of the single keys, made on first use.
+    # The JWKs of the single keys, created on first use.
     cdef list single_jwks
     # Claims.
     cdef readonly tuple lifetimes, decode_issuer, audience
@@ -914,18 +913,18 @@ cdef class _Settings:
     cdef readonly Py_ssize_t max_token_size, signature_cache_size
     # Prepared keys of the configuration by algorithm, filled on first use.
     cdef dict verifying_keys
-    # The trusted issuer that this is derived for, and from which options, None for those of the app
-    # itself; the derived ones by the name of the issuer, filled on first use; the claim that holds
-    # the audience.
+    # The trusted issuer for which this is derived, and the options from which (both None for those
+    # of the app itself); the derived options by issuer name, filled on first use; the claim that
+    # contains the audience.
     cdef _Issuer issuer
     cdef _Settings base
     cdef dict by_issuer
     cdef str audience_claim
-    # What the snapshot was made from: the values of _WATCHED; those of them that can change in
-    # place, each with a copy; the config with its version, when they were last compared.
+    # The source of the snapshot: the values of _WATCHED; the mutable ones, each with a copy; the
+    # config and its version at the last comparison.
     cdef list seen, copies
     cdef object ring_copy
-    # While this one is made, the one before it, whose keys by name need not be read again.
+    # During construction, the previous snapshot, whose keys by name need not be read again.
     cdef _Settings previous
     cdef object config
     cdef uint64_t version
@@ -965,7 +964,7 @@ cdef class _Settings:
         self.blacklist_enabled = _read_flag(values, "JWT_BLACKLIST_ENABLED")
         self.blacklist_checks = _read_choices(values, "JWT_BLACKLIST_TOKEN_CHECKS", _TYPES)
         self.max_staleness = _read_seconds(values, "JWT_REVOCATION_MAX_STALENESS", _INFINITY)
-        # A grace of minutes would be one for thieves.
+        # A longer grace period would give a thief too much time.
         self.refresh_grace = _read_seconds(values, "JWT_REFRESH_GRACE", 300)
         self.session_max_age = _read_lifetime(values, "JWT_SESSION_MAX_AGE", None)
         self.implicit_refresh = _read_lifetime(values, "JWT_IMPLICIT_REFRESH", None)
@@ -981,7 +980,7 @@ cdef class _Settings:
             raise RuntimeError(
                 "JWT_TOKEN_LOCATION must contain at least one of "
                 + ", ".join([f'"{location}"' for location in _LOCATIONS])
-                + ", and none of them twice"
+                + ", each at most once"
             )
         self.header_name = _read_token(values, "JWT_HEADER_NAME")
         self.header_lower = self.header_name.lower()
@@ -1056,10 +1055,10 @@ cdef class _Settings:
         protect = _read_flag(values, "JWT_COOKIE_CSRF_PROTECT")
         self.csrf_configured = protect
         self.csrf_protect = protect and "cookies" in self.token_location
-        accepts = "a sequence or a set of HTTP methods"
+        accepts = "an HTTP method, or a sequence or a set of HTTP methods"
         methods = _read_names(values, "JWT_CSRF_METHODS", accepts)
         for method in methods:
-            # What no request can have as its method would switch the protection off.
+            # A name that cannot be a method would disable the protection.
             if _METHOD_RE.fullmatch(method) is None:
                 raise _wrong_option("JWT_CSRF_METHODS", accepts)
         self.csrf_request_methods = frozenset([method.upper() for method in methods])
@@ -1086,7 +1085,8 @@ cdef class _Settings:
             names = ()
         else:
             names = _read_names(
-                values, "JWT_DECODE_ALGORITHMS", "None, or a sequence or a set of algorithm names"
+                values, "JWT_DECODE_ALGORITHMS",
+                "None, the name of an algorithm, or a sequence or a set of names",
             )
         algorithms = [_known_algorithm(name, "JWT_DECODE_ALGORITHMS") for name in names]
         if self.algorithm not in algorithms:
@@ -1097,9 +1097,8 @@ cdef class _Settings:
         self.public_key = _read_key(values, "JWT_PUBLIC_KEY")
         self.private_key = _read_key(values, "JWT_PRIVATE_KEY")
         self._read_ring(values)
-        # With both families allowed, a secret must be meant for tokens: SECRET_KEY, which signs
-        # sessions, would otherwise become a second way in beside the public key, or beside the keys
-        # by name.
+        # With both families allowed, or with keys by name, a secret must be meant for tokens.
+        # Otherwise, tokens could also be signed with SECRET_KEY, which signs Quart's sessions.
         if self.secret_key is None and self.ring is None and not self._spans_families():
             self.secret_key = _read_key(values, "SECRET_KEY")
 
@@ -1109,7 +1108,7 @@ cdef class _Settings:
             if self.signing_key_id is not None:
                 raise _wrong_option("JWT_SIGNING_KEY_ID", "None without JWT_KEYS")
             return 0
-        accepts = "None, or a dict of at least one key by its kid, a non-empty string"
+        accepts = "None, or a non-empty dict that maps each kid, a non-empty string, to its key"
         if not isinstance(values["JWT_KEYS"], dict):
             raise _wrong_option("JWT_KEYS", accepts)
         # Another thread may change it while it is read.
@@ -1132,10 +1131,10 @@ cdef class _Settings:
             values, "JWT_SCOPE_CLAIM", _RESERVED_CLAIMS, ("JWT_IDENTITY_CLAIM", "JWT_USER_CLAIMS")
         )
         self.user_claims_in_refresh_token = _read_flag(values, "JWT_CLAIMS_IN_REFRESH_TOKEN")
-        accepts = "a string, a sequence or a set of names of claims, without commas and white space"
+        accepts = "a claim name without commas and white space, or a sequence or a set of names"
         self.required_claims = _read_names(values, "JWT_REQUIRED_CLAIMS", accepts)
         for name in self.required_claims:
-            # A list in one text would be a claim that no token has.
+            # A list in one string would require a claim that no token has.
             if re.search(r"[\s,]", name) or not name:
                 raise _wrong_option("JWT_REQUIRED_CLAIMS", accepts)
         names = _read_expected(values, "JWT_DECODE_TYP")
@@ -1161,16 +1160,16 @@ cdef class _Settings:
         return len(families) == 2
 
     cdef bint is_current(self, config) except -1:
-        """Whether the options are still those that this snapshot was made from.
+        """Whether the options have not changed since this snapshot was created.
 
-        The version of the dict spares comparing some 50 values until something in ``app.config``
-        changes. It is read before the values are, so that a change from another thread meanwhile is
-        compared next time.
+        While the version of ``app.config`` stays the same, its values (about 50) are not compared.
+        The version is read before the values, so that a concurrent change by another thread is
+        noticed next time.
         """
         cdef uint64_t version
         if self.version == 0 or config is not self.config or self.version != qje_version(config):
-            # A plain dict was made for this call, of a config that computes its values; or it may
-            # be that of an instance, of which a watcher is not told everything.
+            # A plain dict was created for this call from a config that computes its values. Or it
+            # may be the dict of an instance, for which a watcher does not see every change.
             version = 0 if type(config) is dict else qje_watched_version(config)
             if not self._holds(config):
                 return False
@@ -1190,7 +1189,7 @@ cdef class _Settings:
         for index in range(len(_WATCHED)):
             value = PyDict_GetItemWithError(config, _WATCHED[index])
             if value == NULL:
-                # An option that was deleted is one with its default.
+                # A deleted option has its default.
                 value = PyDict_GetItemWithError(DEFAULTS, _WATCHED[index])
             if value == NULL:
                 value = <PyObject*>None
@@ -1206,15 +1205,15 @@ cdef class _Settings:
 # App state and context
 # -----------------------------------------------------------------------------
 
-# What the fast path of this section saves a request, by `python benchmarks/fast_paths.py`:
+# Time that the fast path of this section saves per request (`python benchmarks/fast_paths.py`):
 #
 #   noticing changed options by the version of app.config    0.5 us
 
 @cython.final
 cdef class _Callbacks:
-    """The callbacks of one manager, each in one form whatever it was registered as.
+    """The callbacks of one manager, adapted to one form for each.
 
-    None stands for a default that costs nothing to skip.
+    None stands for a default that does nothing.
     """
 
     # Called with the object that was passed to the creating function.
@@ -1225,7 +1224,7 @@ cdef class _Callbacks:
     cdef public object token_in_blacklist, claims_verification, user_loader
     # Called with the header and the claims of a reused refresh token; with the claims to renew.
     cdef public object refresh_reuse, implicit_refresh
-    # Whether the blacklist callback is called whatever JWT_BLACKLIST_ENABLED says.
+    # Whether the blacklist callback is called regardless of JWT_BLACKLIST_ENABLED.
     cdef public bint is_blocklist
     # Whether claims_verification is called for refresh tokens, too.
     cdef public bint verifies_refresh_tokens
@@ -1253,7 +1252,7 @@ cdef object _DICT_GETITEM = dict.__getitem__
 
 
 cdef dict _watched_values(object config):
-    """The options in a config, each read once, and the defaults of those that are not there."""
+    """The options in a config, each read once, and the defaults of the missing ones."""
     values = {}
     for name in _WATCHED:
         try:
@@ -1265,7 +1264,7 @@ cdef dict _watched_values(object config):
 
 @cython.final
 cdef class _AppState:
-    """What one app has of us: the snapshot of its options, its prepared keys, its header memo."""
+    """The state of one app: the snapshot of its options, its prepared keys, its header memo."""
 
     cdef object app
     cdef _Callbacks callbacks
@@ -1277,10 +1276,10 @@ cdef class _AppState:
     # The encoder of tokens, and the method of the JSON provider that it was made for.
     cdef object encoder
     cdef object encoder_default
-    # The token store, None without one, and what this worker knows of it.
+    # The token store, None without one, and this worker's copy of its revocations.
     cdef object store
     cdef _Watch watch
-    # What serve_resource_metadata was told, None for where a request was sent; without it _ABSENT.
+    # The resource of serve_resource_metadata, None for the host of the request; _ABSENT without it.
     cdef object resource
 
     def __cinit__(self, app, _Callbacks callbacks):
@@ -1292,7 +1291,7 @@ cdef class _AppState:
         self.resource = _ABSENT
 
     cdef _Route route(self, str endpoint, str method):
-        """How a route is protected. A view may be replaced: by a test, for example."""
+        """How a route is protected. A view may be replaced, for example by a test."""
         cdef _Route route = self.routes.get(endpoint)
         if (
             route is None
@@ -1305,12 +1304,12 @@ cdef class _AppState:
         return route
 
     cdef _Settings settings(self):
-        """The snapshot that matches ``app.config`` now, validated anew only after a change."""
+        """The snapshot of the current ``app.config``, validated again only after a change."""
         config = self.app.config
         if type(config) is not Config and type(config).__getitem__ is not _DICT_GETITEM:
-            # A Config class that computes its values, secrets fetched on demand for example.
+            # A Config class that computes its values, for example secrets fetched on demand.
             config = _watched_values(config)
-        # One read of the attribute: another thread may put a newer snapshot there meanwhile.
+        # Read the attribute once: another thread may replace the snapshot at any time.
         current = self.current
         if current is None or not current.is_current(config):
             current = _Settings(_watched_values(config), current)
@@ -1318,7 +1317,7 @@ cdef class _AppState:
         return current
 
     cdef object json_default(self):
-        """What makes a foreign type writable: that of json_provider_class, as in 0.1.0."""
+        """The conversion of foreign types to JSON: that of json_provider_class, as in 0.1.0."""
         provider = self.app.json_provider_class
         if type(self.app.json) is provider:
             provider = self.app.json
@@ -1339,9 +1338,9 @@ cdef object _CV_APP = quart.globals._cv_app
 cdef object _CV_REQUEST = getattr(quart.globals, "_cv_request", None)
 cdef object _CV_WEBSOCKET = getattr(quart.globals, "_cv_websocket", None)
 
-# Under Quart 0.20 to 0.22 a WebSocket that is opened inside a request, as by a test client, sees
-# the context of both. What was started last is the current one. These are the context of the
-# websocket that was started last, and that of the request in which it was.
+# Under Quart 0.20 to 0.22, a WebSocket that is opened inside a request, as by a test client, sees
+# the contexts of both; the one that was started last is current. This holds the context of the
+# WebSocket that was started last, and the context of the request in which it was started.
 cdef object _STARTED = ContextVar("quart-jwt-extended.started", default=(None, None))
 
 
@@ -1351,7 +1350,8 @@ def _note_start():
 
 cdef dict _receivers = {"note": _note_start}
 if _CV_REQUEST is not None:
-    # Quart would run what is no Python coroutine function in a thread, whose context is a copy.
+    # Quart would run any other function than a Python coroutine function in a thread, in a copy of
+    # the context.
     exec("async def start(app, **kwargs):\n    note()", _receivers)
     quart.signals.websocket_started.connect(_receivers["start"])
 
@@ -1381,9 +1381,9 @@ cdef _AppState _current_state():
 
 
 cdef object _request_in(object app_context):
-    """The request or the websocket that is current in an app context, or None.
+    """The current request or websocket in an app context, or None.
 
-    A request of one app is not current in the app context of another that its view may enter.
+    A request of one app is not current in the app context of another app that its view enters.
     """
     if _CV_REQUEST is None:
         return _request_around(app_context)
@@ -1399,10 +1399,10 @@ cdef object _request_in(object app_context):
 
 
 cdef object _request_around(object app_context):
-    """The request or websocket of an app context, or of the one that it was entered in.
+    """The request or websocket of an app context, or of the app context around it.
 
-    A background task and ``async with app.app_context()`` enter one of their own, which shows the
-    request around it under Quart 0.20 to 0.22.
+    A background task and ``async with app.app_context()`` enter an app context of their own. Under
+    Quart 0.20 to 0.22, the surrounding request stays current in it.
     """
     app = app_context.app
     while app_context is not None and app_context.app is app:
@@ -1426,30 +1426,30 @@ cdef object _current_request():
 # JSON
 # -----------------------------------------------------------------------------
 
-# What the fast paths of this section save for the claims of an ordinary token, by
-# `python benchmarks/fast_paths.py`:
+# Time that the fast paths of this section save for the claims of an ordinary token
+# (`python benchmarks/fast_paths.py`):
 #
 #   reader                                   3.6 us
-#   strings that exist already, by four      0.3 us
+#   reusing four strings                     0.3 us
 #   writer                                   2.7 us
 
 cdef object _json_decoder = json.JSONDecoder()
 
-# No such claim, no token here: None could be what was sent (JSON null).
+# Stands for a missing claim or token, because None could have been sent (JSON null).
 cdef object _ABSENT = object()
 
 # --- Reader -------------------------------------------------------------------
 
-# What the reader answers where a document is for json to judge.
+# The reader returns this if a document must be left to json.
 cdef object _UNUSUAL = object()
 
-# Names and values that most tokens hold, by a hash of their length and ends: a string that exists
-# already is neither made nor hashed again.
+# Names and values that most tokens contain, by a hash of their length, first and last character. An
+# existing string is neither created nor hashed again.
 cdef list _COMMON_TEXTS = [None] * 128
 
 
 cdef inline int _common_slot(const char* text, Py_ssize_t size) noexcept:
-    # With these factors no two of the texts below share a slot.
+    # With these factors, no two of the texts below share a slot.
     return <int>(size + text[0] * 3 + text[size - 1] * 2) & 127
 
 
@@ -1480,7 +1480,7 @@ cdef str _new_text(const char* text, Py_ssize_t size):
 
 
 cdef struct _Reader:
-    # A walk through the JSON object of one document.
+    # The position in the JSON object of one document.
     const char* at
     const char* end
     int depth
@@ -1489,8 +1489,8 @@ cdef struct _Reader:
 
 
 cdef inline void _skip_space(_Reader* reader) noexcept:
-    # Local pointers here and below: a char may alias anything, so that C would load and store the
-    # fields of the reader at each byte.
+    # Local pointers here and below: a char may alias anything, so C would load and store the fields
+    # of the reader at each byte.
     cdef const char* at = reader.at
     cdef const char* end = reader.end
     while at < end and at[0] <= c" " and at[0] in (c" ", c"\t", c"\n", c"\r"):
@@ -1499,7 +1499,7 @@ cdef inline void _skip_space(_Reader* reader) noexcept:
 
 
 cdef inline bint _takes(_Reader* reader, char byte) noexcept:
-    """Step over a byte, if it is the next one."""
+    """Skip a byte if it is the next one."""
     if reader.at < reader.end and reader.at[0] == byte:
         reader.at += 1
         return True
@@ -1507,7 +1507,7 @@ cdef inline bint _takes(_Reader* reader, char byte) noexcept:
 
 
 cdef object _scan_slice(const char* start, const char* end):
-    """What json makes of a string or a number that ends where the slice does."""
+    """Read a string or a number that fills the slice, using json."""
     text = PyUnicode_DecodeUTF8(start, end - start, NULL)
     try:
         value, size = _json_decoder.scan_once(text, 0)
@@ -1517,7 +1517,7 @@ cdef object _scan_slice(const char* start, const char* end):
 
 
 cdef object _read_string(_Reader* reader):
-    """A string, whose opening quote was seen; one with an escape is for json's scanner."""
+    """Read a string from its opening quote; one with an escape is left to json's scanner."""
     cdef const char* start = reader.at
     cdef const char* at = start + 1
     cdef const char* end = reader.end
@@ -1535,7 +1535,7 @@ cdef object _read_string(_Reader* reader):
 
 
 cdef object _read_number(_Reader* reader):
-    """An int of up to 18 digits at once; any other number, and what is none, by json's scanner."""
+    """Read an int of up to 18 digits; anything else is left to json's scanner."""
     cdef long long number = 0
     cdef const char* start = reader.at
     cdef bint negative = _takes(reader, c"-")
@@ -1633,11 +1633,11 @@ cdef object _read_members(_Reader* reader):
 cdef Py_ssize_t _count_members(bytes text) except -1:
     """Count the members of the outermost object of a JSON text, and check how deep it is nested.
 
-    The scanner keeps the last of several members of one name, silently; the count tells. Only the
-    outermost level is counted: colons outside of strings, one level deep. Of a text that is not
-    well-formed, the count means nothing.
+    The scanner silently keeps the last of several members with the same name; the count reveals
+    them. Only the outermost level is counted: colons outside of strings, one level deep. For a text
+    that is not well-formed, the count is meaningless.
 
-    :raises ValueError: it has more than _MAX_NESTING levels.
+    :raises ValueError: if it has more than _MAX_NESTING levels.
     """
     cdef const char* data = PyBytes_AS_STRING(text)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(text)
@@ -1668,15 +1668,15 @@ cdef Py_ssize_t _count_members(bytes text) except -1:
 
 
 cdef object _decode_json(bytes text, Py_ssize_t* members):
-    """What json makes of a text in UTF-8, and how many members its outermost object was given.
+    """Decode a text in UTF-8 using json, and count the members of its outermost object.
 
-    :raises ValueError: it is not JSON, or has more than _MAX_NESTING levels.
+    :raises ValueError: if it is not JSON, or has more than _MAX_NESTING levels.
     """
     members[0] = _count_members(text)
     try:
         return _json_decoder.decode(text.decode())
     except RecursionError:
-        # The stack may be in use almost whole.
+        # The stack may be almost full.
         raise ValueError(_NESTED_TOO_DEEP) from None
 
 
@@ -1687,7 +1687,7 @@ cdef object _malformed(str segment, str fault):
 cdef dict _load_object(bytes raw, str segment):
     """Parse the JSON object in a segment (RFC 8259; RFC 7515, section 4 on duplicate names).
 
-    A document that the reader has no answer to, any faulty one included, is for json to judge.
+    A document that the reader does not handle, which includes any invalid one, is left to json.
     """
     cdef _Reader reader
     reader.at = PyBytes_AS_STRING(raw)
@@ -1717,7 +1717,7 @@ cdef object _escaped = json.encoder.encode_basestring_ascii
 
 
 cdef object _new_encoder(object default):
-    """The C encoder of json, which JSONEncoder.encode would make anew for each token.
+    """The C encoder of json, which JSONEncoder.encode would create again for each token.
 
     It is called with a value and 0, and returns the pieces of the text.
     """
@@ -1726,15 +1726,15 @@ cdef object _new_encoder(object default):
 
 @cython.final
 cdef class _Writer:
-    """A JSON text in the making, compact and ASCII, as json.dumps writes it.
+    """A writer of JSON text, compact and ASCII, as json.dumps writes it.
 
-    What is no exact str, int, float, bool, None, dict or list is for json's encoder.
+    Values whose type is not exactly str, int, bool, None, dict or list are left to json's encoder.
     """
 
     cdef char* text
     cdef Py_ssize_t size
     cdef Py_ssize_t capacity
-    # Whether json's encoder wrote a part of it, which can be of any depth.
+    # Whether json's encoder wrote a part of it, which may have any depth.
     cdef bint is_encoded
     cdef _AppState state
 
@@ -1742,7 +1742,7 @@ cdef class _Writer:
         PyMem_Free(self.text)
 
     cdef char* room(self, Py_ssize_t size) except NULL:
-        """Where to write so many bytes, which then count as written."""
+        """Where to write the next ``size`` bytes, which then count as written."""
         cdef Py_ssize_t capacity
         cdef char* grown
         if self.size + size > self.capacity:
@@ -1762,7 +1762,7 @@ cdef class _Writer:
         self.add(_ascii_bytes(piece), PyUnicode_GET_LENGTH(piece))
 
     cdef int add_text(self, str value, char before=0, char behind=0) except -1:
-        """Add a string, with a byte before and behind it that is not 0."""
+        """Add a string, with a byte before and after it if that is not 0."""
         cdef const char* text
         cdef Py_ssize_t size
         cdef Py_ssize_t index
@@ -1772,7 +1772,7 @@ cdef class _Writer:
             return self.add_escaped(value, before, behind)
         text = _ascii_bytes(value)
         size = PyUnicode_GET_LENGTH(value)
-        # Without a way out of the loop, the compiler looks at many characters at once.
+        # Because the loop has no early exit, the compiler can check many characters per step.
         for index in range(size):
             escapes |= (text[index] < c" ") | (text[index] > c"~")
             escapes |= (text[index] == c'"') | (text[index] == c"\\")
@@ -1845,7 +1845,7 @@ cdef class _Writer:
         cdef char before = c"{"
         for name, value in members.items():
             if type(name) is not str:
-                # Which other types may be names, and how they are written, is for json.
+                # json decides which other types may be names, and how they are written.
                 self.size = start
                 self.add_encoded(members)
                 return 0
@@ -1866,10 +1866,10 @@ cdef class _Writer:
 
 
 cdef bytes _dump_object(dict value, _AppState state):
-    """A dict as JSON, with what the app's JSON provider makes of foreign types.
+    """A dict as JSON; the JSON provider of the app converts foreign types.
 
-    :raises TypeError: a value is not JSON serialisable.
-    :raises ValueError: a value contains itself, or is nested deeper than a token may be.
+    :raises TypeError: if a value is not JSON serializable.
+    :raises ValueError: if a value contains itself, or is nested deeper than a token may be.
     """
     cdef _Writer writer = _Writer.__new__(_Writer)
     writer.state = state
@@ -1884,7 +1884,7 @@ cdef bytes _dump_object(dict value, _AppState state):
 
 
 cdef bytes _checked_json(object value, dict arguments):
-    """A value as json.dumps writes it, which finds circles, within our limit on nesting."""
+    """A value as JSON by json.dumps, which detects cycles, within our limit on nesting."""
     try:
         text = json.dumps(value, **arguments).encode()
     except RecursionError as error:
@@ -1897,15 +1897,15 @@ cdef bytes _checked_json(object value, dict arguments):
 # Compact JWS (RFC 7515)
 # -----------------------------------------------------------------------------
 
-# What the fast paths of this section save, by `python benchmarks/fast_paths.py`:
+# Time that the fast paths of this section save (`python benchmarks/fast_paths.py`):
 #
 #   base64url, for 3 KB                      7.9 us
 #   headers of the last valid tokens         0.7 us
 
 cdef const char* _B64URL = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
-# What a character contributes to the 24 bits of a group, by its place in the group; _NOT_B64URL for
-# a byte outside of the alphabet. Four looks and an "or" are faster than looks and shifts.
+# The bits of a character in the 24 bits of a group, by its place in the group; _NOT_B64URL for a
+# byte outside of the alphabet. Four lookups and an "or" are faster than lookups and shifts.
 cdef uint32_t _B64URL_BITS[4][256]
 cdef enum:
     _NOT_B64URL = 1 << 24
@@ -1960,7 +1960,7 @@ cdef bytes _base64url_encode(bytes data):
 cdef bytes _base64url_decode(const char* source, Py_ssize_t size, str segment):
     """Decode one segment, strictly.
 
-    Padding, foreign bytes, a length of 1 mod 4 and set bits behind the last byte are refused, so
+    Padding, foreign bytes, a length of 1 mod 4 and set bits after the last byte are rejected, so
     that every value has exactly one encoding and no altered token can pass for the original.
     """
     cdef const unsigned char* group = <const unsigned char*>source
@@ -2001,7 +2001,7 @@ cdef bytes _base64url_decode(const char* source, Py_ssize_t size, str segment):
 
 @cython.final
 cdef class _Header:
-    """A decoded header segment. Its parameters are copied for whoever may write into them."""
+    """A decoded header segment. Code that may change its parameters gets a copy of them."""
 
     cdef bytes segment
     cdef dict parameters
@@ -2015,11 +2015,11 @@ cdef class _Header:
 
 @cython.final
 cdef class _HeaderMemo:
-    """The headers of the last good tokens, so that the next ones are not decoded again.
+    """The headers of the last valid tokens, so that equal ones are not decoded again.
 
-    Nearly every token of a service has the same few headers, byte for byte. Only the header of a
-    token whose signature was good gets in, and only with flat values, which a copy of the dict
-    protects from the callbacks that see it.
+    Nearly all tokens of a service have the same few headers, byte for byte. Only the header of a
+    token with a valid signature is kept, and only with flat values, which a copy of the dict
+    protects from changes by callbacks.
     """
 
     cdef list slots
@@ -2054,27 +2054,27 @@ cdef class _HeaderMemo:
             self.next_slot = (self.next_slot + 1) % _HEADER_SLOTS
 
 
-# Nothing that a token holds can lead back to it, so that the garbage collector need not know it.
+# A token is never part of a reference cycle, so the garbage collector need not track it.
 @cython.final
 @cython.no_gc
 @cython.freelist(8)
 cdef class _ParsedToken:
-    """One compact JWS, split and decoded, on its way to being verified."""
+    """One compact JWS, split and decoded, to be verified."""
 
     cdef _Header header
     cdef bint is_header_new
     cdef bytes signing_input
     cdef bytes payload
     cdef bytes signature
-    # The claims before anything is verified, None if they were not looked at.
+    # The claims before verification, None if they were not read.
     cdef dict unverified
-    # What verifying it found out.
+    # The result of verification.
     cdef bint is_expired
     cdef dict claims
 
 
 cdef object _missing_await(str argument, object awaitable):
-    """The error for a coroutine that was passed where its result is meant."""
+    """The error for a coroutine that was passed instead of its result."""
     close = getattr(awaitable, "close", None)
     if close is not None:
         close()
@@ -2086,7 +2086,7 @@ cdef object _token_too_long(Py_ssize_t max_size):
 
 
 cdef dict _load_header(bytes raw):
-    """Parse a header. It has no lone surrogates, which no answer or log record could hold."""
+    """Parse a header, without lone surrogates, which a response or a log could not contain."""
     header = _load_object(raw, "header")
     if b"\\u" in raw and _has_lone_surrogate(header):
         raise jwt.DecodeError("Invalid header string: it holds a lone surrogate")
@@ -2099,13 +2099,13 @@ cdef bint _has_lone_surrogate(dict header) except -1:
     except UnicodeEncodeError:
         return True
     except ValueError as error:
-        # The stack was in use almost whole when it was read, and now is.
+        # The stack was almost full when the header was read, and is full now.
         raise _malformed("header", str(error)) from None
     return False
 
 
 cdef int _verify_header(dict header) except -1:
-    """Check ``kid`` and ``crit`` (RFC 7515, section 4.1) and refuse ``b64: false`` (RFC 7797)."""
+    """Check ``kid`` and ``crit`` (RFC 7515, section 4.1) and reject ``b64: false`` (RFC 7797)."""
     if "kid" in header and not isinstance(header["kid"], str):
         raise jwt.InvalidTokenError("Key ID header parameter must be a string")
     critical = header.get("crit", ())
@@ -2133,8 +2133,8 @@ cdef int _verify_header(dict header) except -1:
 cdef _ParsedToken _parse_token(object encoded, Py_ssize_t max_size, _HeaderMemo memo):
     """Split and decode a compact JWS, in PyJWT's order of checks.
 
-    :raises jwt.DecodeError: it is malformed, or longer than ``max_size`` bytes.
-    :raises jwt.InvalidTokenError: its header asks for something that is not supported.
+    :raises jwt.DecodeError: if it is malformed, or longer than ``max_size`` bytes.
+    :raises jwt.InvalidTokenError: if its header requires something that is not supported.
     """
     cdef const char* data
     cdef Py_ssize_t size
@@ -2142,7 +2142,7 @@ cdef _ParsedToken _parse_token(object encoded, Py_ssize_t max_size, _HeaderMemo 
     cdef const char* last
     cdef _ParsedToken token
     if isinstance(encoded, str):
-        # A character is at least a byte: the length alone refuses most oversized tokens.
+        # A character is at least one byte, so the length alone rejects most oversized tokens.
         if len(<str>encoded) > max_size:
             raise _token_too_long(max_size)
         try:
@@ -2189,7 +2189,7 @@ cdef _ParsedToken _parse_token(object encoded, Py_ssize_t max_size, _HeaderMemo 
 
 
 cdef dict _new_header(str algorithm, object type_, dict headers):
-    """The header of a new token, sorted as PyJWT does: the memo lives on equal bytes."""
+    """The header of a new token, sorted as in PyJWT, because the memo compares bytes."""
     header = {"alg": algorithm, "typ": type_, **headers}
     if not header["typ"]:
         del header["typ"]
@@ -2226,10 +2226,10 @@ cdef str _encode_token(bytes header, bytes payload, _PreparedKey key):
 # Keys
 # -----------------------------------------------------------------------------
 
-# What the fast paths of this section save, by `python benchmarks/fast_paths.py`:
+# Time that the fast paths of this section save (`python benchmarks/fast_paths.py`):
 #
-#   HMAC, by copying one that has taken in the key     1.1 us
-#   ECDSA, by writing its signature in DER here        1.1 us
+#   HMAC, by copying a context that contains the key     1.1 us
+#   ECDSA, by writing its signature in DER here          1.1 us
 
 cdef object _compare_digest = hmac.compare_digest
 
@@ -2239,7 +2239,7 @@ cdef dict _HMAC_DIGESTS = {
 
 
 cdef Py_ssize_t _write_der_int(const char* number, Py_ssize_t size, char* target) noexcept:
-    """Write an unsigned big-endian number as a DER INTEGER (X.690, section 8.3); its size."""
+    """Write an unsigned big-endian int as a DER INTEGER (X.690, section 8.3); return its size."""
     cdef bint has_sign_bit
     while size > 1 and number[0] == 0:
         number += 1
@@ -2247,7 +2247,7 @@ cdef Py_ssize_t _write_der_int(const char* number, Py_ssize_t size, char* target
     has_sign_bit = <unsigned char>number[0] >= 0x80
     target[0] = 0x02
     target[1] = <char>(size + has_sign_bit)
-    # The number is positive: a first byte of zero keeps it so.
+    # The number is positive; a first byte of zero keeps it positive.
     target[2] = 0
     memcpy(target + 2 + has_sign_bit, number, size)
     return 2 + has_sign_bit + size
@@ -2256,14 +2256,14 @@ cdef Py_ssize_t _write_der_int(const char* number, Py_ssize_t size, char* target
 cdef bytes _der_signature(bytes raw):
     """The two halves of a JWS ECDSA signature (RFC 7518, section 3.4) as DER, for ``key.verify``.
 
-    PyJWT makes two Python ints of them first.
+    PyJWT converts them to two Python ints first.
     """
     cdef Py_ssize_t half = PyBytes_GET_SIZE(raw) // 2
     cdef bytes numbers = PyBytes_FromStringAndSize(NULL, 2 * (3 + half))
     cdef char* target = PyBytes_AS_STRING(numbers)
     cdef Py_ssize_t size = _write_der_int(PyBytes_AS_STRING(raw), half, target)
     size += _write_der_int(PyBytes_AS_STRING(raw) + half, half, target + size)
-    # A length of 128 or more, which only P-521 needs, takes a second byte (X.690, 8.1.3).
+    # A length of 128 or more, which only P-521 has, needs a second byte (X.690, 8.1.3).
     head = b"\x30" if size < 0x80 else b"\x30\x81"
     return head + bytes((size,)) + numbers[:size]
 
@@ -2276,12 +2276,12 @@ cdef class _PreparedKey:
     cdef object algorithm
     cdef object key
     cdef bytes header_segment
-    # The name that goes into the header, of a key that JWT_KEYS names.
+    # The kid for the header, if the key is one of JWT_KEYS.
     cdef str kid
-    # HMAC only: a hash that has taken in the key, to be copied for each token.
+    # HMAC only: a context that contains the key, to be copied for each token.
     cdef object hmac
-    # The others: what ``key.verify`` takes behind signature and message. PyJWT makes these anew for
-    # each token.
+    # The others: the arguments of ``key.verify`` after signature and message. PyJWT creates these
+    # again for each token.
     cdef object padding
     cdef object digest
     # ECDSA only: bytes of each half of a signature (RFC 7518, section 3.4).
@@ -2297,7 +2297,7 @@ cdef class _PreparedKey:
         return keyed.finalize()
 
     cdef _PreparedKey named(self, str kid):
-        """This key as one that signs, with its name in the header."""
+        """This key for signing, with its name in the header."""
         cdef _PreparedKey key = _PreparedKey.__new__(_PreparedKey)
         key.name = self.name
         key.algorithm = self.algorithm
@@ -2340,14 +2340,14 @@ cdef class _PreparedKey:
             elif self.is_edwards:
                 self.key.verify(signature, message)
             else:
-                # An algorithm that PyJWT did not have when this was written.
+                # An algorithm that PyJWT did not have when this code was written.
                 return self.algorithm.verify(message, self.key, signature)
         except InvalidSignature:
             return False
         return True
 
     cdef int prepare_verifying(self) except -1:
-        """Make what verifying takes, as PyJWT's algorithm of the same name does."""
+        """Create the arguments for verifying, as PyJWT's algorithm of the same name does."""
         algorithm_class = type(self.algorithm)
         if algorithm_class is ECAlgorithm:
             self.half = (self.key.curve.key_size + 7) // 8
@@ -2363,7 +2363,7 @@ cdef class _PreparedKey:
         self.is_edwards = algorithm_class is OKPAlgorithm
 
 
-# What makes a good key, for the warning about a weak one.
+# Commands that generate a key, for the warning about a weak one.
 cdef str _SECRET_COMMAND = "python -c 'import secrets; print(secrets.token_urlsafe(64))'"
 cdef str _RSA_COMMAND = (
     "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072 -out private.pem"
@@ -2379,28 +2379,30 @@ cdef str _key_fault(object key, str name, bint signing, error):
         return f"it cannot be read as a {kind} key in PEM, which begins with -----BEGIN"
     if isinstance(key, (bool, dict, jwt.PyJWK)) or hasattr(key, "sign") or hasattr(key, "verify"):
         return str(error)
-    remedy = "it must be text, bytes, a JWK (a dict or a PyJWK) or a key of cryptography"
+    remedy = "it must be text, bytes, a JWK (a dict or a PyJWK) or a key object of cryptography"
     if isinstance(key, int):
-        remedy = "from_prefixed_env makes a number of digits; quotes around them keep it text"
+        remedy = "from_prefixed_env converts digits to a number: put quotes around them"
     elif isinstance(key, (tuple, list)):
         remedy = "a comma after the value makes a tuple"
     elif isinstance(key, os.PathLike):
-        remedy = "pass the text of the file, by read_text()"
+        remedy = "pass the content of the file, using read_text()"
     elif hasattr(key, "get_secret_value"):
-        remedy = "pass what its get_secret_value() returns"
+        remedy = "pass the result of its get_secret_value()"
     return f"it is of type {type(key).__name__}: {remedy}"
 
 
 cdef object _key_material(object key, str name, bint signing):
-    """The key in a JWK (RFC 7517), or in a certificate that is to verify; any other as it is.
+    """The key in a JWK (RFC 7517), or in a certificate if it must verify; other keys unchanged.
 
-    :raises jwt.InvalidKeyError: the JWK or the certificate cannot be used with this algorithm.
+    :raises jwt.InvalidKeyError: if the JWK or the certificate cannot be used with this algorithm.
     """
     if isinstance(key, dict):
         try:
             key = jwt.PyJWK(_in_base64url(key), name)
         except jwt.PyJWTError as error:
-            raise jwt.InvalidKeyError(f"it is no JWK for {name} ({type(error).__name__})") from None
+            raise jwt.InvalidKeyError(
+                f"it is not a valid JWK for {name} ({type(error).__name__})"
+            ) from None
     if isinstance(key, jwt.PyJWK):
         if key.algorithm_name != name:
             raise jwt.InvalidKeyError(f"it is a JWK for {key.algorithm_name}")
@@ -2417,16 +2419,16 @@ cdef object _key_material(object key, str name, bint signing):
     return key
 
 
-# The members of a JWK that hold bytes (RFC 7518, section 6).
+# The members of a JWK that contain bytes (RFC 7518, section 6).
 cdef frozenset _ENCODED_MEMBERS = frozenset(
     ("n", "e", "d", "p", "q", "dp", "dq", "qi", "x", "y", "k")
 )
 
 
 cdef dict _in_base64url(object jwk):
-    """A JWK, which may be of a subclass of dict, in the alphabet of its RFC.
+    """A JWK, which may be of a subclass of dict, in the base64url alphabet of its RFC.
 
-    PyJWT reads that of plain base64, too, as long as Python does: 3.15 warns that it will not.
+    PyJWT also reads the alphabet of plain base64 as long as Python does; 3.15 deprecates that.
     """
     members = {name: jwk[name] for name in jwk}
     for name in _ENCODED_MEMBERS.intersection(members):
@@ -2440,7 +2442,7 @@ cdef _PreparedKey _prepare_configured(
 ):
     """Prepare the key of an option.
 
-    :raises RuntimeError: it cannot be used with this algorithm; the text says why.
+    :raises RuntimeError: if it cannot be used with this algorithm; the text has the reason.
     """
     cdef Py_ssize_t cache_size = 0 if signing else settings.signature_cache_size
     try:
@@ -2453,12 +2455,13 @@ cdef _PreparedKey _prepare_configured(
 cdef _PreparedKey _prepare_key(object key, str name, bint signing, Py_ssize_t cache_size):
     """Let PyJWT parse and check a key for an algorithm.
 
-    :raises jwt.InvalidKeyError: the key cannot serve the algorithm; the text holds no key material.
+    :raises jwt.InvalidKeyError: if the key does not fit the algorithm; the text contains no key
+        material.
     """
     cdef _PreparedKey prepared = _PreparedKey.__new__(_PreparedKey)
     algorithm = _ALGORITHMS[name]
     if name in _SYMMETRIC and isinstance(key, (str, bytes)) and not key.strip():
-        # As good as empty, and what a line of a file without its value leaves.
+        # It counts as empty: a line without a value in a file leaves only white space.
         key = ""
     try:
         material = algorithm.prepare_key(key)
@@ -2470,13 +2473,13 @@ cdef _PreparedKey _prepare_key(object key, str name, bint signing, Py_ssize_t ca
             text = f"The key cannot be used with {name} (InvalidKeyError)"
         raise jwt.InvalidKeyError(text) from None
     except (TypeError, ValueError, AttributeError, UnsupportedAlgorithm) as error:
-        # Their texts may quote the key, so only the kind of fault is passed on.
+        # Their texts may quote the key, so only the type of the error is passed on.
         raise jwt.InvalidKeyError(
             f"The key cannot be used with {name} ({type(error).__name__})"
         ) from None
     if weakness:
         command = _RSA_COMMAND if name not in _SYMMETRIC else _SECRET_COMMAND
-        weakness = f"{weakness} A good one: {command}"
+        weakness = f"{weakness} Generate a key with: {command}"
         _logger.warning("Weak key: %s", weakness)
         warnings.warn(weakness, InsecureKeyLengthWarning)
     prepared.name = name
@@ -2505,12 +2508,12 @@ cdef _PreparedKey _prepare_key(object key, str name, bint signing, Py_ssize_t ca
 
 @cython.final
 cdef class _KeyCache:
-    """Prepared keys of one app, bounded, the oldest leaving first.
+    """Prepared keys of one app; its size is limited, and the oldest key is dropped first.
 
     The cache key is the exact type and value (of an opaque key object: the object itself) with the
-    algorithm and the use, so that a key that changed is another key. The keys that the options name
-    are also kept in ``_Settings.verifying_keys``, which is looked at first. Every step is a single
-    operation on the dict, so that threads that meet here prepare a key twice at worst.
+    algorithm and the use, so a changed key is another key. The keys in options are also kept in
+    ``_Settings.verifying_keys``, which is read first. Every step is a single operation on the dict,
+    so concurrent threads prepare a key twice at worst.
     """
 
     cdef dict keys
@@ -2520,7 +2523,7 @@ cdef class _KeyCache:
 
     cdef _PreparedKey get(self, object key, str name, bint signing, Py_ssize_t cache_size):
         if _is_symmetric(name):
-            # A secret signs and verifies alike, and no signature of it is worth remembering.
+            # A secret both signs and verifies, and its signatures are not worth caching.
             signing = False
             cache_size = 0
         value = key if isinstance(key, (str, bytes)) else id(key)
@@ -2531,8 +2534,8 @@ cdef class _KeyCache:
         prepared = _prepare_key(key, name, signing, cache_size)
         if len(self.keys) >= _KEY_CACHE_SIZE:
             self.keys.pop(next(iter(self.keys)), None)
-        # The key itself is kept beside, so that no other object can come to have its id. Another
-        # thread may have been here first: all go on with one key, and its signature cache.
+        # The key itself is stored, too, so that no other object can get its id. If another thread
+        # was faster, all use its prepared key, with one signature cache.
         found = self.keys.setdefault(cache_key, (key, prepared))
         return <_PreparedKey>(<tuple>found)[1]
 
@@ -2541,13 +2544,13 @@ cdef str _missing_key(str name, str option):
     if option == "JWT_SECRET_KEY":
         return (
             f'JWT_SECRET_KEY or SECRET_KEY must be set to use the symmetric algorithm "{name}" '
-            "(with asymmetric algorithms allowed beside it: JWT_SECRET_KEY)"
+            "(only JWT_SECRET_KEY if asymmetric algorithms are also allowed)"
         )
     return f'{option} must be set to use the asymmetric algorithm "{name}"'
 
 
 cdef tuple _configured(_Settings settings, str name, bint signing):
-    """The option that holds the key for an algorithm, and the key, which may be None."""
+    """The option with the key for an algorithm, and the key, which may be None."""
     if _is_symmetric(name):
         return "JWT_SECRET_KEY", settings.secret_key
     if signing:
@@ -2556,7 +2559,7 @@ cdef tuple _configured(_Settings settings, str name, bint signing):
 
 
 cdef bint _serves_another(_AppState state, _Settings settings, str name) except -1:
-    """Whether a configured key serves some other allowed algorithm than ``name``."""
+    """Whether a configured key fits an allowed algorithm other than ``name``."""
     for other in settings.decode_algorithms:
         if other == name:
             continue
@@ -2569,9 +2572,9 @@ cdef bint _serves_another(_AppState state, _Settings settings, str name) except 
 
 
 cdef _PreparedKey _configured_key(_AppState state, _Settings settings, str name, bint signing):
-    """Prepare the configured key for an algorithm, by its family.
+    """Prepare the configured key for an algorithm, according to its family.
 
-    :raises RuntimeError: it is not set, or cannot be used.
+    :raises RuntimeError: if it is not set, or cannot be used.
     """
     option, key = _configured(settings, name, signing)
     if key is None:
@@ -2582,9 +2585,9 @@ cdef _PreparedKey _configured_key(_AppState state, _Settings settings, str name,
 cdef _PreparedKey _configured_verifying_key(_AppState state, _Settings settings, str name):
     """The prepared key of the configuration that verifies ``name``, which is an allowed algorithm.
 
-    :raises jwt.InvalidAlgorithmError: the token chose an allowed algorithm that no configured key
-        can serve, while another one can.
-    :raises RuntimeError: no allowed algorithm has a usable key, or the key of the app's own
+    :raises jwt.InvalidAlgorithmError: if no configured key fits the allowed algorithm that the
+        token chose, but another allowed algorithm has one, or only issuers are trusted.
+    :raises RuntimeError: if no allowed algorithm has a usable key, or the key of the app's own
         algorithm is unusable.
     """
     prepared = settings.verifying_keys.get(name)
@@ -2596,7 +2599,7 @@ cdef _PreparedKey _configured_verifying_key(_AppState state, _Settings settings,
         # An unusable key of the app's own algorithm is never the token's fault.
         is_set = _configured(settings, name, False)[1] is not None
         misconfigured = is_set and name == settings.algorithm
-        # Nor is it a fault of a service that it makes no tokens, and trusts issuers alone.
+        # A service that only accepts tokens of trusted issuers needs no key of its own.
         trusts_others = not is_set and len(state.callbacks.issuers) > 0
         if not misconfigured and (trusts_others or _serves_another(state, settings, name)):
             raise jwt.InvalidAlgorithmError("The specified alg value is not allowed") from None
@@ -2610,7 +2613,7 @@ cdef _PreparedKey _chosen_verifying_key(
 ):
     """Prepare the key that a decode_key_loader returned for a token.
 
-    :raises jwt.InvalidTokenError: it cannot verify a token of this algorithm.
+    :raises jwt.InvalidTokenError: if it cannot verify a token of this algorithm.
     """
     if type(key) is not str and isinstance(key, jwt.PyJWK):
         if key.algorithm_name != name:
@@ -2628,13 +2631,13 @@ cdef _PreparedKey _chosen_verifying_key(
 
 
 cdef _PreparedKey _signing_key(_AppState state, _Settings settings, object key, str name):
-    """Prepare the key that encode_key_loader returned, or without one the configured key."""
+    """Prepare the key that encode_key_loader returned; without a loader, the configured key."""
     if state.callbacks.encode_key is None:
         if settings.ring is not None:
             prepared = _ring_signing_key(state, settings)
             if prepared is not None:
                 return prepared
-        # Of the app's own algorithm, also for a header that names another: it may not fit.
+        # The key for the app's own algorithm, even if a header names another one: it may not fit.
         option, key = _configured(settings, settings.algorithm, True)
         if key is None and settings.ring is not None:
             raise RuntimeError(f"No key of JWT_KEYS can sign, and {option} is not set")
@@ -2651,10 +2654,10 @@ cdef _PreparedKey _signing_key(_AppState state, _Settings settings, object key, 
 
 # --- Keys by name -------------------------------------------------------------
 
-# What the dict of a key in JWT_KEYS may hold.
+# The members that the dict of a key in JWT_KEYS may have.
 cdef tuple _RING_MEMBERS = ("key", "algorithm", "sign_from", "verify_until")
 
-# By the name of a curve in cryptography: its name in a JWK, and the algorithms that use it.
+# For each curve, by its name in cryptography: its name in a JWK, and the algorithms that use it.
 cdef dict _CURVES = {
     "secp256r1": ("P-256", ("ES256",)),
     "secp384r1": ("P-384", ("ES384",)),
@@ -2664,7 +2667,7 @@ cdef dict _CURVES = {
 }
 cdef tuple _RSA_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 
-# By the kind of a JWK, and for EC by its curve: an algorithm whose reader takes it.
+# For each type of JWK, and for EC by its curve: an algorithm whose reader accepts it.
 cdef dict _JWK_READERS = {"oct": "HS256", "RSA": "RS256", "OKP": "EdDSA"}
 cdef dict _JWK_CURVES = {curve: names[0] for curve, names in _CURVES.values()}
 
@@ -2683,7 +2686,7 @@ cdef class _RingKey:
 
     cdef readonly str kid, algorithm
     cdef frozenset allowed
-    # What verifies; what signs, None for a public key. Both are the same for a secret.
+    # The key that verifies, and the key that signs (None for a public key); the same for a secret.
     cdef object public, private
     cdef bint is_secret
     # POSIX seconds, or None.
@@ -2699,7 +2702,7 @@ cdef class _RingKey:
     cdef _PreparedKey prepared(self, _AppState state, _Settings settings, bint signing):
         """This key, ready to verify or to sign.
 
-        :raises RuntimeError: PyJWT does not take it; the text says why.
+        :raises RuntimeError: if PyJWT rejects it; the text has the reason.
         """
         if signing and self.signing is None:
             self.signing = _prepare_configured(
@@ -2725,7 +2728,7 @@ cdef str _ring_name(str kid):
 
 
 cdef object _copied(object value, int depth):
-    """A copy of what may change in place, down to a depth."""
+    """A copy of the parts of a value that may change in place, down to a depth."""
     if depth and isinstance(value, dict):
         return {name: _copied(member, depth - 1) for name, member in list(value.items())}
     if depth and isinstance(value, list):
@@ -2734,9 +2737,9 @@ cdef object _copied(object value, int depth):
 
 
 cdef bint _is_unchanged(object value, object copy, int depth) except -1:
-    """Whether a value is what it was when _copied copied it.
+    """Whether a value has not changed since _copied copied it.
 
-    An object from elsewhere is compared by its identity, since its comparison may do anything.
+    A foreign object is compared by its identity, because its comparison may do anything.
     """
     if value is copy:
         return True
@@ -2760,7 +2763,7 @@ cdef bint _is_unchanged(object value, object copy, int depth) except -1:
 cdef dict _new_ring(dict given, _Settings settings, str accepts):
     """The keys of JWT_KEYS by kid.
 
-    :raises RuntimeError: the text says of all that are wrong why.
+    :raises RuntimeError: if keys are invalid; the text has the reason for each.
     """
     cdef dict ring = {}
     cdef list faults = []
@@ -2783,7 +2786,7 @@ cdef dict _new_ring(dict given, _Settings settings, str accepts):
         if moment is not None and starts.setdefault(moment, kid) != kid:
             faults.append(
                 f'{_ring_name(starts[moment])} and {_ring_name(kid)} have the same "sign_from": '
-                "just one key can sign"
+                "only one key can sign at a time"
             )
     if faults:
         error = RuntimeError("\n".join(faults))
@@ -2794,7 +2797,7 @@ cdef dict _new_ring(dict given, _Settings settings, str accepts):
 
 
 cdef _RingKey _known_ring_key(str kid, object entry, _Settings settings):
-    """The key as the snapshot before has read it, None if it has not: reading takes its time."""
+    """The key of the previous snapshot if it has not changed, since reading it is slow; or None."""
     cdef _Settings previous = settings.previous
     if previous is None or previous.ring is None or previous.algorithm != settings.algorithm:
         return None
@@ -2812,8 +2815,8 @@ cdef list _sorted_starts(dict ring):
 cdef _RingKey _new_ring_key(str kid, object entry, str configured):
     """Read one key of JWT_KEYS.
 
-    :raises jwt.InvalidKeyError: the key cannot be used.
-    :raises RuntimeError: something beside the key is wrong.
+    :raises jwt.InvalidKeyError: if the key cannot be used.
+    :raises RuntimeError: if something other than the key is invalid.
     """
     cdef _RingKey key = _RingKey.__new__(_RingKey)
     where = _ring_name(kid)
@@ -2822,8 +2825,8 @@ cdef _RingKey _new_ring_key(str kid, object entry, str configured):
         for name in _RING_MEMBERS:
             if name in entry:
                 raise RuntimeError(
-                    f'{where} must be a JWK, or a dict that holds the JWK as "key": it has "kty" '
-                    f'beside "{name}"'
+                    f'{where} must be a JWK, or a dict that contains the JWK as "key": it has both '
+                    f'"kty" and "{name}"'
                 )
     elif isinstance(entry, dict):
         if "key" not in entry:
@@ -2831,7 +2834,7 @@ cdef _RingKey _new_ring_key(str kid, object entry, str configured):
         for name in entry:
             if name not in _RING_MEMBERS:
                 raise RuntimeError(
-                    f'{where} must have no other members than {", ".join(_RING_MEMBERS)}'
+                    f'{where} must not have members other than {", ".join(_RING_MEMBERS)}'
                 )
         options = entry
     key.kid = kid
@@ -2852,7 +2855,7 @@ cdef _RingKey _new_ring_key(str kid, object entry, str configured):
     if isinstance(options["key"], dict):
         _apply_key_ops(key, options["key"].get("key_ops"))
     if key.sign_from is not None and key.private is None:
-        raise RuntimeError(f'{where} cannot sign, and must have no "sign_from"')
+        raise RuntimeError(f'{where} cannot sign, so it must not have a "sign_from"')
     if (
         key.sign_from is not None and key.verify_until is not None
         and key.verify_until <= key.sign_from
@@ -2870,7 +2873,7 @@ cdef object _read_moment(dict options, str where, str name):
         if isinstance(value, datetime.datetime) and value.utcoffset() is not None:
             return value.timestamp()
         if type(value) in (int, float):
-            # No moment that datetime does not know, infinity for example, could be shown.
+            # A moment outside of the range of datetime, such as infinity, could not be shown.
             datetime.datetime.fromtimestamp(value, datetime.timezone.utc)
             return value
     except (OverflowError, ValueError, OSError):
@@ -2882,13 +2885,13 @@ cdef object _read_moment(dict options, str where, str name):
 
 
 cdef object _verified_jwk(object key, str kid):
-    """Check what a JWK (RFC 7517, section 4) says about its use; its algorithm, or None."""
+    """Check what a JWK (RFC 7517, section 4) says about its use; return its algorithm or None."""
     if isinstance(key, jwt.PyJWK):
         own, use, algorithm = key.key_id, key.public_key_use, key.algorithm_name
     else:
         own, use, algorithm = key.get("kid"), key.get("use"), key.get("alg")
     if own is not None and own != kid:
-        raise jwt.InvalidKeyError('its own "kid" is another one')
+        raise jwt.InvalidKeyError('its own "kid" differs from its name in JWT_KEYS')
     if use is not None and use != "sig":
         raise jwt.InvalidKeyError('its "use" must be "sig"')
     if algorithm is not None and (
@@ -2899,7 +2902,7 @@ cdef object _verified_jwk(object key, str kid):
 
 
 cdef int _apply_key_ops(_RingKey key, object operations) except -1:
-    """Let a key do what its JWK permits (RFC 7517, section 4.3)."""
+    """Restrict a key to the operations that its JWK permits (RFC 7517, section 4.3)."""
     if operations is None:
         return 0
     if not isinstance(operations, (list, tuple)):
@@ -2909,7 +2912,7 @@ cdef int _apply_key_ops(_RingKey key, object operations) except -1:
         not key.is_secret and key.private is not None and "sign" in operations
     )
     if not can_verify:
-        raise jwt.InvalidKeyError('its "key_ops" do not let it verify')
+        raise jwt.InvalidKeyError('its "key_ops" do not permit verification')
     if "sign" not in operations:
         key.private = None
 
@@ -2917,7 +2920,7 @@ cdef int _apply_key_ops(_RingKey key, object operations) except -1:
 cdef tuple _split_key(object key):
     """The secret, or the private and the public half, of a key in any form.
 
-    :raises jwt.InvalidKeyError: it is none; the text holds no key material.
+    :raises jwt.InvalidKeyError: if it is not a key; the text contains no key material.
     """
     if isinstance(key, dict):
         key = _read_jwk(key)
@@ -2931,12 +2934,12 @@ cdef tuple _split_key(object key):
         return None, key, key.public_key()
     if isinstance(key, _PUBLIC_KEYS):
         return None, None, key
-    error = jwt.InvalidKeyError("no algorithm uses a key of its kind")
+    error = jwt.InvalidKeyError("no supported algorithm uses keys of this type")
     raise jwt.InvalidKeyError(_key_fault(key, "", False, error))
 
 
 cdef object _read_jwk(dict jwk):
-    """What PyJWT makes of a JWK: a secret, or a key of cryptography."""
+    """Read a JWK using PyJWT: a secret, or a key object of cryptography."""
     kind = jwk.get("kty")
     name = None
     if isinstance(kind, str):
@@ -2957,7 +2960,7 @@ cdef object _read_jwk(dict jwk):
     ) as error:
         # Their texts may quote the key.
         raise jwt.InvalidKeyError(
-            f"it is no JWK of the kind {kind} ({type(error).__name__})"
+            f"it is not a valid JWK of the type {kind} ({type(error).__name__})"
         ) from None
 
 
@@ -2970,30 +2973,30 @@ cdef tuple _split_text(object key):
         loaded = _load_text(data)
         if loaded is None:
             raise jwt.InvalidKeyError(
-                "it cannot be read as a key in PEM, without a password, or as a public key of SSH"
+                "it cannot be read as an unencrypted key in PEM, or as a public key of SSH"
             )
         return _split_key(loaded)
-    # A file in DER that was read as text is one in Latin-1.
+    # A file in DER that was read as text was decoded as Latin-1.
     if _looks_asymmetric(raw) or (
         isinstance(key, str) and _looks_asymmetric(key.encode("latin-1", "replace"))
     ):
-        # As a secret it would be known to everybody who has the public key.
+        # As a secret, it would be known to everyone who has the public key.
         raise jwt.InvalidKeyError(
-            "it is an asymmetric key in a form that is not accepted: use PEM, or a JWK as a dict"
+            "it is an asymmetric key in an unsupported format: use PEM, or a JWK as a dict"
         )
     return key, None, None
 
 
 cdef tuple _SSH_KEYS = (b"ssh-", b"ecdsa-sha2-")
 cdef object _SSH_LINE_RE = re.compile(rb"(ssh-[a-z0-9]+|ecdsa-sha2-[a-z0-9]+)[ \t]+AAAA")
-# The same in the encoding behind the name, which begins with the size of the name.
+# The same in the encoded part after the name, which begins with the size of the name.
 cdef tuple _SSH_BLOBS = (
     b"\x00\x00\x00\x07ssh-", b"\x00\x00\x00\x0bssh-", b"\x00\x00\x00\x13ecdsa-"
 )
 
 
 cdef object _load_text(bytes data):
-    """The key of cryptography in PEM or in a public key of SSH, None if there is none."""
+    """The key or certificate in PEM, or the public key of SSH; None if it cannot be read."""
     if b"-----BEGIN" not in data:
         loaders = (serialization.load_ssh_public_key,)
     elif b"-----BEGIN CERTIFICATE-----" in data:
@@ -3013,7 +3016,7 @@ cdef object _load_text(bytes data):
 
 
 cdef bint _looks_asymmetric(bytes data) except -1:
-    """Whether a text that shall be a secret is an asymmetric key, or a JWK, in some encoding."""
+    """Whether a text given as a secret is an asymmetric key, or a JWK, in some encoding."""
     # openssl prints hex with colons.
     compact = b"".join(data.replace(b":", b"").split())
     padded = compact + b"=" * (-len(compact) % 4)
@@ -3029,7 +3032,7 @@ cdef bint _looks_asymmetric(bytes data) except -1:
             form.startswith(_SSH_KEYS + _SSH_BLOBS)
         ):
             return True
-        # JSON, or how Python shows a dict.
+        # JSON, or the repr of a dict.
         begin = form.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")[:1]
         if begin in (b"{", b"[") and (b'"kty"' in form or b"'kty'" in form):
             return True
@@ -3047,10 +3050,10 @@ def _from_hex(text):
 
 
 cdef bint _is_der(bytes data) except -1:
-    """Whether a key or a certificate in DER is there, whatever comes behind it."""
+    """Whether the data begins with a key or a certificate in DER."""
     if len(data) < 6:
         return False
-    # The length of a SEQUENCE (X.690, section 8.1.3): in one byte, or in as many as that says.
+    # The length of a SEQUENCE (X.690, section 8.1.3): this byte, or the bytes that it counts.
     count = data[1] & 0x7F if data[1] & 0x80 else 0
     if count > 4:
         return False
@@ -3073,7 +3076,7 @@ cdef bint _is_der(bytes data) except -1:
 
 
 cdef tuple _fitting_algorithms(object public):
-    """The algorithms that an asymmetric key can serve, the usual one first."""
+    """The algorithms that fit an asymmetric key, the usual one first."""
     if isinstance(public, rsa.RSAPublicKey):
         return _RSA_ALGORITHMS
     if isinstance(public, ec.EllipticCurvePublicKey):
@@ -3083,21 +3086,21 @@ cdef tuple _fitting_algorithms(object public):
 
 
 cdef str _ring_algorithm(object given, object own, str configured, _RingKey key):
-    """The one algorithm of a key: given, that of its JWK, JWT_ALGORITHM, or implied."""
+    """The algorithm of a key: the given one, that of its JWK, JWT_ALGORITHM, or an implied one."""
     if given is not None and own is not None and given != own:
-        raise jwt.InvalidKeyError(f'its "alg" is {own}, and its "algorithm" {given}')
+        raise jwt.InvalidKeyError(f'its "alg" is {own}, but its "algorithm" is {given}')
     name = given or own
     if key.is_secret:
         fitting = tuple([known for known in _ALGORITHMS if _is_symmetric(known)])
         if name is None and configured not in fitting:
             raise jwt.InvalidKeyError(
-                f'it is a secret, and needs an "algorithm", one of {", ".join(fitting)}'
+                f'it is a secret and requires an "algorithm", one of {", ".join(fitting)}'
             )
         implied = configured
     else:
         fitting = _fitting_algorithms(key.public)
         if not fitting:
-            raise jwt.InvalidKeyError("no algorithm uses its curve")
+            raise jwt.InvalidKeyError("no supported algorithm uses its curve")
         implied = configured if configured in fitting else fitting[0]
     if name is None:
         return implied
@@ -3110,18 +3113,18 @@ cdef str _ring_algorithm(object given, object own, str configured, _RingKey key)
 cdef _PreparedKey _ring_key_of(_AppState state, _Settings settings, _ParsedToken token):
     """The prepared key of JWT_KEYS that a token names; None leaves the token to the single keys.
 
-    :raises jwt.InvalidTokenError: there is no such key, or none for a token without ``kid``.
+    :raises jwt.InvalidTokenError: if there is no such key, or none for a token without ``kid``.
     """
     cdef _RingKey key
     kid = token.header.parameters.get("kid", _ABSENT)
     if kid is _ABSENT:
         _verify_algorithm(token.header.algorithm, settings.allowed_algorithms)
         if _configured(settings, token.header.algorithm, False)[1] is None:
-            raise jwt.InvalidTokenError("The token has no key ID, and needs one of JWT_KEYS")
+            raise jwt.InvalidTokenError("The token has no key ID, but one of JWT_KEYS is required")
         return None
     key = settings.ring.get(kid)
     if key is None or key.has_ended(_now()):
-        # Not with the key ID: it is the text of a client.
+        # The message does not show the key ID, which is text from a client.
         raise jwt.InvalidTokenError("The key ID is not one of JWT_KEYS")
     _verify_algorithm(token.header.algorithm, key.allowed)
     return key.prepared(state, settings, False)
@@ -3130,7 +3133,7 @@ cdef _PreparedKey _ring_key_of(_AppState state, _Settings settings, _ParsedToken
 cdef _RingKey _signer(_Settings settings, double now):
     """The key of JWT_KEYS that signs at a moment; None if none can, as in a ring of public keys.
 
-    :raises RuntimeError: it cannot be told, or the key has ended.
+    :raises RuntimeError: if no key is specified to sign, or the key has ended.
     """
     cdef _RingKey key
     cdef _RingKey signer = None
@@ -3150,12 +3153,12 @@ cdef _RingKey _signer(_Settings settings, double now):
         )
     if signer is None:
         raise RuntimeError(
-            'JWT_KEYS does not say which key signs: give a key "sign_from", or set '
+            'JWT_KEYS does not specify which key signs: give a key a "sign_from", or set '
             "JWT_SIGNING_KEY_ID"
         )
     if signer.has_ended(now):
         raise RuntimeError(
-            f'{_ring_name(signer.kid)} is to sign, and its "verify_until" has passed'
+            f'{_ring_name(signer.kid)} is the key that signs, but its "verify_until" has passed'
         )
     return signer
 
@@ -3166,7 +3169,7 @@ cdef _PreparedKey _ring_signing_key(_AppState state, _Settings settings):
 
 
 cdef int _add_ring_faults(_AppState state, _Settings settings, list faults) except -1:
-    """Prepare each key of JWT_KEYS, warn of weak ones, and find out which one signs."""
+    """Prepare each key of JWT_KEYS, warn about weak ones, and check which one signs."""
     cdef _RingKey key
     if settings.ring is None:
         return 0
@@ -3193,7 +3196,7 @@ cdef str _base64url_text(bytes data):
 
 
 cdef str _base64url_number(object number, Py_ssize_t size):
-    """A number as in a JWK (RFC 7518, section 2), in ``size`` bytes, 0 for as many as it takes."""
+    """A number as in a JWK (RFC 7518, section 2), in ``size`` bytes, 0 for as many as needed."""
     return _base64url_text(number.to_bytes(size or (number.bit_length() + 7) // 8, "big"))
 
 
@@ -3246,7 +3249,7 @@ cdef dict _public_jwk(object public, str kid, str algorithm):
 cdef list _single_jwks(_Settings settings):
     """The JWKs of the public halves of JWT_PUBLIC_KEY and JWT_PRIVATE_KEY.
 
-    :raises RuntimeError: one of them cannot be read.
+    :raises RuntimeError: if one of them cannot be read.
     """
     if settings.single_jwks is None:
         jwks = {}
@@ -3261,7 +3264,7 @@ cdef list _single_jwks(_Settings settings):
             try:
                 public = _split_key(key)[2]
                 if public is None:
-                    raise jwt.InvalidKeyError("it is no asymmetric key")
+                    raise jwt.InvalidKeyError("it is not an asymmetric key")
             except jwt.InvalidKeyError as error:
                 raise RuntimeError(f"{option} cannot be used: {error}") from None
             fitting = _fitting_algorithms(public)
@@ -3275,7 +3278,7 @@ cdef list _single_jwks(_Settings settings):
 
 
 cdef object _own_kid(object key):
-    """The name that a JWK has, None without one."""
+    """The ``kid`` of a JWK, None without one."""
     kid = None
     if isinstance(key, dict):
         kid = key.get("kid")
@@ -3285,13 +3288,13 @@ cdef object _own_kid(object key):
 
 
 cdef list _published_jwks(_Settings settings, double now):
-    """The public keys of the app by which others verify its tokens, in the order of their names."""
+    """The public keys with which others verify tokens of the app, in the order of their names."""
     cdef _RingKey key
     jwks = {}
     for jwk in _single_jwks(settings):
         jwks[jwk["kid"]] = dict(jwk)
     for key in (settings.ring or {}).values():
-        # Before it signs, too: those who verify must know it by then.
+        # Also before it signs, because verifiers must know it by then.
         if key.is_secret or key.has_ended(now):
             jwks.pop(key.kid, None)
         else:
@@ -3299,12 +3302,12 @@ cdef list _published_jwks(_Settings settings, double now):
     return [jwk for _, jwk in sorted(jwks.items())]
 
 
-# How long a JWK Set may be kept, in seconds.
+# How long clients may cache a JWK Set, in seconds.
 cdef int _JWKS_MAX_AGE = 600
 
 
 cdef int _jwks_max_age(_Settings settings, double now) except -1:
-    """How long the JWK Set of a moment may be kept: not beyond the end of a key in it."""
+    """How long clients may cache the JWK Set of a moment: not beyond the end of a key in it."""
     cdef _RingKey key
     cdef double age = _JWKS_MAX_AGE
     for key in (settings.ring or {}).values():
@@ -3316,7 +3319,7 @@ cdef int _jwks_max_age(_Settings settings, double now) except -1:
 # --- Header of a token --------------------------------------------------------
 
 cdef int _verify_algorithm(object algorithm, frozenset allowed) except -1:
-    """Match the header's ``alg`` against the allow-list (RFC 8725, section 3.1)."""
+    """Check the ``alg`` of a header against the allowed ones (RFC 8725, section 3.1)."""
     if algorithm is _ABSENT:
         raise jwt.InvalidAlgorithmError("Algorithm not specified")
     if not isinstance(algorithm, str) or algorithm not in allowed:
@@ -3324,7 +3327,7 @@ cdef int _verify_algorithm(object algorithm, frozenset allowed) except -1:
 
 
 cdef int _verify_type(dict header, frozenset accepted) except -1:
-    """Match the header's ``typ`` against JWT_DECODE_TYP (RFC 8725, section 3.11)."""
+    """Check the ``typ`` of a header against JWT_DECODE_TYP (RFC 8725, section 3.11)."""
     name = header.get("typ")
     if not isinstance(name, str) or _media_type(name) not in accepted:
         raise jwt.InvalidTokenError('The "typ" header is not one that JWT_DECODE_TYP accepts')
@@ -3334,18 +3337,19 @@ cdef int _verify_type(dict header, frozenset accepted) except -1:
 # Trusted issuers
 # -----------------------------------------------------------------------------
 
-# A token is assigned by its ``iss``, which is read before its signature is verified: it chooses
-# which keys can verify the token, and none of the app's is among those of an issuer.
+# The ``iss`` of a token, which is read before the signature is verified, determines which keys can
+# verify it. The keys of the app are never among those of an issuer.
 
-# Seconds: what a fetch may take, discovery included; between two attempts; how long keys are fresh,
-# by default, at least and at most; and how long they serve while the issuer does not answer.
+# In seconds: the time limit of a fetch, including discovery; the pause between two attempts; how
+# long keys are fresh, by default and at least; how long they are fresh at most, and are used while
+# the issuer does not respond.
 cdef double _FETCH_TIMEOUT = 5.0
 cdef double _FETCH_PAUSE = 30.0
 cdef double _FRESH_FOR = 600.0
 cdef double _FRESH_AT_LEAST = 60.0
 cdef double _KEPT_FOR = 86400.0
 
-# Bytes of a document of an issuer.
+# The maximum size of a document of an issuer, in bytes.
 cdef Py_ssize_t _DOCUMENT_SIZE = 256 * 1024
 
 # The public members of the types of key (RFC 7518, section 6; RFC 8037, section 2).
@@ -3353,10 +3357,10 @@ cdef dict _PUBLIC_MEMBERS = {
     "RSA": ("kty", "n", "e"), "EC": ("kty", "crv", "x", "y"), "OKP": ("kty", "crv", "x")
 }
 
-# Whoever publishes one of these has given the key away (RFC 7518, section 6).
+# A key is compromised if one of these members is published (RFC 7518, section 6).
 cdef frozenset _SECRET_MEMBERS = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
 
-# Claims of an access token by RFC 9068, section 2.2, beside those that are always required.
+# Claims of an access token (RFC 9068, section 2.2), in addition to those that are always required.
 cdef str _ACCESS_TOKEN_TYPE = "application/at+jwt"
 cdef tuple _ACCESS_TOKEN_CLAIMS = ("sub", "client_id", "iat", "jti")
 
@@ -3364,16 +3368,16 @@ cdef object _MAX_AGE_RE = re.compile(r"(?:^|[\s,])max-age\s*=\s*\"?([0-9]{1,9})"
 
 
 cdef inline double _ticks() except? -1:
-    """Seconds of a clock that nobody can set, looked up at each use, so that a test can move it."""
+    """Seconds of a monotonic clock, looked up at each use, so that a test can replace it."""
     return time.monotonic()
 
 
 class _FetchSlip(TypeError):
-    """The callback of jwks_fetch_loader returned something else than it must."""
+    """The callback of jwks_fetch_loader returned an invalid value."""
 
 
 class _FetchError(Exception):
-    """What is wrong with an answer of an issuer; the text holds nothing of the answer."""
+    """A response of an issuer is unusable; the text contains nothing of the response."""
 
     status = 200
 
@@ -3381,7 +3385,7 @@ class _FetchError(Exception):
 # --- Fetching -----------------------------------------------------------------
 
 cdef object _status_error(int status):
-    error = _FetchError(f"it answered with status {status}")
+    error = _FetchError(f"it responded with status {status}")
     error.status = status
     return error
 
@@ -3396,9 +3400,9 @@ cdef bint _is_loopback(str host) except -1:
 
 
 cdef object _split_url(str url):
-    """The parts of a URL that keys may be fetched from, None for any other.
+    """The parts of a URL from which keys may be fetched, None for any other.
 
-    It is one of https, or of http on this machine, without credentials and fragment.
+    It has the scheme https, or http on this machine, and neither credentials nor a fragment.
     """
     if re.fullmatch("[!-~]+", url) is None:
         return None
@@ -3415,9 +3419,9 @@ cdef object _split_url(str url):
 
 
 class _Download:
-    """One document, fetched in a thread by the standard library.
+    """The download of one document in a thread, using the standard library.
 
-    No redirect is followed (RFC 8414, section 6.2): it would lead wherever the answer says.
+    Redirects are not followed (RFC 8414, section 6.2): they could lead anywhere.
     """
 
     def __init__(self, url):
@@ -3426,7 +3430,7 @@ class _Download:
         self.is_aborted = False
 
     def run(self):
-        """Fetch it; return the body and the value of its Cache-Control header, or None."""
+        """Fetch the document; return its body, and its Cache-Control header or None."""
         parts = _split_url(self.url)
         is_secure = parts.scheme == "https"
         kind = http.client.HTTPSConnection if is_secure else http.client.HTTPConnection
@@ -3435,7 +3439,7 @@ class _Download:
         address = (connection.host, connection.port)
         connection.sock = create_connection(address, _FETCH_TIMEOUT)
         try:
-            # A second handle of the connection: the first one is gone while TLS begins.
+            # A second handle of the connection, because the first is unavailable while TLS begins.
             self.socket = connection.sock.dup()
             if self.is_aborted:
                 raise _FetchError("it took too long to connect")
@@ -3451,21 +3455,21 @@ class _Download:
                 raise _status_error(response.status)
             kind = response.headers.get_content_type()
             if kind != "application/json" and not kind.endswith("+json"):
-                raise _FetchError("its answer is not of the type application/json")
+                raise _FetchError("its response is not of the type application/json")
             if (response.headers.get("Content-Encoding") or "identity").lower() != "identity":
-                raise _FetchError("its answer is compressed")
+                raise _FetchError("its response is compressed")
             body = response.read(_DOCUMENT_SIZE + 1)
             return body, response.headers.get("Cache-Control")
         except http.client.HTTPException as error:
-            # Their texts may hold what was sent.
-            raise _FetchError(f"its answer is not HTTP ({type(error).__name__})") from None
+            # Their texts may contain received data.
+            raise _FetchError(f"its response is not HTTP ({type(error).__name__})") from None
         finally:
             connection.close()
             if self.socket is not None:
                 self.socket.close()
 
     def abort(self):
-        """End a download that may be waiting for a byte: shut its socket down."""
+        """End a download, which may be waiting for data, by shutting down its socket."""
         self.is_aborted = True
         if self.socket is not None:
             try:
@@ -3476,7 +3480,7 @@ class _Download:
 
 
 async def _in_thread(function, *args):
-    """What a function gives that is called in a thread of its own.
+    """Call a function in a thread of its own, and return its result.
 
     The threads of the event loop's executor may all be busy with views.
     """
@@ -3491,14 +3495,14 @@ async def _in_thread(function, *args):
         try:
             outcome = (function(*args), None)
         except BaseException as error:
-            # It is raised where the answer is awaited; SystemExit would end the event loop there.
+            # It is raised where the result is awaited; SystemExit would end the event loop there.
             if not isinstance(error, (Exception, asyncio.CancelledError)):
-                error = _FetchError(f"it ended with {type(error).__name__}")
+                error = _FetchError(f"it raised {type(error).__name__}")
             outcome = (None, error)
         try:
             loop.call_soon_threadsafe(deliver, *outcome)
         except RuntimeError:
-            # The loop was closed meanwhile, and nobody waits.
+            # The loop has been closed, so nothing waits for the result.
             return
 
     _start_thread(run)
@@ -3513,24 +3517,24 @@ cdef int _start_thread(function) except -1:
 
 
 cdef object _read_document(object body):
-    """The JSON object in the body of an answer, or the object itself, as a dict."""
+    """The JSON object in the body of a response, as a dict; a dict is returned unchanged."""
     cdef Py_ssize_t members
     if isinstance(body, dict):
         return body
     try:
         raw = body.encode() if isinstance(body, str) else bytes(body)
         if len(raw) > _DOCUMENT_SIZE:
-            raise _FetchError(f"its answer takes more than {_DOCUMENT_SIZE} bytes")
+            raise _FetchError(f"its response is larger than {_DOCUMENT_SIZE} bytes")
         document = _decode_json(raw, &members)
     except ValueError:
-        raise _FetchError("its answer is not JSON") from None
+        raise _FetchError("its response is not JSON") from None
     if not isinstance(document, dict):
-        raise _FetchError("its answer is not a JSON object")
+        raise _FetchError("its response is not a JSON object")
     return document
 
 
 cdef double _lifetime_of_keys(object cache_control) except -1:
-    """How long keys are fresh, in seconds, by the Cache-Control header (RFC 9111, 5.2.2)."""
+    """How long keys are fresh, in seconds, from the Cache-Control header (RFC 9111, 5.2.2)."""
     found = _MAX_AGE_RE.search(cache_control) if isinstance(cache_control, str) else None
     if found is None:
         return _FRESH_FOR
@@ -3540,12 +3544,12 @@ cdef double _lifetime_of_keys(object cache_control) except -1:
 def _usable_keys(body, tuple algorithms):
     """The keys of a JWK Set (RFC 7517, section 5), prepared, by algorithm and ``kid``.
 
-    What is of no use here is left out: symmetric and private keys, other uses, other algorithms,
-    unknown types, weak or broken keys, keys without a name, and names that two keys share.
+    Unusable keys are left out: symmetric and private keys, other uses, other algorithms, unknown
+    types, weak or invalid keys, keys without a name, and different keys with the same name.
     """
     members = _read_document(body).get("keys")
     if not isinstance(members, list):
-        raise _FetchError("its answer is not a JWK Set")
+        raise _FetchError("its response is not a JWK Set")
     keys = {name: {} for name in algorithms}
     seen = {}
     shared = set()
@@ -3559,12 +3563,12 @@ def _usable_keys(body, tuple algorithms):
     for kid, name in shared:
         del keys[name][kid]
     if not any(keys.values()):
-        raise _FetchError("its JWK Set holds no key that can be used")
+        raise _FetchError("its JWK Set contains no usable key")
     return keys
 
 
 cdef _PreparedKey _usable_key(object member, str name):
-    """The key in a JWK prepared for an algorithm, None if it is not one for that."""
+    """The key in a JWK, prepared for an algorithm; None if it cannot be used with that."""
     if not isinstance(member, dict) or not isinstance(member.get("kid"), str):
         return None
     kind = member.get("kty")
@@ -3589,7 +3593,7 @@ cdef _PreparedKey _usable_key(object member, str name):
         jwt.InvalidKeyError, TypeError, ValueError, AttributeError, OverflowError,
         UnsupportedAlgorithm,
     ):
-        # Whatever an issuer has written there is no reason to lose its other keys.
+        # Whatever is wrong with one key of an issuer, its other keys stay usable.
         return None
 
 
@@ -3597,33 +3601,34 @@ cdef _PreparedKey _usable_key(object member, str name):
 
 @cython.final
 cdef class _Issuer:
-    """A trusted issuer: what its tokens must be like, and its keys.
+    """A trusted issuer: the requirements for its tokens, and its keys.
 
-    A token whose key is known never waits: what this needs of the network, it does in a task.
+    A token whose key is known never waits for the network, which is only used in tasks.
     """
 
     cdef str name
     cdef tuple audience, algorithms
     cdef frozenset allowed_algorithms
-    # None: discovered.
+    # None if it is discovered.
     cdef object jwks_uri
     cdef object token_type, scope_claim, leeway
     cdef str audience_claim, identity_claim
     cdef _Callbacks callbacks
     # Prepared keys by algorithm, and there by kid, or by kid and size of the signature cache. A
-    # good answer replaces the dict as a whole.
+    # successful fetch replaces the entire dict.
     cdef dict keys
-    # By _ticks(): when keys are fetched ahead, when they are no longer fresh, when they serve no
-    # longer; the last attempt.
+    # Times of _ticks(): when keys are fetched in advance, when they are no longer fresh, when they
+    # are no longer used; the last attempt.
     cdef double renewed_at, fresh_until, dead_at, attempted_at
     # The jwks_uri of the configuration of the issuer, and when it was read.
     cdef object discovered
     cdef double discovered_at
-    # The fetch of an event loop, running or the last one; whether one runs anywhere; what the last
-    # one failed with, None if it succeeded.
+    # The task of the running or last fetch of an event loop; the exception of the last fetch, None
+    # if it succeeded; whether a fetch is running anywhere.
     cdef object task, failure
     cdef bint is_fetching
-    # A weak reference to the event loop that fetched last: a client of the callback belongs to it.
+    # A weak reference to the event loop that fetched last, to which an HTTP client in the callback
+    # belongs.
     cdef object loop
 
     def __cinit__(self):
@@ -3632,11 +3637,11 @@ cdef class _Issuer:
         self.attempted_at = self.discovered_at = -_INFINITY
 
     cdef _Settings derive(self, _Settings settings):
-        """The options of an app as they hold for tokens of this issuer."""
+        """The options of an app, adapted to tokens of this issuer."""
         cdef _Settings derived
         values = dict(zip(_WATCHED, settings.seen))
         if values["JWT_CSRF_HEADER_NAME"]:
-            # It is deprecated, of which the options of the app have warned.
+            # It is deprecated; the warning was shown for the options of the app.
             for name in ("JWT_ACCESS_CSRF_HEADER_NAME", "JWT_REFRESH_CSRF_HEADER_NAME"):
                 values[name] = values["JWT_CSRF_HEADER_NAME"]
             values["JWT_CSRF_HEADER_NAME"] = None
@@ -3648,7 +3653,7 @@ cdef class _Issuer:
             "JWT_DECODE_AUDIENCE": self.audience,
             "JWT_DECODE_TYP": self.token_type,
             "JWT_IDENTITY_CLAIM": self.identity_claim,
-            # None of the keys of the app is read for them.
+            # The keys of the app are not used for these tokens.
             "JWT_KEYS": None,
             "JWT_SIGNING_KEY_ID": None,
             "JWT_REQUIRED_CLAIMS": settings.required_claims + required,
@@ -3664,10 +3669,10 @@ cdef class _Issuer:
         derived.allowed_algorithms = self.allowed_algorithms
         return derived
 
-    # Looking a key up
+    # Key lookup
 
     cdef _PreparedKey find(self, object kid, str name, Py_ssize_t cache_size):
-        """A known key that serves still; one that gets old is fetched anew in the background."""
+        """A known key that may still be used; an old one is fetched again in the background."""
         cdef double now = _ticks()
         cdef dict keys = self.keys
         if now >= self.dead_at:
@@ -3682,7 +3687,7 @@ cdef class _Issuer:
             return found
         cached = (<dict>by_kid).get((kid, cache_size))
         if cached is None:
-            # Another thread may have been here first: all go on with one signature cache.
+            # If another thread was faster, all use its prepared key, with one signature cache.
             cached = (<dict>by_kid).setdefault(
                 (kid, cache_size),
                 _prepare_key((<_PreparedKey>found).key, name, False, cache_size),
@@ -3690,10 +3695,10 @@ cdef class _Issuer:
         return cached
 
     cdef object key_of(self, _Settings settings, _ParsedToken token):
-        """The key for a token, or an awaitable of it where that must be fetched.
+        """The key for a token, or an awaitable of it if it must be fetched.
 
-        :raises jwt.InvalidTokenError: the token names no key of the issuer.
-        :raises IssuerUnavailableError: whether it does cannot be told now.
+        :raises jwt.InvalidTokenError: if the token names no key of the issuer.
+        :raises IssuerUnavailableError: if that is unknown, because the keys are unavailable.
         """
         kid, name = self.verified_kid(settings, token), token.header.algorithm
         found = self.find(kid, name, settings.signature_cache_size)
@@ -3704,7 +3709,7 @@ cdef class _Issuer:
         return self.fetched_key(kid, name, settings.signature_cache_size)
 
     cdef _PreparedKey known_key_of(self, _Settings settings, _ParsedToken token):
-        """As key_of, for a caller that cannot wait: a missing key is fetched meanwhile."""
+        """Like key_of, for a caller that cannot wait: a missing key is fetched in the meantime."""
         kid, name = self.verified_kid(settings, token), token.header.algorithm
         found = self.find(kid, name, settings.signature_cache_size)
         if found is not None:
@@ -3716,7 +3721,7 @@ cdef class _Issuer:
         raise self.unavailable()
 
     cdef object verified_kid(self, _Settings settings, _ParsedToken token):
-        """The name of the key of a token whose header is right."""
+        """The name of the key of a token, after its header was checked."""
         _verify_algorithm(token.header.algorithm, self.allowed_algorithms)
         if settings.decode_types is not None:
             name = token.header.parameters.get("typ")
@@ -3724,7 +3729,7 @@ cdef class _Issuer:
                 raise jwt.InvalidTokenError('The "typ" header is not the token_type of the issuer')
         kid = token.header.parameters.get("kid")
         if kid is None:
-            raise jwt.InvalidTokenError("The token names no key: it has no key ID header parameter")
+            raise jwt.InvalidTokenError("The token has no key ID header parameter")
         return kid
 
     async def fetched_key(self, kid, name, cache_size):
@@ -3732,7 +3737,7 @@ cdef class _Issuer:
         if task is None and self.may_try():
             task = self.start()
         if task is not None:
-            # A request that is cancelled must not cancel the fetch of the others.
+            # A cancelled request must not cancel the fetch for the others.
             await asyncio.shield(task)
         found = self.find(kid, name, cache_size)
         if found is None:
@@ -3749,7 +3754,7 @@ cdef class _Issuer:
 
     cdef object unavailable(self):
         if isinstance(self.failure, _FetchSlip):
-            # It is no outage, and the application is to see it.
+            # It is not an outage, so the application must see it.
             return TypeError(str(self.failure))
         error = IssuerUnavailableError("Token issuer unavailable")
         error.__cause__ = self.failure
@@ -3768,7 +3773,7 @@ cdef class _Issuer:
         return task
 
     cdef object start(self):
-        """Fetch the keys in a task of its own; where no event loop runs, in a thread."""
+        """Fetch the keys in a separate task, or in a thread if no event loop is running."""
         loop = _running_loop()
         self.attempted_at = _ticks()
         self.is_fetching = True
@@ -3783,20 +3788,20 @@ cdef class _Issuer:
         return self.run_fetch(loop)
 
     def run_fetch(self, loop):
-        # In an empty context: that of a request would be kept for as long.
+        # In an empty context: the context of a request would be kept in memory until the end.
         self.task = Context().run(loop.create_task, self.fetch())
         return self.task
 
     async def fetch(self):
-        """Replace the keys by those that the issuer publishes now; a failure is kept."""
+        """Replace the keys with those that the issuer publishes now, or store the failure."""
         cdef double began = self.attempted_at
-        # A task of its own: a callback may raise CancelledError, or not let itself be cancelled.
+        # In a separate task: a callback may raise CancelledError, or ignore its cancellation.
         loading = asyncio.ensure_future(self.load())
         loading.add_done_callback(_note_outcome)
         try:
             await asyncio.wait([loading], timeout=_FETCH_TIMEOUT)
         except asyncio.CancelledError:
-            # The event loop ends, and this is no attempt of which the outcome is known.
+            # The event loop ends, so this does not count as an attempt.
             loading.cancel()
             if self.attempted_at == began:
                 self.attempted_at = -_INFINITY
@@ -3810,7 +3815,7 @@ cdef class _Issuer:
                 raise _FetchError("it was cancelled")
             keys, lifetime = loading.result()
         except Exception as error:
-            # Whatever is wrong with an issuer, the keys that are known serve on.
+            # Whatever is wrong with an issuer, its known keys stay usable.
             self.discovered = None
             if self.failure is None:
                 is_told = isinstance(error, _FetchError)
@@ -3827,7 +3832,7 @@ cdef class _Issuer:
         self.fresh_until = now + lifetime
         self.dead_at = now + _KEPT_FOR
         if self.failure is not None:
-            _logger.warning("The keys of %s are fetched again", self.name)
+            _logger.warning("The keys of %s can be fetched again", self.name)
         self.failure = None
         self.is_fetching = False
 
@@ -3859,9 +3864,9 @@ cdef class _Issuer:
             raise _FetchError("its configuration names another issuer")
         uri = document.get("jwks_uri")
         parts = _split_url(uri) if isinstance(uri, str) else None
-        # Only an issuer on this machine may send us to http, which is to this machine.
+        # Only an issuer on this machine may name a URL with http, which is on this machine, too.
         if parts is None or (parts.scheme == "http" and not self.name.startswith("http://")):
-            raise _FetchError("its configuration has no jwks_uri of https")
+            raise _FetchError("its configuration has no jwks_uri with https")
         return uri
 
     async def get(self, url):
@@ -3885,22 +3890,22 @@ cdef class _Issuer:
             answer, headers = answer
         if not isinstance(answer, (str, bytes, dict)) or not hasattr(headers, "items"):
             raise _FetchSlip(
-                "The callback of jwks_fetch_loader must return the body of the answer, as bytes, "
-                "str or a dict, or a tuple of that and the headers, or None"
+                "The callback of jwks_fetch_loader must return the body of the response (bytes, "
+                "str or a dict), a tuple of the body and the headers, or None"
             )
         values = [value for name, value in headers.items() if name.lower() == "cache-control"]
         return answer, values[0] if values else None
 
 
 cdef str _fetch_fault(error):
-    """Why a fetch failed, in words that hold nothing of what was sent."""
+    """Why a fetch failed, without any received data."""
     if isinstance(error, asyncio.TimeoutError):
         return f"it took longer than {_FETCH_TIMEOUT:.0f} seconds"
     return str(error) if isinstance(error, (_FetchError, _FetchSlip)) else type(error).__name__
 
 
 def _note_outcome(loading):
-    """Look at what a task ended with, so that the loop does not complain that nobody did."""
+    """Retrieve the exception of a task, so that the event loop does not log it as unretrieved."""
     if not loading.cancelled():
         loading.exception()
 
@@ -3912,12 +3917,12 @@ cdef object _running_loop():
         return None
 
 
-# --- Which issuer made a token ------------------------------------------------
+# --- The issuer of a token ----------------------------------------------------
 
 cdef _Settings _settings_for(_AppState state, _Settings settings, _ParsedToken token):
-    """The options that hold for a token: those of the app, or of the trusted issuer that it names.
+    """The options for a token: those of the app, or of the trusted issuer that it names.
 
-    Claims that cannot be read name none: what is wrong with them is told where all else is right.
+    Unreadable claims name no issuer; the error is raised only after all other checks.
     """
     if not state.callbacks.issuers:
         return settings
@@ -3947,12 +3952,12 @@ cdef _Settings _settings_of_issuer(_AppState state, _Settings settings, dict cla
     return <_Settings>derived
 
 
-# --- What users see of one ----------------------------------------------------
+# --- Public view --------------------------------------------------------------
 
 class TrustedIssuer:
-    """A trusted issuer, as :attr:`JWTManager.issuers` holds it: for health checks.
+    """The state of a trusted issuer, in :attr:`JWTManager.issuers`, for health checks.
 
-    :meth:`JWTManager.trust_issuer` makes it.
+    :meth:`JWTManager.trust_issuer` creates it.
     """
 
     def __repr__(self):
@@ -3960,19 +3965,19 @@ class TrustedIssuer:
 
     @property
     def name(self):
-        """The name of the issuer, as its tokens have it in ``iss`` (str)."""
+        """The name of the issuer, which its tokens have in ``iss`` (str)."""
         cdef _Issuer issuer = self._issuer
         return issuer.name
 
     @property
     def is_fresh(self):
-        """Whether the keys were fetched within their lifetime (bool)."""
+        """Whether the last fetched keys are still within their lifetime (bool)."""
         cdef _Issuer issuer = self._issuer
         return _ticks() < issuer.fresh_until
 
     @property
     def key_ids(self):
-        """The ``kid`` of each key that verifies tokens now (sorted tuple of str)."""
+        """The ``kid`` of each key that currently verifies tokens (sorted tuple of str)."""
         cdef _Issuer issuer = self._issuer
         if _ticks() >= issuer.dead_at:
             return ()
@@ -3981,9 +3986,9 @@ class TrustedIssuer:
 
     @property
     def last_error(self):
-        """Why the last fetch failed (str), None if it succeeded or there was none.
+        """The reason why the last fetch failed (str), None if it succeeded or there was none.
 
-        It holds nothing of what the issuer has sent.
+        It contains no data that the issuer has sent.
         """
         cdef _Issuer issuer = self._issuer
         return None if issuer.failure is None else _fetch_fault(issuer.failure)
@@ -3991,12 +3996,11 @@ class TrustedIssuer:
     async def reload(self):
         """Fetch the keys now, or wait for the fetch that is running.
 
-        Await it before the app serves, so that no request waits for the first fetch. It does not
-        heed the 30 seconds between two attempts: let no stranger cause it.
+        Await it before the app serves, so that no request waits for the first fetch. It ignores
+        the pause of 30 seconds between two attempts, so do not let clients trigger it.
 
-        :raises IssuerUnavailableError: the issuer does not answer, or its answer is of no use.
-        :raises TypeError: the callback of the jwks_fetch_loader returned something else than it
-            must.
+        :raises IssuerUnavailableError: if the issuer does not respond, or its response is unusable.
+        :raises TypeError: if the callback of ``jwks_fetch_loader`` returned an invalid value.
         """
         cdef _Issuer issuer = self._issuer
         await asyncio.shield(issuer.running_task() or issuer.start())
@@ -4018,7 +4022,7 @@ cdef inline double _now() except? -1:
 
 
 cdef inline object _claim(dict claims, str name):
-    """The value of a claim, _ABSENT without it: null is a value."""
+    """The value of a claim, _ABSENT if it is missing, because null is a value."""
     cdef PyObject* value = PyDict_GetItemWithError(claims, name)
     return _ABSENT if value == NULL else <object>value
 
@@ -4029,7 +4033,7 @@ cdef bint _is_number(object value) except -1:
 
 
 cdef bint _is_after(object claim, object second) except -1:
-    """Whether a time claim lies after a second; fractions are cut off, as PyJWT does."""
+    """Whether a time claim is after a second; fractions are cut off, as PyJWT does."""
     return (int(claim) if type(claim) is float else claim) > second
 
 
@@ -4038,16 +4042,16 @@ cdef bint _verify_registered_claims(
 ) except? True:
     """Check the registered claims as PyJWT does, in its order and with its exceptions.
 
-    ``exp``, ``nbf`` and ``iat`` must be finite JSON numbers, where PyJWT also takes bools and
-    numeric strings. True means that the token has expired, and that all else is right.
+    ``exp``, ``nbf`` and ``iat`` must be finite JSON numbers, while PyJWT also accepts bools and
+    numeric strings. Return True if the token has expired but is otherwise valid.
     """
     cdef double now = _now()
     cdef bint expired = False
     for name in settings.required_claims:
         if claims.get(name) is None:
             raise jwt.MissingRequiredClaimError(name)
-    # Whole numbers are compared: a double would round a claim beyond 2**53. No integer lies between
-    # a moment and its second, so that "after the second" means the same.
+    # Integers are compared: a double would round a claim beyond 2**53. No integer is between a
+    # moment and its second, so "after the second" means the same.
     second = PyLong_FromDouble(floor(now + settings.leeway))
     claim = _claim(claims, "iat")
     if claim is not _ABSENT:
@@ -4071,7 +4075,7 @@ cdef bint _verify_registered_claims(
     _verify_issuer(claims, settings)
     _verify_audience(claims.get(settings.audience_claim), settings)
     if settings.audience_claim != "aud" and "aud" in claims:
-        # Whom it does not name must reject the token (RFC 7519, section 4.1.3).
+        # A service that it does not name must reject the token (RFC 7519, section 4.1.3).
         _verify_audience(claims["aud"], settings)
     claim = _claim(claims, "sub")
     if claim is not _ABSENT and settings.verify_sub and not isinstance(claim, str):
@@ -4115,10 +4119,10 @@ cdef int _verify_audience(object audience, _Settings settings) except -1:
 
 
 cdef int _verify_own_claims(dict claims, _Settings settings) except -1:
-    """Check the claims that the extension gives a meaning to, and add those that are absent.
+    """Check the claims of the extension, and add missing ones.
 
-    What is added are the defaults of 0.1.0, for tokens of other issuers. 0.1.0 also took a
-    ``fresh`` of null, as not fresh.
+    The added values are the defaults of 0.1.0, for tokens of other issuers. As in 0.1.0, a
+    ``fresh`` of null is accepted as not fresh.
     """
     token_type = _claim(claims, "type")
     fresh = _claim(claims, "fresh")
@@ -4126,7 +4130,7 @@ cdef int _verify_own_claims(dict claims, _Settings settings) except -1:
         raise JWTDecodeError(f"Missing claim: {settings.identity_claim_key}")
     if token_type is not _ABSENT and token_type not in _TYPES:
         raise JWTDecodeError("Missing or invalid claim: type")
-    # NaN would compare as fresh for ever, and any other type would fail the comparison.
+    # NaN would always compare as fresh, and any other type would fail the comparison.
     if fresh is None:
         fresh = claims["fresh"] = False
     if fresh is not _ABSENT and type(fresh) is not bool and not _is_number(fresh):
@@ -4146,11 +4150,11 @@ cdef int _verify_own_claims(dict claims, _Settings settings) except -1:
 cdef int _verify_foreign_claims(dict claims, _Settings settings) except -1:
     """Check the identity in a token of a trusted issuer, and make the token an access token.
 
-    What the extension gives a meaning to in tokens of the app has none in those of others: an
-    issuer, or whoever may set claims there, must not make a token fresh, or part of a session.
+    Claims of the extension have a meaning only in tokens of the app: an issuer, or a user who may
+    set claims there, must not be able to make a token fresh, or part of a session.
     """
-    # An issuer may write its refresh tokens, whose keys and claims are the same, in the manner of
-    # this extension, of Simple JWT or of Keycloak.
+    # An issuer may mark its refresh tokens, whose keys and claims are the same, as this extension,
+    # Simple JWT or Keycloak does.
     for name in ("type", "token_type", "typ"):
         kind = _claim(claims, name)
         if type(kind) is str and (<str>kind).lower() == "refresh":
@@ -4174,8 +4178,8 @@ cdef dict _verify_token(
 ):
     """Verify a parsed token under a key, and return its claims.
 
-    That it has expired is noted, for _verify_expiry: the claims that the expired_token callback
-    sees have passed every other check of the token.
+    Expiry is only recorded, for _verify_expiry, so the claims that the expired_token callback
+    is called with have passed every other check of the token.
     """
     if not key.is_signature(token.signing_input, token.signature):
         raise jwt.InvalidSignatureError("Signature verification failed")
@@ -8501,24 +8505,25 @@ def create_access_token(
 ):
     """Create an access token.
 
-    :param identity: who the token is for: any JSON serialisable value, or any object if a
-        user_identity_loader makes one of it.
-    :param fresh: whether the token counts as fresh; a timedelta says for how long it does.
-    :param expires_delta: how long the token lasts: a timedelta, an int (seconds), anything that
-        adds to a datetime, or False for ever. None takes JWT_ACCESS_TOKEN_EXPIRES.
-    :param user_claims: JSON serialisable claims, in place of those of the user_claims_loader.
-    :param headers: dict of header parameters, in place of those of the additional_headers_loader.
-    :param additional_claims: dict of claims for the top level of the token, over those of the
-        additional_claims_loader.
-    :param additional_headers: dict of header parameters, over ``headers`` or those of the
+    :param identity: the identity of the user: any JSON serializable value, or any object if the
+        callback of user_identity_loader returns an identity for it.
+    :param fresh: True creates a fresh token; a timedelta creates one that is fresh for that long.
+    :param expires_delta: the lifetime: a timedelta, an int (seconds), any object that can be added
+        to a datetime, or False for a token that never expires. None uses JWT_ACCESS_TOKEN_EXPIRES.
+    :param user_claims: JSON serializable user claims, instead of those from the user_claims_loader.
+    :param headers: a dict of header parameters, instead of those from the
         additional_headers_loader.
+    :param additional_claims: a dict of top-level claims, which override those from the
+        additional_claims_loader.
+    :param additional_headers: a dict of header parameters, which override ``headers`` or those from
+        the additional_headers_loader.
     :return: the encoded token.
-    :raises TypeError: an argument has a wrong type or is not JSON serialisable, or the identity is
-        not a string while it goes into ``sub`` and JWT_VERIFY_SUB is True.
-    :raises ValueError: a header is not supported, or ``additional_claims`` holds ``type``,
-        ``fresh``, ``csrf`` or the identity.
-    :raises RuntimeError: there is no app context, an option or a key is wrong, or a callback is
-        async; then use :func:`create_access_token_async`.
+    :raises TypeError: if an argument has the wrong type or is not JSON serializable, or if the
+        identity is stored in ``sub`` but is not a string, while JWT_VERIFY_SUB is True.
+    :raises ValueError: if a header is not supported, or ``additional_claims`` contains ``type``,
+        ``fresh``, ``csrf`` or the identity claim.
+    :raises RuntimeError: if there is no app context, an option or a key is invalid, or a callback
+        is async; in the last case, use :func:`create_access_token_async`.
     """
     creation = _new_creation(
         _ACCESS, identity, fresh, expires_delta, user_claims, headers, additional_claims,
@@ -8531,9 +8536,9 @@ async def create_access_token_async(
     identity, fresh=False, expires_delta=None, user_claims=None, headers=None,
     additional_claims=None, additional_headers=None
 ):
-    """Create an access token, awaiting the callbacks that are async.
+    """Create an access token, and await callbacks that are async.
 
-    Parameters, result and errors are those of :func:`create_access_token`.
+    The parameters, the result and the exceptions are those of :func:`create_access_token`.
     """
     creation = _new_creation(
         _ACCESS, identity, fresh, expires_delta, user_claims, headers, additional_claims,
@@ -8548,18 +8553,19 @@ def create_refresh_token(
 ):
     """Create a refresh token.
 
-    :param identity: who the token is for, as for :func:`create_access_token`.
-    :param expires_delta: how long the token lasts: a timedelta, an int (seconds), anything that
-        adds to a datetime, or False for ever. None takes JWT_REFRESH_TOKEN_EXPIRES.
-    :param user_claims: JSON serialisable claims. None takes those of the user_claims_loader if
-        JWT_CLAIMS_IN_REFRESH_TOKEN is True, else none.
-    :param headers: dict of header parameters, in place of those of the additional_headers_loader.
+    :param identity: the identity of the user, as for :func:`create_access_token`.
+    :param expires_delta: the lifetime: a timedelta, an int (seconds), any object that can be added
+        to a datetime, or False for a token that never expires. None uses JWT_REFRESH_TOKEN_EXPIRES.
+    :param user_claims: JSON serializable user claims. None uses those from the user_claims_loader
+        if JWT_CLAIMS_IN_REFRESH_TOKEN is True; otherwise, the token has none.
+    :param headers: a dict of header parameters, instead of those from the
+        additional_headers_loader.
     :param additional_claims: as for :func:`create_access_token`.
     :param additional_headers: as for :func:`create_access_token`.
     :return: the encoded token.
-    :raises TypeError: as :func:`create_access_token`.
-    :raises ValueError: as :func:`create_access_token`.
-    :raises RuntimeError: as :func:`create_access_token`; the awaitable twin is
+    :raises TypeError: as for :func:`create_access_token`.
+    :raises ValueError: as for :func:`create_access_token`.
+    :raises RuntimeError: as for :func:`create_access_token`; if a callback is async, use
         :func:`create_refresh_token_async`.
     """
     creation = _new_creation(
@@ -8573,9 +8579,9 @@ async def create_refresh_token_async(
     identity, expires_delta=None, user_claims=None, headers=None, additional_claims=None,
     additional_headers=None
 ):
-    """Create a refresh token, awaiting the callbacks that are async.
+    """Create a refresh token, and await callbacks that are async.
 
-    Parameters, result and errors are those of :func:`create_refresh_token`.
+    The parameters, the result and the exceptions are those of :func:`create_refresh_token`.
     """
     creation = _new_creation(
         _REFRESH, identity, None, expires_delta, user_claims, headers, additional_claims,
@@ -8589,19 +8595,22 @@ async def create_refresh_token_async(
 def decode_token(encoded_token, csrf_value=None, allow_expired=False):
     """Verify a token and return its claims.
 
-    :param encoded_token: compact JWS (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
-    :param csrf_value: the double-submit value that the token must carry; None skips the check.
+    :param encoded_token: the encoded token (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
+    :param csrf_value: the CSRF double-submit value that the token must contain; None skips this
+        check.
     :param allow_expired: accept a token whose ``exp`` has passed.
-    :return: a new dict of claims, with ``jti``, ``type``, ``fresh`` and the user claims filled in.
-    :raises jwt.ExpiredSignatureError: ``exp`` has passed and ``allow_expired`` is False; its
-        ``jwt_data`` holds the claims, its ``jwt_header`` the header.
-    :raises jwt.InvalidTokenError: anything else is wrong with the token (RFC 7519, section 7.2).
-    :raises JWTDecodeError: the identity is missing, or a claim of the extension is wrong.
-    :raises CSRFError: the token carries another CSRF value.
-    :raises IssuerUnavailableError: the keys of its issuer are not known yet, and are fetched now,
-        which :func:`decode_token_async` waits for; or they cannot be fetched.
-    :raises RuntimeError: there is no app context, an option or a key is wrong, or the
-        decode_key_loader is async; then use :func:`decode_token_async`.
+    :return: a new dict of claims. Missing ``jti``, ``type``, ``fresh`` and user claims are set to
+        their defaults.
+    :raises jwt.ExpiredSignatureError: if ``exp`` has passed and ``allow_expired`` is False. Its
+        ``jwt_data`` contains the claims, its ``jwt_header`` the header.
+    :raises jwt.InvalidTokenError: if the token is invalid for another reason (RFC 7519, section
+        7.2).
+    :raises JWTDecodeError: if the identity is missing, or a claim of the extension is invalid.
+    :raises CSRFError: if the token contains another CSRF value.
+    :raises IssuerUnavailableError: if the keys of the trusted issuer cannot be fetched, or are not
+        known yet: they are then fetched, and :func:`decode_token_async` waits for them.
+    :raises RuntimeError: if there is no app context, an option or a key is invalid, or the callback
+        of decode_key_loader is async; in the last case, use :func:`decode_token_async`.
     """
     cdef _AppState state = _current_state()
     cdef _Settings settings = state.settings()
@@ -8619,9 +8628,9 @@ def decode_token(encoded_token, csrf_value=None, allow_expired=False):
 
 
 async def decode_token_async(encoded_token, csrf_value=None, allow_expired=False):
-    """Verify a token and return its claims, awaiting an async decode_key_loader.
+    """Verify a token and return its claims; await an async decode_key_loader.
 
-    Parameters, result and errors are those of :func:`decode_token`.
+    The parameters, the result and the exceptions are those of :func:`decode_token`.
     """
     cdef _AppState state = _current_state()
     cdef _Settings settings = state.settings()
@@ -8640,7 +8649,7 @@ cdef dict _decode_parsed(
     prepared = _take_key(state, settings, token, key)
     claims = _verify_token(token, prepared, state, settings, allow_expired)
     if csrf_value is not None:
-        # Before the expiry, as in 0.1.0: no forged request reaches the expired_token callback.
+        # Before the expiry, as in 0.1.0: forged requests must not reach the expired_token callback.
         _verify_csrf(claims, csrf_value)
     _verify_expiry(token, claims)
     return claims
@@ -8650,27 +8659,27 @@ async def verify_token(
     encoded_token, *, fresh=False, refresh=False, verify_type=True, skip_revocation_check=False,
     scopes=None, issuers=None
 ):
-    """Verify a token that belongs to no request, by all that :func:`jwt_required` checks.
+    """Verify a token that is not part of a request, with all checks of :func:`jwt_required`.
 
-    For a handler of Socket.IO, or a message of a queue. :func:`decode_token` checks neither
-    revocation nor the type of the token, and calls no callbacks about claims and the user.
+    Use it in a Socket.IO handler, or for messages from a queue. :func:`decode_token` does not check
+    revocation or the token type, and does not call the callbacks for claims and users.
 
-    :param encoded_token: compact JWS (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
+    :param encoded_token: the encoded token (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
     :param fresh: require a fresh access token.
     :param refresh: require a refresh token instead of an access token.
-    :param verify_type: False accepts access and refresh tokens.
+    :param verify_type: False accepts both access and refresh tokens.
     :param skip_revocation_check: do not check whether the token has been revoked.
-    :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
-    :param issuers: one or several names of issuers whose tokens are accepted, trusted ones or that
-        of the app, JWT_ENCODE_ISSUER; ``()`` accepts those of the app alone. None accepts those of
-        the app and of all trusted issuers.
+    :param scopes: one or several scopes; the claim JWT_SCOPE_CLAIM must contain all of them.
+    :param issuers: one or several issuers whose tokens are accepted: names of trusted issuers, or
+        JWT_ENCODE_ISSUER for the app itself. ``()`` accepts only tokens of the app. None accepts
+        tokens of the app and of all trusted issuers.
     :return: a new dict of claims, as from :func:`decode_token`.
-    :raises TypeError: an argument has a wrong type.
-    :raises ValueError: a scope is malformed, or ``fresh`` and ``refresh`` are both True.
-    :raises jwt.InvalidTokenError: it is invalid; the exceptions are those of :func:`decode_token`.
-    :raises JWTExtendedException: its subclasses say what else is wrong: type, revocation,
-        freshness, scope, user claims, user.
-    :raises RuntimeError: there is no app context, or an option or a key is wrong.
+    :raises TypeError: if an argument has the wrong type.
+    :raises ValueError: if a scope is malformed, or ``fresh`` and ``refresh`` are both True.
+    :raises jwt.InvalidTokenError: if the token is invalid, as for :func:`decode_token`.
+    :raises JWTExtendedException: one of its subclasses, if another check fails: token type,
+        revocation, freshness, scopes, user claims or user.
+    :raises RuntimeError: if there is no app context, or an option or a key is invalid.
     """
     cdef _Rules rules = _Rules(
         False, fresh, refresh, None, verify_type, skip_revocation_check, scopes, False, issuers
@@ -8680,11 +8689,11 @@ async def verify_token(
 
 
 def get_jti(encoded_token):
-    """Verify a token and return its ``jti``, the identifier that a blacklist keeps.
+    """Verify a token and return its ``jti``, the ID to store in a blocklist.
 
-    :param encoded_token: compact JWS (str or bytes).
-    :return: the ``jti`` claim, None if the token has none.
-    :raises: as :func:`decode_token`.
+    :param encoded_token: the encoded token (str or bytes).
+    :return: the claim ``jti``, or None if the token does not have one.
+    :raises: the exceptions of :func:`decode_token`.
     """
     return decode_token(encoded_token)["jti"]
 
@@ -8692,37 +8701,39 @@ def get_jti(encoded_token):
 def get_csrf_token(encoded_token):
     """Verify a token and return its CSRF double-submit value.
 
-    :param encoded_token: compact JWS (str or bytes).
-    :return: the ``csrf`` claim.
-    :raises JWTDecodeError: the token has none, since CSRF protection was off when it was made.
-    :raises: as :func:`decode_token`.
+    :param encoded_token: the encoded token (str or bytes).
+    :return: the claim ``csrf``.
+    :raises JWTDecodeError: if the token does not have this claim, because CSRF protection was off
+        when it was created.
+    :raises: the exceptions of :func:`decode_token`.
     """
     return _csrf_claim(decode_token(encoded_token))
 
 
 def get_jwks():
-    """Return the JWK Set (RFC 7517, section 5) by which others verify the tokens of the app.
+    """Return the public keys that verify the tokens of the app, as a JWK Set (RFC 7517).
 
-    It holds the asymmetric keys of JWT_KEYS until their ``verify_until``, also those that are to
-    sign later, and JWT_PUBLIC_KEY or the public half of JWT_PRIVATE_KEY, named by its thumbprint
-    (RFC 7638) unless it is a JWK with a ``kid``. Secrets and private members are never in it.
+    The set contains the asymmetric keys of JWT_KEYS until their ``verify_until``, including keys
+    that will sign later, and JWT_PUBLIC_KEY or the public key of JWT_PRIVATE_KEY. The ``kid`` of
+    the latter is its thumbprint (RFC 7638), unless it is a JWK with a ``kid``. The set never
+    contains secrets or private members.
 
     :return: a new dict with the list ``keys``, sorted by ``kid``. Each key has ``kty``, ``kid``,
         ``alg``, ``use`` and its public members.
-    :raises RuntimeError: there is no app context, or an option or a key is wrong.
+    :raises RuntimeError: if there is no app context, or an option or a key is invalid.
     """
     return {"keys": _published_jwks(_current_state().settings(), _now())}
 
 
 def get_unverified_jwt_headers(encoded_token):
-    """Return the header of a token without verifying its signature.
+    """Return the header of a token without verifying the signature.
 
-    Nothing in it can be trusted; it may serve to look up a key by ``kid``.
+    Do not trust the header. Use it, for example, to look up a key by its ``kid``.
 
-    :param encoded_token: compact JWS (str or bytes), at most 16384 bytes, or JWT_MAX_TOKEN_SIZE
-        within an app context.
+    :param encoded_token: the encoded token (str or bytes), at most 16384 bytes, or
+        JWT_MAX_TOKEN_SIZE bytes in an app context.
     :return: a new dict of header parameters.
-    :raises jwt.InvalidTokenError: the token is malformed.
+    :raises jwt.InvalidTokenError: if the token is malformed.
     """
     max_size = DEFAULTS["JWT_MAX_TOKEN_SIZE"]
     if get_value(_CV_APP) is not None:
@@ -8738,29 +8749,32 @@ async def create_session(
     identity, *, fresh=False, metadata=None, expires_delta=None, refresh_expires_delta=None,
     user_claims=None, additional_claims=None
 ):
-    """Begin a session, which is one login, and create its access token and its refresh token.
+    """Create a session, which is one login, and its access and refresh tokens.
 
-    Both carry the id of the session as ``sid`` (OpenID Connect), and the refresh token its
-    generation as ``gen``. The loaders are called once for both.
+    Both tokens contain the session ID in ``sid`` (OpenID Connect). The refresh token also contains
+    its generation in ``gen``. The loaders are called once for both tokens.
 
-    :param identity: who logs in, as for :func:`create_access_token`.
-    :param fresh: whether the access token counts as fresh; a timedelta says for how long it does.
-    :param metadata: what :func:`get_sessions` shows of the session, such as the device: a JSON
-        object of at most 4096 bytes.
-    :param expires_delta: how long the access token lasts, as for :func:`create_access_token`.
-    :param refresh_expires_delta: how long the refresh token lasts, and with it the session unless
-        it is rotated before. None takes JWT_REFRESH_TOKEN_EXPIRES. No token outlasts
-        JWT_SESSION_MAX_AGE.
-    :param user_claims: user claims of the access token, in place of those of the
-        user_claims_loader; of the refresh token, too, if JWT_CLAIMS_IN_REFRESH_TOKEN is True.
-    :param additional_claims: claims for the top level of both tokens, as for
+    :param identity: the identity of the user who logs in, as for :func:`create_access_token`.
+    :param fresh: True creates a fresh access token; a timedelta creates one that is fresh for that
+        long.
+    :param metadata: a dict of at most 4096 bytes as JSON, which :func:`get_sessions` returns with
+        the session, for example the device.
+    :param expires_delta: the lifetime of the access token, as for :func:`create_access_token`.
+    :param refresh_expires_delta: the lifetime of the refresh token, and of the session until the
+        next rotation. None uses JWT_REFRESH_TOKEN_EXPIRES. JWT_SESSION_MAX_AGE limits both tokens.
+    :param user_claims: user claims of the access token, instead of those from the
+        user_claims_loader. The refresh token also contains them if JWT_CLAIMS_IN_REFRESH_TOKEN is
+        True.
+    :param additional_claims: a dict of top-level claims for both tokens, as for
         :func:`create_access_token`.
     :return: the :class:`SessionTokens`.
-    :raises TypeError: as :func:`create_access_token`, or the metadata is no JSON object.
-    :raises ValueError: as :func:`create_access_token`; ``additional_claims`` holds ``sid`` or
-        ``gen``; or the metadata is too long, or the identity longer than 512 characters as text.
-    :raises TokenStoreError: the token store is unavailable.
-    :raises RuntimeError: there is no app context or no token store, or an option or a key is wrong.
+    :raises TypeError: as for :func:`create_access_token`, or if the metadata is not a JSON object.
+    :raises ValueError: as for :func:`create_access_token`; if ``additional_claims`` contains
+        ``sid``, ``gen`` or ``jti``; if the metadata is too long or contains a value such as NaN; or
+        if the identity as text is longer than 512 characters.
+    :raises TokenStoreError: if the token store is unavailable.
+    :raises RuntimeError: if there is no app context or no token store, or an option or a key is
+        invalid.
     """
     cdef _Pair pair = _new_pair(
         identity, fresh, expires_delta, refresh_expires_delta, user_claims, additional_claims
@@ -8771,12 +8785,12 @@ async def create_session(
     await pair.ask()
     text = _identity_text(pair.access.identity, pair.state)
     if len(text) > _IDENTITY_SIZE:
-        raise ValueError(f"identity must take at most {_IDENTITY_SIZE} characters as text")
+        raise ValueError(f"identity must be at most {_IDENTITY_SIZE} characters long as text")
     session_id = _new_session_id(text)
     max_age = _seconds(settings.session_max_age)
     if max_age is not None:
         pair.access.latest = pair.refresh.latest = _latest_before(_now() + max_age, settings)
-    # Before the session is kept, since it may fail.
+    # Before the session is stored, because encoding may fail.
     pair.encode(session_id, 0)
     session = await _stored(
         store.create_session, session_id, text, lifetime=pair.lifetime(), max_age=max_age,
@@ -8791,26 +8805,26 @@ async def rotate_session(
 ):
     """Exchange the refresh token of the current request for a new pair of tokens.
 
-    This is refresh token rotation (RFC 9700, section 4.14.2), for a view under
-    ``jwt_required(refresh=True)``. A refresh token can be used once. Within JWT_REFRESH_GRACE
-    seconds it may be sent again, by another tab or after an answer was lost. Later that is reuse:
-    the session is revoked, and the callback of the refresh_reuse_loader is called.
+    Call it in a view with ``jwt_required(refresh=True)`` for refresh token rotation (RFC 9700,
+    section 4.14.2). Each refresh token can be used once. For JWT_REFRESH_GRACE seconds, it can be
+    sent again, by another tab or after a lost response. After that, sending it again is reuse: the
+    session is revoked, and the callback of refresh_reuse_loader is called.
 
-    :param identity: what the loaders are called with. None takes the loaded user where there is a
-        user_identity_loader, and otherwise the identity in the token. The identity of the session
-        stays what it is.
+    :param identity: the value that the loaders are called with. None uses the loaded user if there
+        is a user_identity_loader, and otherwise the identity in the token. The identity of the
+        session does not change.
     :param fresh: as for :func:`create_session`, like the parameters that follow.
     :return: the :class:`SessionTokens`.
-    :raises JWTDecodeError: the refresh token does not belong to a session.
-    :raises NoAuthorizationError: the request was let in without a token.
-    :raises WrongTokenError: the request was verified by an access token.
-    :raises TokenReusedError: the token was used before, and the grace is over.
-    :raises SessionEndedError: the session was revoked, has ended or is unknown.
-    :raises TypeError: as :func:`create_session`.
-    :raises ValueError: as :func:`create_session`.
-    :raises TokenStoreError: the token store is unavailable.
-    :raises RuntimeError: the request was not verified, there is no token store, or an option or a
-        key is wrong.
+    :raises JWTDecodeError: if the refresh token does not belong to a session.
+    :raises NoAuthorizationError: if the request was accepted without a token.
+    :raises WrongTokenError: if the token of the request is an access token.
+    :raises TokenReusedError: if the token was used before, and the grace period is over.
+    :raises SessionEndedError: if the session was revoked, has ended or is unknown.
+    :raises TypeError: as for :func:`create_session`.
+    :raises ValueError: as for :func:`create_session`.
+    :raises TokenStoreError: if the token store is unavailable.
+    :raises RuntimeError: if the request was not verified, there is no token store, or an option or
+        a key is invalid.
     """
     cdef _VerifiedToken verified = _verified_token("rotate_session", True)
     cdef _AppState state = _current_state()
@@ -8838,9 +8852,9 @@ async def _rotate(_AppState state, _VerifiedToken verified, _Pair pair):
     pair.access.identity = claims[settings.identity_claim_key]
     pair.access.keeps_identity = True
     await pair.ask()
-    # Whether it is a rotation or a retry, the next generation is that of the tokens.
+    # The tokens get the next generation, for a rotation and for a retry.
     pair.encode(session_id, generation + 1)
-    # The client may leave meanwhile, which cancels the request: reuse must be reported still.
+    # If the client disconnects, the request is cancelled, but reuse must still be reported.
     outcome, session = await asyncio.shield(state.watch.run(_rotate_in_store(
         state, verified, session_id, generation, pair.lifetime()
     )))
@@ -8863,7 +8877,7 @@ async def _rotate_in_store(
             grace=settings.refresh_grace, linger=_linger(settings),
         )
     except TokenStoreError as error:
-        # It is logged; the loop would log it once more where nobody waits for this task any more.
+        # Returned, not raised: the loop would log it again if the request was cancelled.
         return "unavailable", error
     if outcome not in ("rotated", "retried", "reused", "ended"):
         raise _wrong_answer("rotate_session", outcome)
@@ -8875,18 +8889,19 @@ async def _rotate_in_store(
 
 
 async def revoke_session(session_id=None, *, identity=None):
-    """End a session: none of its tokens is accepted from now on, the refresh token included.
+    """End a session: reject all its tokens from now on, including the refresh token.
 
-    :param session_id: the id of the session; None takes that of the current request.
-    :param identity: end it only if it is a session of this identity, as for
-        :func:`revoke_sessions`: for an id that a client has sent. None ends that of anybody.
+    :param session_id: the ID of the session; None ends the session of the current request.
+    :param identity: end the session only if it belongs to this identity, as for
+        :func:`revoke_sessions`. Pass it if ``session_id`` comes from a client. None ends the
+        session of any identity.
     :return: True if the session was live; False if it had ended, is unknown, or belongs to another
         identity.
-    :raises JWTDecodeError: the token of the current request does not belong to a session.
-    :raises NoAuthorizationError: the request was let in without a token.
-    :raises TypeError: ``session_id`` is no string, or the identity is not JSON serialisable.
-    :raises TokenStoreError: the token store is unavailable.
-    :raises RuntimeError: the request was not verified, or there is no token store.
+    :raises JWTDecodeError: if the token of the current request does not belong to a session.
+    :raises NoAuthorizationError: if the request was accepted without a token.
+    :raises TypeError: if ``session_id`` is not a string, or the identity is not JSON serializable.
+    :raises TokenStoreError: if the token store is unavailable.
+    :raises RuntimeError: if the request was not verified, or there is no token store.
     """
     cdef _AppState state = _current_state()
     store = _store_of(state, "revoke_session")
@@ -8907,21 +8922,21 @@ async def revoke_session(session_id=None, *, identity=None):
 
 
 async def revoke_sessions(identity, keep=None):
-    """End all sessions of an identity, or all but one: "log out everywhere".
+    """End all sessions of an identity ("log out everywhere"), or all except one.
 
-    :param identity: the identity as in its tokens, such as :func:`get_jwt_identity` returns it.
-    :param keep: the id of a session that goes on, such as :func:`get_session_id` returns it.
+    :param identity: the identity as in its tokens, such as the result of :func:`get_jwt_identity`.
+    :param keep: the ID of a session to keep, such as the result of :func:`get_session_id`.
     :return: the number of sessions that were live.
-    :raises TypeError: the identity is not JSON serialisable, or ``keep`` is no string.
-    :raises TokenStoreError: the token store is unavailable; some may be revoked.
-    :raises RuntimeError: there is no app context or no token store.
+    :raises TypeError: if the identity is not JSON serializable, or ``keep`` is not a string.
+    :raises TokenStoreError: if the token store is unavailable; some sessions may be revoked.
+    :raises RuntimeError: if there is no app context or no token store.
     """
     cdef _AppState state = _current_state()
     store = _store_of(state, "revoke_sessions")
     if keep is not None and not isinstance(keep, str):
-        raise TypeError(f"keep must be the id of a session or None, not {_shown(keep)}")
+        raise TypeError(f"keep must be the ID of a session or None, not {_shown(keep)}")
     if not _is_session_id(keep):
-        # No session has it.
+        # No session has such an ID.
         keep = None
     text = _identity_text(_unproxied(identity), state)
     revoked = await _stored(store.revoke_sessions, text, keep=keep)
@@ -8931,13 +8946,13 @@ async def revoke_sessions(identity, keep=None):
 
 
 async def get_sessions(identity):
-    """List the live sessions of an identity, for a page of devices for example.
+    """List the live sessions of an identity, for example to show the user's devices.
 
     :param identity: as for :func:`revoke_sessions`.
-    :return: a list of :class:`Session`, the newest first.
-    :raises TypeError: the identity is not JSON serialisable.
-    :raises TokenStoreError: the token store is unavailable.
-    :raises RuntimeError: there is no app context or no token store.
+    :return: a list of :class:`Session`, newest first.
+    :raises TypeError: if the identity is not JSON serializable.
+    :raises TokenStoreError: if the token store is unavailable.
+    :raises RuntimeError: if there is no app context or no token store.
     """
     cdef _AppState state = _current_state()
     store = _store_of(state, "get_sessions")
@@ -8945,28 +8960,29 @@ async def get_sessions(identity):
 
 
 def get_session_id():
-    """Return the id of the session of the current request.
+    """Return the ID of the session of the current request.
 
-    :return: the claim ``sid`` of its token, None if that has none or no token was verified.
-    :raises RuntimeError: there is no app context.
+    :return: the claim ``sid`` of the token; None if the token does not have it, or no token was
+        verified.
+    :raises RuntimeError: if there is no app context.
     """
     token = _current_token()
     return None if token is None else token.claims.get("sid")
 
 
 async def revoke_token(token=None):
-    """Revoke one token by its ``jti`` (RFC 7009), until it would have expired.
+    """Revoke one token by its ``jti`` until it expires (RFC 7009).
 
-    :param token: None takes that of the current request. An encoded token is verified here; with an
-        expired one there is nothing to do. Or a dict of claims, which must be what :func:`get_jwt`,
-        :func:`decode_token` or :func:`verify_token` returned: claims of a token that was not
-        verified would let anybody revoke the tokens of others.
-    :raises jwt.InvalidTokenError: the encoded token is invalid, as for :func:`decode_token`.
-    :raises JWTDecodeError: the token has no ``jti``.
-    :raises NoAuthorizationError: the request was let in without a token.
-    :raises TypeError: ``token`` is none of these.
-    :raises TokenStoreError: the token store is unavailable.
-    :raises RuntimeError: the request was not verified, or there is no token store.
+    :param token: an encoded token, which is verified first; it may have expired, and then does not
+        need to be revoked. Or a dict of claims that :func:`get_jwt`, :func:`decode_token` or
+        :func:`verify_token` returned: with claims that were not verified, anyone could revoke the
+        tokens of others. None revokes the token of the current request.
+    :raises jwt.InvalidTokenError: if the encoded token is invalid, as for :func:`decode_token`.
+    :raises JWTDecodeError: if the token does not have a ``jti``.
+    :raises NoAuthorizationError: if the request was accepted without a token.
+    :raises TypeError: if ``token`` has another type.
+    :raises TokenStoreError: if the token store is unavailable.
+    :raises RuntimeError: if the request was not verified, or there is no token store.
     """
     cdef _AppState state = _current_state()
     cdef _Settings settings = state.settings()
@@ -8988,7 +9004,7 @@ async def revoke_token(token=None):
     lifetime = end = None
     if "exp" in claims:
         if not _is_number(claims["exp"]):
-            # decode_token looks at it only where it may have passed.
+            # With allow_expired, decode_token does not check exp.
             raise jwt.DecodeError("Expiration Time claim (exp) must be an integer.")
         end = min(claims["exp"], _LAST_MOMENT) + _linger(settings)
         lifetime = end - _now()
@@ -9000,19 +9016,19 @@ async def revoke_token(token=None):
 
 
 async def renew_websocket(encoded_token):
-    """Let a WebSocket go on with a new token, which the client has sent in a message.
+    """Replace the token of the current WebSocket with one that the client sent.
 
-    For a WebSocket that is closed with its token, by ``close_with_token`` or
-    JWT_WEBSOCKET_CLOSE_WITH_TOKEN. The new token is verified by the rules of the view, and from
-    then on is the one that the functions of the current request go by.
+    The WebSocket must be one that is closed when its token expires or is revoked, because of
+    ``close_with_token`` or JWT_WEBSOCKET_CLOSE_WITH_TOKEN. The new token must satisfy the rules of
+    the view. From then on, the functions for the current request use the new token.
 
-    :param encoded_token: compact JWS (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
+    :param encoded_token: the encoded token (str or bytes), at most JWT_MAX_TOKEN_SIZE bytes.
     :return: a new dict of claims.
-    :raises WrongTokenError: it belongs to another identity or to another session.
-    :raises NoAuthorizationError: the WebSocket was let in without a token.
-    :raises jwt.InvalidTokenError: it is invalid; the exceptions are those of :func:`verify_token`.
-    :raises JWTExtendedException: as :func:`verify_token`.
-    :raises RuntimeError: this is no WebSocket that is closed with its token.
+    :raises WrongTokenError: if the token belongs to another identity or session.
+    :raises NoAuthorizationError: if the WebSocket was accepted without a token.
+    :raises jwt.InvalidTokenError: if the token is invalid, as for :func:`verify_token`.
+    :raises JWTExtendedException: as for :func:`verify_token`.
+    :raises RuntimeError: if this is not a WebSocket that is closed with its token.
     """
     cdef _VerifiedToken verified = _verified_token("renew_websocket", True)
     cdef _VerifiedToken renewed = None
@@ -9038,32 +9054,24 @@ async def renew_websocket(encoded_token):
 # -----------------------------------------------------------------------------
 
 def get_raw_jwt():
-    """Return all claims of the token of the current request.
-
-    :return: the dict of claims, {} if no token was verified.
-    :raises RuntimeError: there is no app context.
-    """
+    """0.1.0 name of :func:`get_jwt`; it returns {} if the request was not verified."""
     token = _current_token()
     return {} if token is None else token.claims
 
 
 def get_raw_jwt_header():
-    """Return the header of the token of the current request.
-
-    :return: a dict of header parameters, {} if no token was verified.
-    :raises RuntimeError: there is no app context.
-    """
+    """0.1.0 name of :func:`get_jwt_header`; it returns {} if the request was not verified."""
     token = _current_token()
     return {} if token is None else dict(token.header)
 
 
 cdef _VerifiedToken _verified_token(str function, bint needs_token=False):
-    """The token of the current request, which must have been verified or let in without one."""
+    """The token of the current request, which must be verified, or accepted without a token."""
     cdef _VerifiedToken token = _current_token()
     if token is None:
         raise RuntimeError(
             f"{function}() needs a verified request: protect the view with jwt_required, or await "
-            "verify_jwt_in_request() before"
+            "verify_jwt_in_request() first"
         )
     if needs_token and not token.claims:
         raise NoAuthorizationError("Missing JWT")
@@ -9071,39 +9079,39 @@ cdef _VerifiedToken _verified_token(str function, bint needs_token=False):
 
 
 def get_jwt():
-    """Return all claims of the token of the current request, as Flask-JWT-Extended.
+    """Return all claims of the token of the current request, as in Flask-JWT-Extended.
 
-    :return: the dict of claims, {} if the request was let in without a token.
-    :raises RuntimeError: the request was not verified, or there is no app context.
+    :return: the dict of claims; {} if the request was accepted without a token.
+    :raises RuntimeError: if the request was not verified, or there is no app context.
     """
     return _verified_token("get_jwt").claims
 
 
 def get_jwt_header():
-    """Return the header of the token of the current request, as Flask-JWT-Extended.
+    """Return the header of the token of the current request, as in Flask-JWT-Extended.
 
-    :return: a dict of header parameters, {} if the request was let in without a token.
-    :raises RuntimeError: the request was not verified, or there is no app context.
+    :return: a dict of header parameters; {} if the request was accepted without a token.
+    :raises RuntimeError: if the request was not verified, or there is no app context.
     """
     return dict(_verified_token("get_jwt_header").header)
 
 
 def get_jwt_request_location():
-    """Return where the token of the current request was found.
+    """Return the location where the token of the current request was found.
 
-    :return: one of the names that JWT_TOKEN_LOCATION takes, None if the request was let in without
-        a token, or not verified.
-    :raises RuntimeError: there is no app context.
+    :return: one of the location names of JWT_TOKEN_LOCATION; None if the request was accepted
+        without a token, or not verified.
+    :raises RuntimeError: if there is no app context.
     """
     token = _current_token()
     return None if token is None else token.location
 
 
 def get_jwt_identity():
-    """Return the identity of the token of the current request.
+    """Return the identity in the token of the current request.
 
-    :return: the claim that JWT_IDENTITY_CLAIM names, None if no token was verified.
-    :raises RuntimeError: there is no app context.
+    :return: the claim named in JWT_IDENTITY_CLAIM; None if no token was verified.
+    :raises RuntimeError: if there is no app context.
     """
     token = _current_token()
     return None if token is None else token.claims.get(token.settings.identity_claim_key)
@@ -9112,22 +9120,21 @@ def get_jwt_identity():
 def get_jwt_issuer():
     """Return the trusted issuer of the token of the current request.
 
-    ``sub`` is unique within its issuer only (RFC 7519, section 4.1.2): users are told apart by
-    both.
+    ``sub`` is unique only within its issuer (RFC 7519, section 4.1.2), so identify users by both.
 
-    :return: the name that :meth:`JWTManager.trust_issuer` was given, which is the claim ``iss``;
-        None for a token of the app itself, or if no token was verified.
-    :raises RuntimeError: there is no app context.
+    :return: the name passed to :meth:`JWTManager.trust_issuer`, which is the claim ``iss``; None
+        for a token of the app itself, or if no token was verified.
+    :raises RuntimeError: if there is no app context.
     """
     token = _current_token()
     return None if token is None or token.settings.issuer is None else token.settings.issuer.name
 
 
 def get_jwt_claims():
-    """Return the user claims of the token of the current request.
+    """Return the user claims in the token of the current request.
 
-    :return: the claim that JWT_USER_CLAIMS names, {} if there are none or no token was verified.
-    :raises RuntimeError: there is no app context.
+    :return: the claim named in JWT_USER_CLAIMS; {} if there are none, or no token was verified.
+    :raises RuntimeError: if there is no app context.
     """
     token = _current_token()
     return {} if token is None else token.claims.get(token.settings.user_claims_key, {})
@@ -9136,9 +9143,9 @@ def get_jwt_claims():
 def get_current_user():
     """Return the user of the current request.
 
-    :return: what the callback of user_loader_callback_loader or user_lookup_loader returned, None
-        without one or if no token was verified.
-    :raises RuntimeError: there is no app context.
+    :return: the user that the callback of user_loader_callback_loader or user_lookup_loader
+        returned; None if there is no such callback, or no token was verified.
+    :raises RuntimeError: if there is no app context.
     """
     token = _current_token()
     return None if token is None else token.user
@@ -9157,8 +9164,8 @@ cdef _Settings _cookie_settings(str function):
     return settings
 
 
-# What browsers keep of a cookie, name, value and attributes together (RFC 6265, section 6.1); they
-# drop a longer one, silently.
+# The largest cookie that browsers store, name, value and attributes together (RFC 6265, section
+# 6.1). They drop larger ones silently.
 cdef Py_ssize_t _COOKIE_SIZE = 4096
 
 
@@ -9166,9 +9173,9 @@ cdef int _set_cookie(
     object response, _Settings settings, str name, object path, bint httponly, str value,
     object domain, dict life
 ) except -1:
-    """Set one cookie; ``life`` is its max_age (seconds), or the expires that clears it.
+    """Set one cookie; ``life`` is its max_age, or the expires that deletes it.
 
-    What clears a cookie has the very attributes of what set it, else it is another cookie.
+    A cookie is deleted with the attributes that it was set with; otherwise, it is another cookie.
     """
     attributes = {
         "value": value,
@@ -9182,18 +9189,18 @@ cdef int _set_cookie(
     if settings.cookie_partitioned:
         attributes["partitioned"] = True
     if domain is not None and name.lower().startswith("__host-"):
-        raise ValueError(f"The cookie {name!r} must have no domain: its name begins with __Host-")
-    # Not set_cookie, which would dump it again, and warn three bytes before browsers drop it.
+        raise ValueError(f"The cookie {name!r} cannot have a domain: its name starts with __Host-")
+    # Not set_cookie, which dumps it again, and warns three bytes before browsers drop it.
     try:
         cookie = dump_cookie(name, **attributes, max_size=0)
     except UnicodeError:
-        # The error would show the value, which is a secret.
+        # The original error shows the value, which is secret.
         raise ValueError(f"The value of the cookie {name!r} cannot be encoded") from None
     size = len(cookie)
     if size > _COOKIE_SIZE:
         raise ValueError(
-            f"The cookie {name!r} would take {size} bytes; browsers drop cookies of more than "
-            f"{_COOKIE_SIZE}, name and attributes included: put fewer claims into the token"
+            f"The cookie {name!r} would be {size} bytes long. Browsers drop cookies of more than "
+            f"{_COOKIE_SIZE} bytes, including name and attributes: put fewer claims into the token"
         )
     response.headers.add("Set-Cookie", cookie)
 
@@ -9220,14 +9227,14 @@ cdef int _verify_response(object response) except -1:
         raise _missing_await("response", response)
     if not hasattr(response, "headers"):
         raise TypeError(
-            f"response must be a response, such as `await make_response(...)` gives, not "
+            f"response must be a response, such as the result of `await make_response(...)`, not "
             f"{_shown(response)}"
         )
 
 
 cdef int _verify_domain(object domain) except -1:
     if domain is not None and (not isinstance(domain, str) or not _is_domain(domain)):
-        raise ValueError(f"domain must be the name of a domain or None, not {_shown(domain)}")
+        raise ValueError(f"domain must be a domain name or None, not {_shown(domain)}")
 
 
 cdef int _set_token_cookies(
@@ -9240,19 +9247,19 @@ cdef int _set_token_cookies(
     if _is_awaitable(token):
         raise _missing_await(argument, token)
     if not isinstance(token, (str, bytes)):
-        raise TypeError(f"{argument} must be a token, a str or bytes, not {_shown(token)}")
+        raise TypeError(f"{argument} must be an encoded token (str or bytes), not {_shown(token)}")
     csrf_value = None
     if settings.csrf_protect and settings.csrf_in_cookies:
-        # The token comes from the application, not from a client, so nothing is verified: an async
-        # decode_key_loader could not be called here.
+        # The token comes from the application, not from a client, so it is not verified: an async
+        # decode_key_loader cannot be called here.
         try:
             parsed = _parse_token(token, settings.max_token_size, _HeaderMemo())
             csrf_value = _csrf_claim(_load_object(parsed.payload, "payload"))
         except (jwt.InvalidTokenError, JWTDecodeError) as error:
-            # A fault of the application, which no client must get as an answer.
-            raise ValueError(f"{argument} is no token that can be set: {error}") from None
+            # A mistake in the application, which must not become an error response for clients.
+            raise ValueError(f"{argument} cannot be stored in a cookie: {error}") from None
     if isinstance(token, bytes):
-        # A byte that is not ASCII becomes what no cookie can hold.
+        # Bytes that are not ASCII become characters that dump_cookie rejects.
         token = token.decode("ascii", "surrogateescape")
     life = {"max_age": settings.cookie_max_age() if max_age is None else max_age}
     _set_cookies(response, settings, token_type, token, csrf_value, domain, life)
@@ -9270,21 +9277,21 @@ cdef int _unset_token_cookies(
 
 
 def set_access_cookies(response, encoded_access_token, max_age=None, domain=None):
-    """Put an access token, and its CSRF value if protection is on, into cookies of a response.
+    """Set the cookie of an access token and, with CSRF protection, its CSRF cookie.
 
-    The token's cookie is HttpOnly; the CSRF cookie, set if JWT_CSRF_IN_COOKIES is True, can be read
-    by scripts of the page.
+    The cookie of the token is HttpOnly. Scripts of the page can read the CSRF cookie, which is only
+    set if JWT_CSRF_IN_COOKIES is True.
 
     :param response: the Quart response.
     :param encoded_access_token: the token from :func:`create_access_token`.
-    :param max_age: how long the cookies last, in seconds; None follows JWT_SESSION_COOKIE.
-    :param domain: the domain of the cookies; None takes JWT_COOKIE_DOMAIN.
-    :raises RuntimeWarning: cookies are not in JWT_TOKEN_LOCATION.
-    :raises TypeError: an argument is of a wrong type, a coroutine that was not awaited for example.
-    :raises ValueError: the token is malformed or not ASCII text, or carries no CSRF value while
-        CSRF protection is on; ``domain`` is none, or may not be given; or a cookie would be larger
-        than the 4096 bytes that browsers keep.
-    :raises RuntimeError: there is no app context, or an option is wrong.
+    :param max_age: the lifetime of the cookies, in seconds; None applies JWT_SESSION_COOKIE.
+    :param domain: the domain of the cookies; None uses JWT_COOKIE_DOMAIN.
+    :raises RuntimeWarning: if JWT_TOKEN_LOCATION does not include cookies.
+    :raises TypeError: if an argument has the wrong type, such as a coroutine that was not awaited.
+    :raises ValueError: if the token is malformed or not ASCII text, or has no CSRF value although
+        CSRF protection is on; if ``domain`` is invalid or not allowed; or if a cookie would exceed
+        the 4096 bytes that browsers store.
+    :raises RuntimeError: if there is no app context, or an option is invalid.
     """
     _set_token_cookies(
         "set_access_cookies", response, _ACCESS, encoded_access_token, max_age, domain
@@ -9292,13 +9299,13 @@ def set_access_cookies(response, encoded_access_token, max_age=None, domain=None
 
 
 def set_refresh_cookies(response, encoded_refresh_token, max_age=None, domain=None):
-    """Put a refresh token, and its CSRF value if protection is on, into cookies of a response.
+    """Set the cookie of a refresh token and, with CSRF protection, its CSRF cookie.
 
     :param response: the Quart response.
     :param encoded_refresh_token: the token from :func:`create_refresh_token`.
-    :param max_age: how long the cookies last, in seconds; None follows JWT_SESSION_COOKIE.
-    :param domain: the domain of the cookies; None takes JWT_COOKIE_DOMAIN.
-    :raises: as :func:`set_access_cookies`.
+    :param max_age: the lifetime of the cookies, in seconds; None applies JWT_SESSION_COOKIE.
+    :param domain: the domain of the cookies; None uses JWT_COOKIE_DOMAIN.
+    :raises: the exceptions of :func:`set_access_cookies`.
     """
     _set_token_cookies(
         "set_refresh_cookies", response, _REFRESH, encoded_refresh_token, max_age, domain
@@ -9306,14 +9313,14 @@ def set_refresh_cookies(response, encoded_refresh_token, max_age=None, domain=No
 
 
 def set_session_cookies(response, tokens, max_age=None, domain=None):
-    """Put both tokens of a session and, if CSRF protection is on, their CSRF values into cookies.
+    """Set the cookies of both tokens of a session and, with CSRF protection, their CSRF cookies.
 
     :param response: the Quart response.
-    :param tokens: what :func:`create_session` or :func:`rotate_session` returned.
-    :param max_age: how long the cookies last, in seconds; None follows JWT_SESSION_COOKIE.
-    :param domain: the domain of the cookies; None takes JWT_COOKIE_DOMAIN.
-    :raises TypeError: ``tokens`` is no SessionTokens.
-    :raises: as :func:`set_access_cookies`.
+    :param tokens: the :class:`SessionTokens` from :func:`create_session` or :func:`rotate_session`.
+    :param max_age: the lifetime of the cookies, in seconds; None applies JWT_SESSION_COOKIE.
+    :param domain: the domain of the cookies; None uses JWT_COOKIE_DOMAIN.
+    :raises TypeError: if ``tokens`` is not a SessionTokens.
+    :raises: the exceptions of :func:`set_access_cookies`.
     """
     if _is_awaitable(tokens):
         raise _missing_await("tokens", tokens)
@@ -9328,33 +9335,35 @@ def set_session_cookies(response, tokens, max_age=None, domain=None):
 
 
 def unset_jwt_cookies(response, domain=None):
-    """Remove the cookies of both tokens, and their CSRF cookies, in a response.
+    """Delete the cookies of both tokens and their CSRF cookies.
 
     :param response: the Quart response.
-    :param domain: the domain that the cookies were set with; None takes JWT_COOKIE_DOMAIN.
-    :raises RuntimeWarning: cookies are not in JWT_TOKEN_LOCATION.
-    :raises RuntimeError: there is no app context, or an option is wrong.
+    :param domain: the domain that the cookies were set with; None uses JWT_COOKIE_DOMAIN.
+    :raises RuntimeWarning: if JWT_TOKEN_LOCATION does not include cookies.
+    :raises TypeError: if ``response`` is not a response.
+    :raises ValueError: if ``domain`` is invalid or not allowed.
+    :raises RuntimeError: if there is no app context, or an option is invalid.
     """
     _unset_token_cookies("unset_jwt_cookies", response, _ACCESS, domain)
     _unset_token_cookies("unset_jwt_cookies", response, _REFRESH, domain)
 
 
 def unset_access_cookies(response, domain=None):
-    """Remove the cookie of the access token, and its CSRF cookie, in a response.
+    """Delete the cookie of the access token and its CSRF cookie.
 
     :param response: the Quart response.
     :param domain: as for :func:`unset_jwt_cookies`.
-    :raises: as :func:`unset_jwt_cookies`.
+    :raises: the exceptions of :func:`unset_jwt_cookies`.
     """
     _unset_token_cookies("unset_access_cookies", response, _ACCESS, domain)
 
 
 def unset_refresh_cookies(response, domain=None):
-    """Remove the cookie of the refresh token, and its CSRF cookie, in a response.
+    """Delete the cookie of the refresh token and its CSRF cookie.
 
     :param response: the Quart response.
     :param domain: as for :func:`unset_jwt_cookies`.
-    :raises: as :func:`unset_jwt_cookies`.
+    :raises: the exceptions of :func:`unset_jwt_cookies`.
     """
     _unset_token_cookies("unset_refresh_cookies", response, _REFRESH, domain)
 
@@ -9369,30 +9378,32 @@ async def verify_jwt_in_request(
     optional=False, fresh=False, refresh=False, locations=None, verify_type=True,
     skip_revocation_check=False, scopes=None, close_with_token=False, issuers=None
 ):
-    """Verify the token of the current request or WebSocket; :func:`get_jwt` gives its claims.
+    """Verify the token of the current request or WebSocket, for example in a hook.
 
-    It can be registered with ``before_request`` as it is.
+    You can register this function itself with ``before_request``. After the call,
+    :func:`get_jwt` returns the claims.
 
-    :param optional: let a request without a token, or with a malformed header, in as well.
+    :param optional: also accept requests without a token, or with a malformed header.
     :param fresh: require a fresh access token.
-    :param refresh: look for, and require, a refresh token instead of an access token.
-    :param locations: one or several of the names that JWT_TOKEN_LOCATION takes, in its place.
-    :param verify_type: False accepts access and refresh tokens.
+    :param refresh: require a refresh token instead of an access token, and read it from the cookie
+        or JSON key for refresh tokens.
+    :param locations: one or several location names, instead of JWT_TOKEN_LOCATION.
+    :param verify_type: False accepts both access and refresh tokens.
     :param skip_revocation_check: do not check whether the token has been revoked.
-    :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
+    :param scopes: one or several scopes; the claim JWT_SCOPE_CLAIM must contain all of them.
     :param close_with_token: close the WebSocket when the token expires or is revoked, as with
-        JWT_WEBSOCKET_CLOSE_WITH_TOKEN; :func:`renew_websocket` moves that end.
-    :param issuers: one or several names of issuers whose tokens are accepted, trusted ones or that
-        of the app, JWT_ENCODE_ISSUER; ``()`` accepts those of the app alone. None accepts those of
-        the app and of all trusted issuers.
-    :raises TypeError: an argument has a wrong type.
-    :raises ValueError: a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
+        JWT_WEBSOCKET_CLOSE_WITH_TOKEN. :func:`renew_websocket` replaces the token.
+    :param issuers: one or several issuers whose tokens are accepted: names of trusted issuers, or
+        JWT_ENCODE_ISSUER for the app itself. ``()`` accepts only tokens of the app. None accepts
+        tokens of the app and of all trusted issuers.
+    :raises TypeError: if an argument has the wrong type.
+    :raises ValueError: if a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
         ``fresh`` and ``refresh`` are both True.
-    :raises NoAuthorizationError: there is no token.
-    :raises jwt.InvalidTokenError: it is invalid; the exceptions are those of :func:`decode_token`.
-    :raises JWTExtendedException: its subclasses say what else is wrong: header, CSRF value, origin,
-        type, revocation, freshness, scope, user claims, user.
-    :raises RuntimeError: there is no request, or an option or a key is wrong.
+    :raises NoAuthorizationError: if there is no token.
+    :raises jwt.InvalidTokenError: if the token is invalid, as for :func:`decode_token`.
+    :raises JWTExtendedException: one of its subclasses, if another check fails: header, CSRF value,
+        origin, token type, revocation, freshness, scopes, user claims or user.
+    :raises RuntimeError: if there is no request, or an option or a key is invalid.
     """
     cdef _Rules rules = _Rules(
         optional, fresh, refresh, locations, verify_type, skip_revocation_check, scopes,
@@ -9402,34 +9413,22 @@ async def verify_jwt_in_request(
 
 
 async def verify_jwt_in_request_optional():
-    """Accept the current request without a token, or with a valid access token.
-
-    A malformed header counts as no token, as in 0.1.0; an invalid token is rejected.
-
-    :raises: as :func:`verify_jwt_in_request`, but for NoAuthorizationError and InvalidHeaderError.
-    """
+    """0.1.0 name of ``verify_jwt_in_request(optional=True)``."""
     await _OPTIONAL_RULES.verify()
 
 
 async def verify_fresh_jwt_in_request():
-    """Require a valid and fresh access token in the current request.
-
-    :raises FreshTokenRequired: the token is valid but not fresh.
-    :raises: as :func:`verify_jwt_in_request`.
-    """
+    """0.1.0 name of ``verify_jwt_in_request(fresh=True)``."""
     await _FRESH_RULES.verify()
 
 
 async def verify_jwt_refresh_token_in_request():
-    """Require a valid refresh token in the current request.
-
-    :raises: as :func:`verify_jwt_in_request`.
-    """
+    """0.1.0 name of ``verify_jwt_in_request(refresh=True)``."""
     await _REFRESH_RULES.verify()
 
 
-# The rules of the shorthands, and the defaults of jwt_required. A decorated view has rules of its
-# own: what the guard of protect() has verified it by, it need not verify again.
+# The rules of the shorthands, and the defaults of jwt_required. A decorated view has its own rules
+# object, so that it can tell whether the guard of protect() has already verified these rules.
 cdef _Rules _OPTIONAL_RULES = _Rules(optional=True)
 cdef _Rules _FRESH_RULES = _Rules(fresh=True)
 cdef _Rules _REFRESH_RULES = _Rules(refresh=True)
@@ -9442,7 +9441,7 @@ cdef dict _RULE_DEFAULTS = {
 # --- The wrapper around a view ------------------------------------------------
 
 cdef object _new_submodule(str name, str doc, dict names):
-    """Make ``quart_jwt_extended.<name>`` importable, though this module is a single file.
+    """Make ``quart_jwt_extended.<name>`` importable, although this module is a single file.
 
     The import system finds it in sys.modules once this module has run, also when the submodule is
     the first import.
@@ -9457,16 +9456,16 @@ cdef object _new_submodule(str name, str doc, dict names):
     return module
 
 
-# What makes this module a package to the import system, for the finder below.
+# This makes the module a package for the import system, which the finder below requires.
 __path__ = []
 
 cdef dict _SUBMODULES = {}
 
 
 class _SubmoduleFinder:
-    """Finds the submodules again for whoever took them out of sys.modules, as some tests do.
+    """Finds the submodules again after they were removed from sys.modules, as some tests do.
 
-    The module itself is found in its file, and is never executed a second time.
+    The module itself is found in its file, and is never executed again.
     """
 
     @staticmethod
@@ -9479,14 +9478,14 @@ class _SubmoduleFinder:
 
     @staticmethod
     def exec_module(module):
-        """Do nothing: the names are there already."""
+        """Do nothing: the names exist already."""
 
 
 sys.meta_path.append(_SubmoduleFinder)
 
 
-# The wrapper is plain Python, so that class-based libraries take it for a function and debuggers
-# step into it, in a module where tests of applications patch the verify functions, as on 0.1.0.
+# The wrapper is plain Python, so that class-based libraries treat it as a function and debuggers
+# can step into it. As in 0.1.0, it is in the module where tests patch the verify functions.
 cdef str _WRAPPER = '''\
 def {name}(fn, verify, original, options):
     async def wrapper(*args, **kwargs):
@@ -9500,7 +9499,7 @@ def {name}(fn, verify, original, options):
 
 '''
 
-# What jwt_exempt makes of a view, by whether that is a coroutine function.
+# The wrappers of jwt_exempt, for coroutine functions and for plain functions.
 cdef str _EXEMPT_WRAPPER = '''\
 def exempt_coroutine(fn):
     async def wrapper(*args, **kwargs):
@@ -9517,14 +9516,14 @@ def exempt_function(fn):
 
 
 cdef dict _compiled_wrappers(object module):
-    """What wraps a view, with the globals of a module, by the name of the verify function."""
+    """The wrappers of views by the name of their verify function, with the globals of a module."""
     names = (
         "verify_jwt_in_request", "verify_jwt_in_request_optional", "verify_fresh_jwt_in_request",
         "verify_jwt_refresh_token_in_request",
     )
     source = "".join([*[_WRAPPER.format(name=name) for name in names], _EXEMPT_WRAPPER])
     file = f"<{module.__name__}>"
-    # Where debuggers and tracebacks find the lines of what has no file.
+    # Here, debuggers and tracebacks find the lines of code that is not in a file.
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)
     wrappers = {}
     exec(compile(source, file, "exec"), module.__dict__, wrappers)
@@ -9536,7 +9535,7 @@ cdef object _view_decorators = _new_submodule(
 )
 cdef dict _WRAPPERS = _compiled_wrappers(_view_decorators)
 
-# The functions that the decorators were given.
+# The functions that were passed to the decorators.
 cdef object _GUARDED = weakref.WeakSet()
 
 
@@ -9553,10 +9552,10 @@ cdef int _verify_view(str decorator, object fn) except -1:
 cdef object _guard(str decorator, fn, _Rules rules, str verify, dict options):
     """Wrap a view in a coroutine function that verifies the request first.
 
-    It must be one: Quart runs any other wrapper in a thread.
+    Quart would run any other wrapper in a thread.
 
-    :param verify: the name of the function that does the same, called in place of the rules with
-        ``options`` if it was patched.
+    :param verify: the name of the function that does the same. If it was patched, it is called with
+        ``options``, instead of the rules.
     """
     _verify_view(decorator, fn)
     if inspect.isfunction(fn):
@@ -9565,7 +9564,7 @@ cdef object _guard(str decorator, fn, _Rules rules, str verify, dict options):
     if not inspect.iscoroutinefunction(fn):
 
         async def view(*args, **kwargs):
-            # It may still return a coroutine, as a partial or an undeclared wrapper does.
+            # The result may be a coroutine, for example from a partial or a plain wrapper.
             return await _settled(await get_value(_CV_APP).app.ensure_async(fn)(*args, **kwargs))
 
     wrapper = _WRAPPERS[verify](view, rules.verify, globals()[verify], options)
@@ -9579,27 +9578,29 @@ def jwt_required(
     fn=None, *, optional=False, fresh=False, refresh=False, locations=None, verify_type=True,
     skip_revocation_check=False, scopes=None, close_with_token=False, issuers=None
 ):
-    """Protect a view or a WebSocket: a request needs a valid access token, or what is asked for.
+    """Require a valid token for a view or a WebSocket, by default an access token.
 
-    It works bare, ``@jwt_required``, and called, ``@jwt_required(fresh=True)``.
+    It can be used without arguments, ``@jwt_required``, or with arguments,
+    ``@jwt_required(fresh=True)``.
 
     :param fn: the view, a function or a coroutine function.
-    :param optional: let a request without a token, or with a malformed header, in as well.
+    :param optional: also accept requests without a token, or with a malformed header.
     :param fresh: require a fresh access token.
-    :param refresh: look for, and require, a refresh token instead of an access token.
-    :param locations: one or several of the names that JWT_TOKEN_LOCATION takes, in its place.
-    :param verify_type: False accepts access and refresh tokens.
+    :param refresh: require a refresh token instead of an access token, and read it from the cookie
+        or JSON key for refresh tokens.
+    :param locations: one or several location names, instead of JWT_TOKEN_LOCATION.
+    :param verify_type: False accepts both access and refresh tokens.
     :param skip_revocation_check: do not check whether the token has been revoked.
-    :param scopes: one or several names that the claim JWT_SCOPE_CLAIM must all hold.
+    :param scopes: one or several scopes; the claim JWT_SCOPE_CLAIM must contain all of them.
     :param close_with_token: close the WebSocket when the token expires or is revoked, as with
-        JWT_WEBSOCKET_CLOSE_WITH_TOKEN; :func:`renew_websocket` moves that end.
-    :param issuers: one or several names of issuers whose tokens are accepted, trusted ones or that
-        of the app, JWT_ENCODE_ISSUER; ``()`` accepts those of the app alone. None accepts those of
-        the app and of all trusted issuers.
-    :return: a coroutine function with the name and the signature of the view; a decorator if there
-        is no ``fn``.
-    :raises TypeError: an argument has a wrong type.
-    :raises ValueError: a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
+        JWT_WEBSOCKET_CLOSE_WITH_TOKEN. :func:`renew_websocket` replaces the token.
+    :param issuers: one or several issuers whose tokens are accepted: names of trusted issuers, or
+        JWT_ENCODE_ISSUER for the app itself. ``()`` accepts only tokens of the app. None accepts
+        tokens of the app and of all trusted issuers.
+    :return: a coroutine function with the name and the signature of the view; a decorator if ``fn``
+        is not given.
+    :raises TypeError: if an argument has the wrong type.
+    :raises ValueError: if a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
         ``fresh`` and ``refresh`` are both True.
     """
     options = {
@@ -9608,7 +9609,7 @@ def jwt_required(
         "scopes": scopes, "close_with_token": close_with_token, "issuers": issuers,
     }
     rules = _Rules(**options)
-    # 0.1.0 calls the function without arguments, which is what a test may have replaced.
+    # 0.1.0 calls the function without arguments, and a replacement in a test may not accept any.
     given = {name: value for name, value in options.items() if value is not _RULE_DEFAULTS[name]}
 
     def decorate(view):
@@ -9618,36 +9619,21 @@ def jwt_required(
 
 
 def jwt_optional(fn):
-    """Let a view serve anonymous requests and requests with a valid access token.
-
-    Without a token, or with a malformed header, :func:`get_jwt_identity` gives None; an invalid
-    token is refused.
-
-    :param fn: the view, a function or a coroutine function.
-    :return: a coroutine function with the name and the signature of the view.
-    """
+    """0.1.0 name of ``jwt_required(optional=True)``."""
     return _guard(
         "jwt_optional", fn, _Rules(optional=True), "verify_jwt_in_request_optional", {}
     )
 
 
 def fresh_jwt_required(fn):
-    """Protect a view: a request needs a valid and fresh access token.
-
-    :param fn: the view, a function or a coroutine function.
-    :return: a coroutine function with the name and the signature of the view.
-    """
+    """0.1.0 name of ``jwt_required(fresh=True)``."""
     return _guard(
         "fresh_jwt_required", fn, _Rules(fresh=True), "verify_fresh_jwt_in_request", {}
     )
 
 
 def jwt_refresh_token_required(fn):
-    """Protect a view: a request needs a valid refresh token.
-
-    :param fn: the view, a function or a coroutine function.
-    :return: a coroutine function with the name and the signature of the view.
-    """
+    """0.1.0 name of ``jwt_required(refresh=True)``."""
     return _guard(
         "jwt_refresh_token_required", fn, _Rules(refresh=True),
         "verify_jwt_refresh_token_in_request", {},
@@ -9655,17 +9641,19 @@ def jwt_refresh_token_required(fn):
 
 
 def jwt_exempt(fn):
-    """Leave a view open in an app or a blueprint that :func:`protect` guards.
+    """Open a view of an app or a blueprint that is protected by :func:`protect`.
 
-    :param fn: the view, a function or a coroutine function; it stays protected where it is
-        registered as it is.
+    :param fn: the view, a function or a coroutine function. Routes that are registered with ``fn``
+        itself stay protected.
     :return: the view to register, with the name and the signature of ``fn``.
-    :raises TypeError: it is no view, or protected by a decorator of its own.
+    :raises TypeError: if ``fn`` is not a view, or has a decorator such as :func:`jwt_required`.
     """
     _verify_view("jwt_exempt", fn)
     for layer in _layers_of(fn):
         if _rules_of_layer(layer) not in (None, _ABSENT):
-            raise TypeError("jwt_exempt cannot open a view that has jwt_required, or one like it")
+            raise TypeError(
+                "jwt_exempt cannot open a view that has jwt_required or a similar decorator"
+            )
     kind = "exempt_coroutine" if inspect.iscoroutinefunction(fn) else "exempt_function"
     wrapper = _WRAPPERS[kind](fn)
     _RULES_OF[wrapper] = None
@@ -9676,7 +9664,7 @@ current_user = LocalProxy(get_current_user)
 
 
 cdef int _verify_placement(object app) except -1:
-    """Raise RuntimeError if a decorator stands above a route or a hook, and protects nothing."""
+    """Raise RuntimeError if a decorator is above a route or a hook, and so has no effect."""
     registered = [
         (f"view of the endpoint {name!r}", view) for name, view in app.view_functions.items()
     ]
@@ -9690,11 +9678,11 @@ cdef int _verify_placement(object app) except -1:
             if _rules_of_layer(above) is not _ABSENT:
                 guarded.add(id(below))
     for where, view in registered:
-        # A view may be registered twice on purpose, as it is and protected.
+        # A view may be registered twice on purpose: the bare function and the protected one.
         if inspect.isfunction(view) and view in _GUARDED and id(view) not in guarded:
             raise RuntimeError(
-                f"The {where} is not protected: its jwt_required, or one like it, stands above the "
-                "decorator that registers it; put it below, next to the function"
+                f"The {where} is not protected: jwt_required, or a similar decorator, is above the "
+                "decorator that registers it. Move it below that, next to the function"
             )
 
 
@@ -9706,10 +9694,9 @@ cdef str _name_of(object function):
 # Whole apps and the command line
 # -----------------------------------------------------------------------------
 
-# Where an app or a blueprint keeps what protect() was told.
+# The attribute of an app or a blueprint for the arguments of protect().
 cdef str _GUARDS = "_jwt_extended_guards"
-# How many calls of protect() there were: what was found out about a route before the last one is
-# out of date.
+# The number of calls of protect(). A _Route that was created before the last call is out of date.
 cdef int _guard_count = 0
 
 
@@ -9717,21 +9704,22 @@ def protect(
     app_or_blueprint, *, exempt=(), optional=False, fresh=False, refresh=False, locations=None,
     verify_type=True, skip_revocation_check=False, scopes=None, close_with_token=False, issuers=None
 ):
-    """Guard every route and WebSocket of an app or a blueprint, those of nested blueprints too.
+    """Protect every route and WebSocket of an app or a blueprint, including nested blueprints.
 
-    Rules add up: a view needs what every ``protect`` around it and its own decorator require. Its
-    token is verified once, before the view and whatever is wrapped around it. A view has ways out:
-    :func:`jwt_exempt` opens it; ``optional=True`` lets requests without a token in, while a token
-    that is sent must satisfy the rest; ``refresh=True`` drops ``fresh``; ``scopes=()`` drops the
-    scopes. The innermost ``locations`` count. A route that does not exist stays 404, and an OPTIONS
-    request that Quart answers by itself needs no token.
+    A view must satisfy the rules of every ``protect`` around it and of its own decorator. The token
+    is verified once, before the view and anything that is wrapped around it. The decorator of the
+    view can relax the rules: :func:`jwt_exempt` opens the view; ``optional=True`` accepts requests
+    without a token, while a token that is sent must satisfy all other rules; ``refresh=True`` drops
+    ``fresh``; ``scopes=()`` drops the scopes. The innermost ``locations`` are used. A route that
+    does not exist still returns 404. An OPTIONS request that Quart answers itself does not need a
+    token.
 
-    :param app_or_blueprint: the Quart app or the blueprint, before it is registered.
-    :param exempt: endpoint names that stay open, for example ``("static",)``; for a blueprint,
-        without its name in front.
+    :param app_or_blueprint: the Quart app, or the blueprint before it is registered.
+    :param exempt: names of endpoints that stay open, for example ``("static",)``; for a blueprint,
+        without the name of the blueprint in front.
     :param optional: as for :func:`jwt_required`, like the parameters that follow.
-    :raises TypeError: an argument has a wrong type.
-    :raises ValueError: as :func:`jwt_required`.
+    :raises TypeError: if an argument has the wrong type.
+    :raises ValueError: as for :func:`jwt_required`.
     """
     rules = _Rules(
         optional, fresh, refresh, locations, verify_type, skip_revocation_check, scopes,
@@ -9742,7 +9730,7 @@ def protect(
         names = _read_rule_names("exempt", exempt, "endpoint names")
     if not isinstance(app_or_blueprint, (Quart, Blueprint)):
         raise TypeError(
-            f"protect takes a Quart app or a blueprint, not {type(app_or_blueprint).__name__}"
+            f"protect requires a Quart app or a blueprint, not {type(app_or_blueprint).__name__}"
         )
 
     async def guard():
@@ -9752,7 +9740,7 @@ def protect(
             return
         verified = getattr(request, _VERIFIED, None)
         if verified is not None and rules in (<_VerifiedToken>verified).satisfied:
-            # A guard further out has verified by all rules of this route.
+            # An outer guard has verified all rules of this route.
             return
         route = _current_state().route(request.endpoint, request.method)
         if route.is_exempt or rules in route.exempting:
@@ -9774,12 +9762,12 @@ cdef class _Route:
     """How a view is protected for one method."""
 
     cdef object view
-    # What protect() and the view's own decorators come to; None if nothing is required.
+    # The combined rules of protect() and the view's own decorators; None if there are none.
     cdef _Rules rules
     cdef bint is_exempt
     # The rules of the protect() calls whose ``exempt`` names the view.
     cdef list exempting
-    # How many calls of protect() there had been.
+    # The number of calls of protect() at that time.
     cdef int guard_count
 
     def __cinit__(self, app, str endpoint, str method):
@@ -9801,7 +9789,7 @@ cdef class _Route:
 
 
 cdef object _rules_of_layer(object layer):
-    """The rules of what one of our decorators returned, None for jwt_exempt, otherwise _ABSENT."""
+    """The rules of a wrapper of our decorators, None for jwt_exempt, _ABSENT for other objects."""
     return _RULES_OF.get(layer, _ABSENT) if inspect.isfunction(layer) else _ABSENT
 
 
@@ -9810,7 +9798,7 @@ cdef list _rules_of_view(object view, str method):
     layers = _layers_of(view)
     view_class = getattr(view, "view_class", None)
     if isinstance(view_class, type):
-        # What runs of a class-based view may be decorated by itself.
+        # The method of a class-based view that runs may be decorated itself.
         runs = view_class.dispatch_request
         if runs is MethodView.dispatch_request:
             if method == "HEAD" and not hasattr(view_class, "head"):
@@ -9822,7 +9810,7 @@ cdef list _rules_of_view(object view, str method):
 
 
 cdef list _scaffolds_of(object app, str endpoint):
-    """The app and the blueprints around an endpoint, with the name that it has in each."""
+    """The app and the blueprints around an endpoint, with the name of the endpoint in each."""
     found = [(app, endpoint)]
     parts = endpoint.split(".")
     for size in range(1, len(parts)):
@@ -9839,18 +9827,18 @@ Protection = namedtuple(
     "token_type optional fresh scopes locations skip_revocation_check close_with_token issuers",
     module=__name__,
 )
-Protection.__doc__ = """What a route requires, as :func:`protection_of` returns it.
+Protection.__doc__ = """The protection of a route, as returned by :func:`protection_of`.
 
-    ``token_type`` is "access", "refresh", or None for any type. ``optional`` says whether a request
-    without a token is let in, ``fresh`` whether the token must be fresh, and
-    ``skip_revocation_check`` whether a revoked one is let in. ``scopes`` are those that the token
-    must grant, all of them. ``locations`` are where it is looked for, in this order: those of the
-    app unless the route names others, and only such as an HTTP request or a WebSocket has.
-    ``close_with_token`` says whether a WebSocket is closed when its token ends. ``issuers`` are the
-    names of those that the token may be from, where ``()`` is the app itself; None for the app and
-    all trusted issuers.
+    ``token_type`` is "access", "refresh", or None for any type. ``optional`` is True if a request
+    without a token is accepted, ``fresh`` if the token must be fresh, and
+    ``skip_revocation_check`` if a revoked token is accepted. ``scopes`` are the scopes that the
+    token must have, all of them. ``locations`` are searched for the token in this order: those of
+    the route or, if it has none, those of the app, without locations that do not apply to HTTP
+    requests or to WebSockets. ``close_with_token`` is True if a WebSocket is closed when its token
+    expires or is revoked. ``issuers`` are the names of the issuers whose tokens are accepted:
+    ``()`` means the app itself, None the app and all trusted issuers.
 
-    Its repr says the same in the words of ``quart jwt routes``.
+    Its repr describes the protection in the words of ``quart jwt routes``.
     """
 Protection.__repr__ = lambda protection: f"<Protection: {_words_of(protection)}>"
 
@@ -9873,7 +9861,7 @@ cdef object _new_protection(_Settings settings, object rule, _Rules rules):
 
 
 cdef object _issuers_of(_Rules rules):
-    """The issuers that all rules of a route accept, None for all."""
+    """The issuers that all rules of a route accept; None for all issuers."""
     if rules.issuers is None:
         return None
     named = [names for names in rules.issuers if names]
@@ -9889,7 +9877,7 @@ cdef str _words_of(object protection):
     rules.optional = protection.optional
     rules.fresh = protection.fresh
     rules.scopes = protection.scopes
-    # A WebSocket may have none: its only one might be JSON.
+    # A WebSocket may have no location left, if JSON is the only one.
     rules.locations = protection.locations or None
     rules.skip_revocation = protection.skip_revocation_check
     rules.close_with_token = protection.close_with_token
@@ -9898,22 +9886,24 @@ cdef str _words_of(object protection):
 
 
 def protection_of(app, endpoint, method=None):
-    """How a view or WebSocket is protected, by its decorators and every ``protect`` around it.
+    """Return how decorators and :func:`protect` protect a view or WebSocket.
 
-    It is for tools, and for decorators that need to know what is verified before them. What a hook
-    or a decorator of your own verifies, it cannot see.
+    Use it in tools, and in decorators that need to know what is verified before they run. It cannot
+    see what your own hooks or decorators verify.
 
     :param app: the Quart app, with a JWTManager.
     :param endpoint: the name of the endpoint, with the names of its blueprints in front, such as
         ``request.endpoint``.
-    :param method: the method of a request, such as "POST", or "WEBSOCKET"; None if all methods are
-        protected alike, as are those of all views but a class with decorators of single methods.
-        OPTIONS where Quart answers by itself is none of them, and not protected.
-    :return: a :class:`Protection`; None if the route is exempt or open, and verifies no token.
-    :raises TypeError: an argument has a wrong type.
-    :raises ValueError: there is no such endpoint, it does not take the method, or None is given and
-        its methods are protected differently.
-    :raises RuntimeError: the app has no JWTManager, or an option is wrong.
+    :param method: the method of a request, such as "POST", or "WEBSOCKET". None is accepted if all
+        methods have the same protection, which is true for all views except classes that decorate
+        single methods. OPTIONS requests that Quart answers itself are not protected, and do not
+        count.
+    :return: a :class:`Protection`; None if the route is exempt or open, so that no token is
+        verified.
+    :raises TypeError: if an argument has the wrong type.
+    :raises ValueError: if the endpoint does not exist or does not accept the method, or if
+        ``method`` is None although the methods are protected differently.
+    :raises RuntimeError: if the app has no JWTManager, or an option is invalid.
     """
     cdef _Settings settings
     _verify_app("protection_of", app)
@@ -9933,7 +9923,7 @@ def protection_of(app, endpoint, method=None):
         found = set(by_method.values())
         if len(found) > 1:
             raise ValueError(
-                f"The methods of {endpoint!r} are protected differently; name one of them in "
+                f"The methods of {endpoint!r} are protected differently; pass one of them as "
                 "method: " + ", ".join(sorted(by_method))
             )
         return found.pop()
@@ -9946,7 +9936,7 @@ def protection_of(app, endpoint, method=None):
         for rule in rules:
             taken.update(("WEBSOCKET",) if rule.websocket else rule.methods)
         raise ValueError(
-            f"method must be one that {endpoint!r} takes, not {method!r}: "
+            f"method must be one that {endpoint!r} accepts, not {method!r}: "
             + ", ".join(sorted(taken))
         )
     found = {_protection_by(app, settings, rule, name) for rule in suitable}
@@ -9960,14 +9950,14 @@ cdef str _unknown_endpoint(object app, str name):
 
 
 cdef list _served_rules(object app):
-    """The rules of an app that lead to a view, in the order of its map."""
+    """The URL rules of an app that lead to a view, in the order of the URL map."""
     return [
         rule for rule in app.url_map.iter_rules() if not rule.build_only and not rule.redirect_to
     ]
 
 
 cdef list _methods_of(object app, object rule):
-    """The methods of a rule that a view answers: HEAD only where it is not that of GET."""
+    """The methods of a URL rule that its view handles: HEAD only if it is separate from GET."""
     if rule.websocket:
         return ["WEBSOCKET"]
     left_out = set()
@@ -9980,7 +9970,7 @@ cdef list _methods_of(object app, object rule):
 
 
 cdef tuple _state_of_route(object app, _Settings settings, object rule, str method):
-    """Whether a rule is "open", "exempt" or "protected", and in the last case its _Rules."""
+    """The state of a URL rule, "open", "exempt" or "protected", and its _Rules if protected."""
     cdef _Route route = _Route(app, rule.endpoint, "GET" if rule.websocket else method)
     if route.rules is None:
         return ("exempt" if route.is_exempt or route.exempting else "open"), None
@@ -10001,22 +9991,22 @@ cdef object _jwt_commands(object app):
     group.add_command(click.Command(
         "routes",
         params=[
-            click.Option(["--json", "as_json"], is_flag=True, help="Write JSON, for programs."),
+            click.Option(["--json", "as_json"], is_flag=True, help="Write JSON, not a table."),
             click.Option(
                 ["--check"], is_flag=True,
-                help="Fail with exit code 1 if a route is open that no --open names.",
+                help="Exit with code 1 if a route is open and not listed with --open.",
             ),
             click.Option(
                 ["--open", "listed"], multiple=True, metavar="ENDPOINT",
-                help="An endpoint that is open on purpose, for --check. Repeatable.",
+                help="An endpoint that is open on purpose, for --check. Can be repeated.",
             ),
         ],
         callback=lambda as_json, check, listed: _show_routes(app, as_json, check, listed),
-        help="List the routes and how they are protected, open ones first.",
+        help="List the routes and how they are protected, open routes first.",
     ))
     group.add_command(click.Command(
         "purge", callback=lambda: asyncio.run(_purge(app)),
-        help="Delete from the token store what has ended.",
+        help="Delete ended sessions and expired revocations from the token store.",
     ))
     group.add_command(_keys_commands(app))
     return group
@@ -10024,7 +10014,7 @@ cdef object _jwt_commands(object app):
 
 cdef object _keys_commands(object app):
     """The group ``jwt keys``."""
-    group = click.Group("keys", help="Make keys, and list those of JWT_KEYS.")
+    group = click.Group("keys", help="Generate keys, and list the keys of JWT_KEYS.")
     # ES521 is another name of ES512.
     names = [name for name in _ALGORITHMS if name != "ES521"]
     group.add_command(click.Command(
@@ -10036,29 +10026,29 @@ cdef object _keys_commands(object app):
             ),
             click.Option(
                 ["--kid"],
-                help="The name of the key; its thumbprint, or a random name, without one.",
+                help="The key ID. The default is the thumbprint; for a secret, a random ID.",
             ),
             click.Option(
                 ["--format", "form"], type=click.Choice(("jwk", "pem")), default="jwk",
-                show_default=True, help="A secret has no PEM.",
+                show_default=True, help="The format of the key. A secret requires jwk.",
             ),
         ],
-        help="Print a new key, which is secret, and how it goes into JWT_KEYS.",
+        help="Generate a key and print it, with how to add it to JWT_KEYS. Keep it secret.",
     ))
     group.add_command(click.Command(
         "list", callback=lambda: _print_keys(app),
-        help="List the keys of JWT_KEYS: which one signs, and until when each one verifies.",
+        help="List the keys of JWT_KEYS: which key signs, and until when each key verifies.",
     ))
     return group
 
 
 def _print_new_key(algorithm, kid, form):
     if kid is not None and (not kid or _has_lone_surrogate({"kid": kid})):
-        raise click.UsageError("--kid must be a text, and not empty")
+        raise click.UsageError("--kid must be valid text and not empty")
     if _is_symmetric(algorithm):
         if form == "pem":
-            raise click.UsageError("A secret has no PEM: use --format jwk")
-        # As long as the digest at least (RFC 7518, section 3.2).
+            raise click.UsageError("A secret cannot be written as PEM: use --format jwk")
+        # At least as long as the digest (RFC 7518, section 3.2).
         secret = os.urandom(64)
         members = {"kty": "oct", "k": _base64url_text(secret)}
         kid = kid or _new_uuid()
@@ -10078,10 +10068,10 @@ def _print_new_key(algorithm, kid, form):
         entry = '"key": JWK'
         kind = "JWK"
     click.echo(
-        f"The {kind} above is a secret. Keep it where the app reads its secrets, and add it to "
+        f"The {kind} above is secret. Store it where the app reads its secrets, and add it to "
         f"JWT_KEYS:\n    {json.dumps(kid)}: {{{entry}, \"sign_from\": MOMENT}}\n"
-        "MOMENT is a datetime with a time zone, or POSIX seconds; 0 for the first key of all. The "
-        "key signs from then on, and until then it only verifies.",
+        "MOMENT is a datetime with a time zone, or POSIX seconds; use 0 for your first key. From "
+        "then on, the key signs; before, it only verifies.",
         err=True,
     )
 
@@ -10130,7 +10120,7 @@ def _print_keys(app):
         try:
             signer = _signer(settings, now)
         except RuntimeError as error:
-            # After the list, which helps to correct it.
+            # Raised after the list, which helps to find the mistake.
             fault = click.ClickException(str(error))
     rows = [("kid", "algorithm", "state", "verifies until", "published")]
     for _, key in sorted(settings.ring.items()):
@@ -10154,7 +10144,7 @@ def _print_keys(app):
     if fault is not None:
         raise fault
     if has_loader:
-        click.echo("The encode_key_loader chooses the key that signs.", err=True)
+        click.echo("The callback of encode_key_loader chooses the key that signs.", err=True)
     elif signer is None:
         click.echo("No key of JWT_KEYS can sign.", err=True)
     else:
@@ -10163,7 +10153,7 @@ def _print_keys(app):
 
 
 cdef list _ring_warnings(_Settings settings, _RingKey signer, double now):
-    """What will go wrong if JWT_KEYS stays as it is."""
+    """Warnings about keys that will cause errors in the future."""
     cdef _RingKey key
     warned = []
     upcoming = [key for key in settings.ring_starts if (<_RingKey>key).sign_from > now]
@@ -10174,7 +10164,7 @@ cdef list _ring_warnings(_Settings settings, _RingKey signer, double now):
             f'{_ring_name(signer.kid)} signs until its "verify_until", and no other key has a '
             '"sign_from" before that'
         )
-    # By key, when it stops signing; None if it does not.
+    # The time when each key stops signing, by kid; None if it does not stop.
     ends = {}
     signing = [key for key in settings.ring_starts if (<_RingKey>key).sign_from <= now]
     signing = [*(signing or [signer]), *upcoming]
@@ -10186,20 +10176,20 @@ cdef list _ring_warnings(_Settings settings, _RingKey signer, double now):
             continue
         end = ends[key.kid]
         if end is None:
-            # That it has no successor is the other warning.
+            # The other warning covers a key without a successor.
             continue
         last = _last_expiry(settings, end)
         if last is None or key.verify_until < last:
             until = "never expire" if last is None else f"expire by {_utc(last)}"
             warned.append(
-                f'{_ring_name(key.kid)} has a "verify_until" before the tokens that it signs '
-                f"have expired, which {until}"
+                f'{_ring_name(key.kid)} has a "verify_until" before the end of the tokens that it '
+                f"signs, which {until}"
             )
     return warned
 
 
 cdef object _last_expiry(_Settings settings, double moment):
-    """When the last token that is signed at a moment expires; None for never."""
+    """The time when the last token that is signed at a moment expires; None for never."""
     if any([lifetime is False for lifetime in settings.lifetimes]):
         return None
     return max([_expiry(moment, lifetime) for lifetime in settings.lifetimes])
@@ -10216,7 +10206,7 @@ async def _purge(app):
 
 cdef int _show_routes(object app, bint as_json, bint check, tuple listed) except -1:
     if listed and not check:
-        raise click.UsageError("--open needs --check")
+        raise click.UsageError("--open requires --check")
     try:
         rows = _route_rows(app)
     except RuntimeError as error:
@@ -10236,13 +10226,13 @@ cdef int _show_routes(object app, bint as_json, bint check, tuple listed) except
 
 
 cdef int _verify_listed(object app, list rows, tuple listed) except -1:
-    """Fail for each route that is open and not listed, and for each name that opens nothing."""
+    """Fail if an open route is not listed, or a listed name is unknown or protected."""
     faults = []
     unlisted = [row for row in rows if row[3] == "open" and row[2] not in listed]
     if unlisted:
         faults.append(
-            "These routes are open. Protect them, put jwt_exempt on them, or name their endpoints "
-            "with --open:"
+            "These routes are open. Protect them, add jwt_exempt, or list their endpoints with "
+            "--open:"
         )
         faults.extend([f"  {line}" for line in _aligned(unlisted)])
     for name in dict.fromkeys(listed):
@@ -10250,13 +10240,13 @@ cdef int _verify_listed(object app, list rows, tuple listed) except -1:
         if not states:
             faults.append(f"--open {name}: " + _unknown_endpoint(app, name))
         elif states == {"protected"}:
-            faults.append(f"--open {name}: it is protected; remove the name from --open")
+            faults.append(f"--open {name}: the endpoint is protected; remove it from --open")
     if faults:
         raise click.ClickException("\n".join(faults))
 
 
 cdef list _aligned(list rows):
-    """A line for each row: path, methods, endpoint, and the words for its protection."""
+    """A line for each row: path, methods, endpoint, and its protection in words."""
     cells = [(path, ",".join(methods), endpoint) for path, methods, endpoint, _, _, _ in rows]
     widths = [max([len(row[column]) for row in cells], default=0) for column in range(3)]
     return [
@@ -10266,10 +10256,10 @@ cdef list _aligned(list rows):
 
 
 cdef list _route_rows(object app):
-    """What is said of each rule, once for all methods that are protected alike.
+    """A row for each URL rule and each group of its methods with the same protection.
 
-    A row is the path, the methods, the endpoint, whether it is open, its Protection, and these two
-    in words. Open ones come first, then the order is that of paths.
+    A row is the path, the methods, the endpoint, the state, the Protection, and the protection in
+    words. Open routes come first; routes are then sorted by path.
     """
     cdef _Settings settings = _state_of(app).settings()
     rows = []
@@ -10277,7 +10267,7 @@ cdef list _route_rows(object app):
         alike = {}
         for method in _methods_of(app, rule):
             state, rules = _state_of_route(app, settings, rule, method)
-            # In words, a route without locations of its own has none.
+            # The words name locations only if the route has its own.
             words = state if rules is None else repr(rules)
             row = (state, _new_protection(settings, rule, rules), words)
             alike.setdefault(row, []).append(method)
@@ -10289,7 +10279,7 @@ cdef list _route_rows(object app):
 
 # --- OpenAPI ------------------------------------------------------------------
 
-# The name under which quart-schema puts itself into app.extensions.
+# The name of quart-schema in app.extensions.
 cdef str _QUART_SCHEMA = "QUART_SCHEMA"
 
 
@@ -10301,20 +10291,20 @@ cdef int _describe(object app) except -1:
         if error.name != "quart_schema":
             raise
         raise ImportError(
-            "describe needs quart-schema: pip install 'quart-jwt-extended[openapi]'"
+            "describe requires quart-schema: pip install 'quart-jwt-extended[openapi]'"
         ) from None
     if not hasattr(quart_schema, "OpenAPIProvider"):
-        raise RuntimeError("describe needs quart-schema 0.21 or later")
+        raise RuntimeError("describe requires quart-schema 0.21 or later")
     extension = app.extensions.get(_QUART_SCHEMA)
     if extension is None:
-        raise RuntimeError("describe needs QuartSchema(app) before it")
+        raise RuntimeError("describe requires QuartSchema: call QuartSchema(app) first")
     if not getattr(type(extension.openapi_provider), "_describes_jwt", False):
         provider_class = _describing(type(extension.openapi_provider))
         extension.openapi_provider = provider_class(app, extension)
 
 
 def _describing(provider_class):
-    """A subclass of an OpenAPIProvider that says how the routes of an app are protected."""
+    """Return a subclass of an OpenAPIProvider that adds how the routes of an app are protected."""
 
     class DescribingProvider(provider_class):
         _describes_jwt = True
@@ -10337,11 +10327,11 @@ def _describing(provider_class):
 
 
 cdef int _add_requirements(object app, object rule, object paths) except -1:
-    """Say what each operation of a rule requires, unless it does by itself."""
+    """Add the requirements of each operation of a URL rule, unless the operation has its own."""
     cdef _Settings settings = _state_of(app).settings()
     for operations in paths.values():
         for key, operation in operations.items():
-            # Beside operations there may be other things, such as parameters.
+            # There may be keys other than operations, such as parameters.
             if key.upper() not in rule.methods or "security" in operation:
                 continue
             rules = _state_of_route(app, settings, rule, key.upper())[1]
@@ -10351,9 +10341,9 @@ cdef int _add_requirements(object app, object rule, object paths) except -1:
 
 
 cdef list _requirements(_Settings settings, object rule, _Rules rules):
-    """The alternatives of an operation (OpenAPI 3.1, Security Requirement Object)."""
+    """The alternative requirements of an operation (OpenAPI 3.1, Security Requirement Object)."""
     protection = _new_protection(settings, rule, rules)
-    # Where a token of any type will do, a cookie still is that of one type.
+    # Even if tokens of any type are accepted, each cookie holds one type.
     own = _TYPES[rules.token_type]
     requirements = []
     for location in protection.locations:
@@ -10370,7 +10360,7 @@ cdef list _requirements(_Settings settings, object rule, _Rules rules):
 
 
 cdef int _add_schemes(object app, object document) except -1:
-    """Define the schemes that the document refers to, but for those that it defines."""
+    """Define the schemes that the document refers to, unless it defines them itself."""
     used = set()
     operations = [operation for item in document["paths"].values() for operation in item.values()]
     for holder in [document, *operations]:
@@ -10390,7 +10380,7 @@ cdef dict _SCHEME_PLACES = {"headers": "Header", "cookies": "Cookie", "query_str
 
 
 cdef dict _security_schemes(_Settings settings):
-    """A scheme for each type of token and each place (OpenAPI 3.1, Security Scheme Object)."""
+    """A scheme for each token type and location (OpenAPI 3.1, Security Scheme Object)."""
     schemes = {}
     for token_type, name in enumerate(_TYPES):
         words = "A refresh token" if token_type == _REFRESH else "An access token"
@@ -10438,31 +10428,32 @@ def signed_in(
     app, identity, *, fresh=False, scopes=None, user_claims=None, additional_claims=None,
     locations=None
 ):
-    """Sign an identity in for a test: ``async with signed_in(app, "alice") as client:``.
+    """Log a test client in: ``async with signed_in(app, "alice") as client:``.
 
-    The client is one of ``app.test_client()``. Its requests and WebSockets carry an access token
-    where the app looks for it, with the CSRF header if that is a cookie. What a request is given by
-    itself counts instead: an Authorization header, a cookie, a query parameter, a JSON key, a CSRF
-    header. No view, no password and no other login is involved.
+    The client is created with ``app.test_client()``. Its requests and WebSockets carry an access
+    token in a location that the app accepts, with the CSRF header if that is a cookie. If a test
+    passes an Authorization header, a cookie, a query parameter, a JSON key or a CSRF header to a
+    request, these take precedence. No view is called, and no password is needed.
 
-    With a token store the login is a session; a client with cookies then has the refresh cookie,
-    too. The token lasts as long as others of the app, and is not renewed by the client.
+    With a token store, the login is a session, and a client with cookies also has the refresh
+    cookie. The token has the lifetime of other tokens of the app. The client does not renew it.
 
     :param app: the Quart app, with a JWTManager.
-    :param identity: who signs in, as :func:`.create_access_token` takes it.
-    :param fresh: whether the token counts as fresh; a timedelta says for how long it does.
-    :param scopes: what the claim JWT_SCOPE_CLAIM grants: one string, with spaces between the names,
+    :param identity: the identity to log in, as for :func:`.create_access_token`.
+    :param fresh: True creates a fresh token; a timedelta creates one that is fresh for that long.
+    :param scopes: the scopes in the claim JWT_SCOPE_CLAIM: a string, with spaces between the names,
         or a sequence or a set of names.
     :param user_claims: as for :func:`.create_access_token`.
     :param additional_claims: as for :func:`.create_access_token`.
-    :param locations: one or several of the names that JWT_TOKEN_LOCATION takes, in its place. The
-        first one that a request can have is used: a form has no JSON, and a WebSocket no body.
-    :return: an asynchronous context manager, which gives the client.
-    :raises TypeError: an argument has a wrong type.
-    :raises ValueError: a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
-        ``additional_claims`` holds the scopes as well.
-    :raises RuntimeError: the app has no JWTManager, an option or a key is wrong, or no location
-        suits; also from a request that none suits.
+    :param locations: one or several location names, instead of JWT_TOKEN_LOCATION. Each request
+        uses the first one that it can have: a form does not contain JSON, and a WebSocket does not
+        have a body.
+    :return: an asynchronous context manager that yields the client.
+    :raises TypeError: if an argument has the wrong type.
+    :raises ValueError: if a location is unknown, a scope is malformed (RFC 6749, section 3.3), or
+        ``additional_claims`` contains the scopes as well.
+    :raises RuntimeError: if the app has no JWTManager, an option or a key is invalid, or the client
+        or a request cannot have any of the locations.
     """
     _verify_app("signed_in", app)
     if locations is not None:
@@ -10481,12 +10472,12 @@ def signed_in(
 
 cdef int _verify_app(str function, object app) except -1:
     if not isinstance(app, Quart):
-        raise TypeError(f"{function} takes a Quart app, not {type(app).__name__}")
+        raise TypeError(f"{function} requires a Quart app, not {type(app).__name__}")
     _state_of(app)
 
 
 cdef object _read_granted_scopes(object scopes):
-    """The value of the scope claim, None for a token without one."""
+    """The value of the scope claim; None for a token without scopes."""
     if scopes is None:
         return None
     is_none = isinstance(scopes, (list, tuple, set, frozenset)) and not scopes
@@ -10503,7 +10494,7 @@ cdef object _read_granted_scopes(object scopes):
 
 
 async def _new_login(app, identity, claims):
-    """The access token and the refresh token of a new login, the latter None without a store."""
+    """The access token and the refresh token of a new login; the latter is None without a store."""
     cdef _AppState state = _state_of(app)
     if state.store is None:
         return await create_access_token_async(identity, **claims), None
@@ -10512,11 +10503,10 @@ async def _new_login(app, identity, claims):
 
 
 class _SignedIn:
-    """The context manager of signed_in(), and what adds the token to the client's connections.
+    """The context manager of signed_in(), which adds the token to the client's connections.
 
-    A connection is where all of the client comes together, after ``open``, ``request`` and
-    ``websocket``, and once for each redirect; there is no other place that a subclass of the client
-    leaves alone.
+    ``open``, ``request``, ``websocket`` and each redirect create a connection. A subclass of the
+    client may override these methods, but not this step.
     """
 
     def __init__(self, app, identity, scope, claims, locations):
@@ -10535,19 +10525,19 @@ class _SignedIn:
             given = claims["additional_claims"] or {}
             if settings.scope_claim in given:
                 raise ValueError(
-                    f"additional_claims holds {settings.scope_claim!r}, which is what scopes sets"
+                    f"additional_claims must not contain {settings.scope_claim!r}: scopes sets it"
                 )
             claims["additional_claims"] = {**given, settings.scope_claim: self.scope}
         client = self.client = self.app.test_client()
         order = self._locations()
-        # A wrong set of locations shows at once, not in each request.
+        # Report unusable locations here, not in each request.
         if not order:
-            raise _no_location("request of this client", self._wanted())
+            raise _no_location("client", self._wanted())
         async with self.app.app_context():
             self.token, refresh_token = await _new_login(self.app, self.identity, claims)
         before = order[:order.index("cookies")] if "cookies" in order else order
         if len(before) < len(order) and set(before) <= {"json", "websocket_protocol"}:
-            # Some requests cannot have what comes before cookies.
+            # Some requests cannot use the locations before cookies.
             self._keep_cookies(settings, _ACCESS, self.token)
             if refresh_token is not None:
                 self._keep_cookies(settings, _REFRESH, refresh_token)
@@ -10560,14 +10550,14 @@ class _SignedIn:
         return client
 
     async def __aexit__(self, *error):
-        """Leave the client as it is: a test may look at its cookies."""
+        """Do not change the client: a test may check its cookies."""
 
     def _wanted(self):
         cdef _Settings settings = _state_of(self.app).settings()
         return settings.token_location if self.locations is None else self.locations
 
     def _locations(self):
-        """Where this client can have a token, for one kind of request or another."""
+        """The locations that are possible for at least one kind of request of this client."""
         return [
             name for name in self._wanted()
             if name != "cookies" or getattr(self.client, "cookie_jar", None) is not None
@@ -10587,22 +10577,22 @@ class _SignedIn:
             jar.extract_cookies(_JarResponse(cookie), request)
             name = cookie.partition("=")[0]
             if name not in {kept.name for kept in jar}:
-                # The jar keeps no cookie of another domain, such as that of production. The client
-                # sends what is in the jar to any host.
+                # The jar does not store a cookie of another domain, such as that of production. The
+                # client sends the cookies in the jar to any host.
                 cookie = re.sub(r"; Domain=[^;]*", "", cookie)
                 jar.extract_cookies(_JarResponse(cookie), request)
 
     def _connect(self, connection_class, app, scope, **options):
-        """Make a connection of the client, whose request carries the token."""
+        """Create a connection of the client, whose request carries the token."""
         cdef _Settings settings = _state_of(self.app).settings()
         scope["headers"] = list(scope["headers"])
         name = settings.cookie_names[_ACCESS]
         cookie = _cookie_in_scope(scope, name)
         if cookie is not None and cookie not in self._values_in_jar(name):
-            # Given to this request, as its first one of the name.
+            # The test passed this cookie to the request.
             return connection_class(app, scope, **options)
         if _has_query_token(scope, settings) or _has_header_token(scope, settings):
-            # The app might look into cookies first.
+            # The app may search cookies first.
             _remove_cookie(scope, name)
         else:
             app = self._with_token(app, scope)
@@ -10614,7 +10604,7 @@ class _SignedIn:
         return set() if jar is None else {cookie.value for cookie in jar if cookie.name == name}
 
     def _with_token(self, app, dict scope):
-        """Put the token into a request; the app, or what puts it into the body on the way there."""
+        """Add the token to a request; return the app, or a wrapper that adds it to the body."""
         cdef _Settings settings = _state_of(self.app).settings()
         kind = "WebSocket"
         possible = [name for name in self._locations() if name != "json"]
@@ -10629,7 +10619,7 @@ class _SignedIn:
                 if media_type != "application/json":
                     possible = [name for name in possible if name != "json"]
             elif method in ("GET", "HEAD"):
-                # Browsers send no body with these.
+                # Browsers do not send a body with these.
                 possible.sort(key=lambda name: name == "json")
         if not possible:
             raise _no_location(kind, self._wanted())
@@ -10651,7 +10641,7 @@ class _SignedIn:
         return app
 
     def _add_csrf(self, dict scope):
-        """Send the CSRF value of the cookie that goes with a request, whoever set that last."""
+        """Add the CSRF value of the token cookie that the request carries."""
         cdef _Settings settings = _state_of(self.app).settings()
         if (
             scope["type"] != "http"
@@ -10661,7 +10651,7 @@ class _SignedIn:
             return
         wanted = [_ACCESS, _REFRESH]
         if _wants_refresh_token(self.app, scope):
-            # Both go by the same header, unless the options say otherwise.
+            # By default, both CSRF values use the same header.
             wanted.reverse()
         for token_type in wanted:
             name = settings.cookie_names[token_type]
@@ -10675,7 +10665,7 @@ class _SignedIn:
 
 
 class _JarResponse:
-    """One Set-Cookie field, as a cookie jar reads it."""
+    """One Set-Cookie field, in the form that a cookie jar reads."""
 
     def __init__(self, cookie):
         self.cookie = cookie
@@ -10688,7 +10678,7 @@ class _JarResponse:
 
 
 class _JSONTokenWriter:
-    """An app that gets the token as a member of the JSON body; otherwise it is the app itself."""
+    """A wrapper of the app that adds the token to the JSON body of its request."""
 
     def __init__(self, app, key, token):
         self._app = app
@@ -10710,7 +10700,7 @@ class _JSONTokenWriter:
             body += message.get("body", b"")
             is_whole = not message.get("more_body", False)
         is_json = _field_of(scope, "content-type") is not None
-        # A body without a type is the test's own affair.
+        # Do not change a body without a content type.
         if is_whole and (is_json or not body):
             written = self._written(body)
             messages = [{"type": "http.request", "body": written, "more_body": False}]
@@ -10730,20 +10720,20 @@ class _JSONTokenWriter:
         try:
             document = json.loads(body) if body else {}
         except ValueError:
-            # A test of what the app does with it.
+            # The test sends invalid JSON on purpose.
             return body
         if not isinstance(document, dict):
             raise RuntimeError(
-                "The token of signed_in() goes into the JSON body, which must be an object for it; "
-                "name other locations"
+                "signed_in() adds the token to the JSON body, which must be an object; pass other "
+                "locations for other bodies"
             )
         return json.dumps({self._key: self._token, **document}).encode()
 
 
 cdef object _no_location(str kind, object locations):
     return RuntimeError(
-        f"No location suits a {kind}: signed_in() has {', '.join(locations)} to choose from; name "
-        "others in its argument locations"
+        f"This {kind} cannot carry a token in {' or '.join(locations)}: pass other locations to "
+        "signed_in()"
     )
 
 
@@ -10755,7 +10745,7 @@ cdef object _unverified_csrf(object token):
 
 
 cdef object _field_of(dict scope, str name):
-    """The first header field of a name in lower case; None without one."""
+    """The value of the first header field with a lowercase name; None if there is none."""
     for field, value in scope["headers"]:
         if field.lower() == name.encode():
             return value.decode("latin-1")
@@ -10773,7 +10763,7 @@ cdef object _cookie_in_scope(dict scope, str name):
 
 
 cdef int _remove_cookie(dict scope, str name) except -1:
-    # The client sends each cookie of its jar in a field of its own.
+    # The client sends each cookie of its jar in a separate field.
     start = f"{name}=".encode()
     scope["headers"] = [
         (field, value) for field, value in scope["headers"]
@@ -10782,7 +10772,7 @@ cdef int _remove_cookie(dict scope, str name) except -1:
 
 
 cdef bint _has_header_token(dict scope, _Settings settings) except -1:
-    """Whether a header has a token: credentials of another scheme are none of ours."""
+    """Whether the header has a token, and not credentials of another scheme."""
     value = _field_of(scope, settings.header_lower)
     return value is not None and value.lower().startswith(settings.bearer_prefix)
 
@@ -10802,12 +10792,12 @@ cdef bint _wants_refresh_token(object app, dict scope) except -1:
 
 
 cdef object _rule_of(object app, dict scope):
-    """The rule that a request gets to, by the app's own routing; None without one."""
+    """The URL rule that the app routes a request to; None if there is none."""
     headers = Headers([
         (field.decode("latin-1").title(), value.decode("latin-1"))
         for field, value in scope["headers"]
     ])
-    # The scheme makes it a WebSocket to the routing; the classes of Quart's versions differ more.
+    # For the routing, the scheme makes it a WebSocket. Websocket classes differ between versions.
     request = app.request_class(
         scope["method"], scope["scheme"], scope["path"], scope["query_string"], headers,
         scope["root_path"], scope["http_version"], scope=scope,
@@ -10824,27 +10814,27 @@ cdef object _rule_of(object app, dict scope):
 async def assert_protected(app, exempt=()):
     """Assert that every route and WebSocket of an app rejects requests without a token.
 
-    It makes a real request, without a token, for each rule and each method. A route is protected if
-    that is rejected for want of a token, whatever the answer is: a redirect to a login page, too.
-    Views that turn out to be open do run, and what they do is done: let the app of the test have
-    nothing to lose. Left out are HEAD where it is that of GET, OPTIONS where Quart answers by
-    itself or JWT_EXEMPT_OPTIONS says so, and rules that only redirect.
+    It sends a real request without a token for each rule and each method. A route is protected if
+    the request is rejected because the token is missing. Any response counts as a rejection then,
+    for example a redirect to a login page. The views of open routes run: use an app with test data.
+    It skips HEAD if a view does not handle it separately from GET, OPTIONS if Quart answers it or
+    JWT_EXEMPT_OPTIONS is True, and rules that only redirect.
 
-    URLs are made up from the converters. For one that cannot be made up, what the decorators of the
-    view and :func:`.protect` say decides.
+    It builds URLs from sample values for the converters. If this fails for a route, the decorators
+    of the view and :func:`.protect` decide.
 
     :param app: the Quart app, with a JWTManager.
-    :param exempt: endpoint names that are open on purpose, for example ``"static"`` or
+    :param exempt: names of endpoints that are open on purpose, for example ``"static"`` or
         ``("static", "login")``.
-    :raises AssertionError: routes are open; the message has the method, the path and the endpoint
-        of each, and what came instead of a rejection.
-    :raises TypeError: an argument has a wrong type.
-    :raises ValueError: there is no endpoint of a name in ``exempt``.
-    :raises RuntimeError: the app has no JWTManager, or an option is wrong.
+    :raises AssertionError: if routes are open. The message contains the method, the path and the
+        endpoint of each, and its response.
+    :raises TypeError: if an argument has the wrong type.
+    :raises ValueError: if ``exempt`` contains a name that is not an endpoint of the app.
+    :raises RuntimeError: if the app has no JWTManager, or an option is invalid.
     """
     cdef _Settings settings
     _verify_app("assert_protected", app)
-    # A wrong option would look like open routes.
+    # With an invalid option, all routes would seem open.
     settings = _state_of(app).settings()
     names = ()
     if exempt not in ((), [], set(), frozenset()):
@@ -10853,7 +10843,7 @@ async def assert_protected(app, exempt=()):
     unknown = sorted(set(names) - {rule.endpoint for rule in rules})
     if unknown:
         raise ValueError(
-            f"exempt must be endpoint names of the app, which has none named {', '.join(unknown)}"
+            f"exempt contains names that are not endpoints of the app: {', '.join(unknown)}"
         )
     found = []
     for rule in rules:
@@ -10865,8 +10855,8 @@ async def assert_protected(app, exempt=()):
                 found.append(f"{method} {rule.rule}, endpoint {rule.endpoint!r}: {answer}")
     if found:
         raise AssertionError(
-            "These routes answer without a token. Protect them, or name their endpoints in "
-            "`exempt`:\n" + "\n".join([f"  {line}" for line in found])
+            "These routes do not reject requests without a token. Protect them, or list their "
+            "endpoints in `exempt`:\n" + "\n".join([f"  {line}" for line in found])
         )
 
 
@@ -10878,7 +10868,7 @@ cdef list _methods_to_ask(object app, object rule, bint exempts_options):
 
 
 async def _answer_without_token(app, rule, method):
-    """What a rule answers to a request without a token; None if it refuses it."""
+    """How a route responds to a request without a token; None if it rejects the request."""
     cdef _Route route
     verb = "GET" if method == "WEBSOCKET" else method
     scope = _scope_to(app, rule, verb)
@@ -10886,14 +10876,14 @@ async def _answer_without_token(app, rule, method):
         route = _Route(app, rule.endpoint, verb)
         if route.rules is not None and not route.rules.optional:
             return None
-        return "no URL could be made up for it, and nothing is seen to protect it"
+        return "no URL could be built for it, and no decorator or protect() is known to protect it"
     return await _probe(app, scope)
 
 
 async def _probe(app, scope):
-    """Make a request without a token, up to the start of the answer; see _answer_without_token."""
+    """Send a request without a token, until the response starts; see _answer_without_token."""
     errors = []
-    # The status of the answer, or what else ended the request.
+    # The status of the response, or another end of the request.
     came = []
     is_over = asyncio.Event()
     is_websocket = scope["type"] == "websocket"
@@ -10905,7 +10895,7 @@ async def _probe(app, scope):
     async def receive():
         if messages:
             return messages.pop()
-        # An answer may have no end, and whoever waits for the client would wait forever.
+        # The response may be endless, and code that waits for the client must not wait forever.
         await is_over.wait()
         return {"type": "websocket.disconnect" if is_websocket else "http.disconnect"}
 
@@ -10927,7 +10917,7 @@ async def _probe(app, scope):
         _REFUSALS.set(errors)
         await app(scope, receive, send)
 
-    # Not weakly: a closure that nothing else refers to would be gone at once.
+    # connected_to keeps a strong reference: a weak one to this closure would end immediately.
     with token_refused.connected_to(note, sender=app):
         task = asyncio.ensure_future(run())
         done, _ = await asyncio.wait([task], timeout=_PROBE_SECONDS)
@@ -10935,26 +10925,26 @@ async def _probe(app, scope):
             is_over.set()
             await asyncio.wait([task], timeout=1)
             task.cancel()
-            came.append(f"no answer within {_PROBE_SECONDS} seconds")
+            came.append(f"no response within {_PROBE_SECONDS} seconds")
     if done and task.exception() is not None:
         came.append(f"raised {type(task.exception()).__name__}")
-    answer = came[0] if came else "no answer"
+    answer = came[0] if came else "no response"
     if errors:
-        # The view may have caught the refusal, and served a stranger.
+        # The view may have caught the error, and served a client without a token.
         is_served = answer == "accepted" or (isinstance(answer, int) and answer < 300)
         if not is_served or any([_reached_quart(error) for error in errors]):
             return None
-        return f"answered {answer}, after the view had caught the refusal"
-    return f"answered {answer}" if isinstance(answer, int) else answer
+        return f"responded with {answer} after the view had caught the error"
+    return f"responded with {answer}" if isinstance(answer, int) else answer
 
 
-# The refusals of the request that a task of _probe() makes.
+# The errors about a missing token in the request of a task of _probe().
 cdef object _REFUSALS = ContextVar("quart-jwt-extended.refusals", default=None)
 cdef int _PROBE_SECONDS = 10
 
 
 cdef bint _reached_quart(object error) except -1:
-    """Whether an error has left the view: a traceback grows up to where it is caught."""
+    """Whether an error has left the view: the traceback ends where the error was caught."""
     traceback = error.__traceback__
     while traceback is not None:
         if traceback.tb_frame.f_globals.get("__name__") == "quart.app":
@@ -10965,7 +10955,7 @@ cdef bint _reached_quart(object error) except -1:
 
 # --- URLs ---
 
-# What converters might take, the likely ones first; one of an application may want anything.
+# Values that converters may accept, the likely ones first. Custom converters may accept anything.
 cdef tuple _SAMPLES = (
     1, 2, 1.5, -1, "a", "ab", "abc", "abcd", "a/b", "A", "AB", "en", "en-GB", "1", "12", "123",
     "1234", "2020-01-01", "2020-01-01T00:00:00Z", "true", "alice", "a@example.com", "127.0.0.1",
@@ -10977,10 +10967,10 @@ cdef tuple _SAMPLES = (
 
 
 cdef list _values_for(object converter):
-    """Values that a converter of a rule takes, as far as it alone decides."""
+    """The sample values that a converter accepts, regardless of the rest of the URL rule."""
     candidates = sorted(converter.items) if isinstance(converter, AnyConverter) else []
     for name in ("min", "max"):
-        # Those of numbers.
+        # The bounds of number converters.
         bound = getattr(converter, name, None)
         if type(bound) in (int, float):
             candidates.append(bound)
@@ -10990,7 +10980,7 @@ cdef list _values_for(object converter):
             text = converter.to_url(value)
             converter.to_python(urllib.parse.unquote(text))
         except Exception:
-            # What a converter of an application raises for a value that is none of its own.
+            # A custom converter may raise any exception for a value that it does not accept.
             continue
         if re.fullmatch(converter.regex, urllib.parse.unquote(text)) is not None:
             found.append(value)
@@ -10998,8 +10988,8 @@ cdef list _values_for(object converter):
 
 
 cdef dict _scope_to(object app, object rule, str method):
-    """A request without a token that gets to a rule, None if none could be made up."""
-    # Werkzeug makes only the names of the variables public.
+    """The scope of a request without a token that reaches a URL rule; None if that failed."""
+    # Werkzeug only has a public attribute for the names of the variables.
     found = {name: _values_for(converter) for name, converter in rule._converters.items()}
     if not all(found.values()):
         return None
@@ -11010,7 +11000,7 @@ cdef dict _scope_to(object app, object rule, str method):
         try:
             address = rule.build({**(rule.defaults or {}), **values}, append_unknown=False)
         except Exception:
-            # Whatever a converter of the application raises.
+            # A custom converter may raise any exception.
             continue
         if address is None:
             continue
@@ -11024,16 +11014,16 @@ cdef dict _scope_to(object app, object rule, str method):
             Headers({"Host": host_of_rule, "User-Agent": "quart-jwt-extended"}), b"", scheme, "",
             "1.1", None,
         )
-        # Another rule may take the URL, or redirect it.
+        # Another URL rule may match, or redirect.
         if _rule_of(app, scope) is rule:
             return scope
     return None
 
 
-_new_submodule("testing", "What tests of applications need.", {
+_new_submodule("testing", "Helpers for tests of applications.", {
     "assert_protected": assert_protected, "signed_in": signed_in,
 })
-# They are names of that module only.
+# Only that module exports them.
 del assert_protected, signed_in
 
 
@@ -11064,7 +11054,7 @@ cdef object _as_configured(str name):
 
 
 class _JSONEncoder(json.JSONEncoder):
-    """Encodes foreign types as the JSON provider of the current app does."""
+    """Encodes other types as the JSON provider of the current app does."""
 
     def default(self, o):
         return _current_state().json_default()(o)
@@ -11078,10 +11068,11 @@ cdef object _key_option(_Settings settings, bint signing):
 
 
 class _Config:
-    """The options of the current app, under the property names of 0.1.0; read only."""
+    """The options of the current app under the property names of 0.1.0, read-only."""
 
     is_asymmetric = _config_property(
-        lambda _Settings settings: not _is_symmetric(settings.algorithm), "The algorithm's family."
+        lambda _Settings settings: not _is_symmetric(settings.algorithm),
+        "Whether the algorithm is asymmetric.",
     )
     encode_key = _config_property(
         lambda _Settings settings: _key_option(settings, True), "The configured key that signs."
@@ -11122,7 +11113,7 @@ class _Config:
     cookie_csrf_protect = _config_property(
         lambda _Settings settings: settings.csrf_configured, "JWT_COOKIE_CSRF_PROTECT"
     )
-    csrf_protect = _attribute("csrf_protect", "Whether CSRF protection is in force.")
+    csrf_protect = _attribute("csrf_protect", "Whether CSRF protection applies.")
     csrf_request_methods = _as_configured("JWT_CSRF_METHODS")
     csrf_in_cookies = _attribute("csrf_in_cookies", "JWT_CSRF_IN_COOKIES")
     access_csrf_cookie_name = _by_type("csrf_cookie_names", _ACCESS, "JWT_ACCESS_CSRF_COOKIE_NAME")
@@ -11157,7 +11148,7 @@ class _Config:
     )
     cookie_max_age = _config_property(
         lambda _Settings settings: settings.cookie_max_age(),
-        "None, or seconds for lasting cookies.",
+        "None, or the lifetime of persistent cookies (seconds).",
     )
     identity_claim_key = _attribute("identity_claim_key", "JWT_IDENTITY_CLAIM")
     user_claims_key = _attribute("user_claims_key", "JWT_USER_CLAIMS")
@@ -11195,37 +11186,37 @@ def _default_jwt_headers_callback(default_headers):
 
 
 def _default_user_identity_callback(userdata):
-    """Take the object that was passed to the creating function as the identity."""
+    """Return the object that was passed to the creating function as the identity."""
     return userdata
 
 
 def _default_expired_token_callback(expired_token):
-    """Answer 401 to an expired token."""
+    """Return 401 for an expired token."""
     return _legacy_answer("expired_token", None)
 
 
 def _default_invalid_token_callback(error_string):
-    """Answer 422 to an invalid token."""
+    """Return 422 for an invalid token."""
     return _legacy_answer("invalid_token", error_string)
 
 
 def _default_unauthorized_callback(error_string):
-    """Answer 401 to a request without a token, or with a wrong CSRF value."""
+    """Return 401 for a request without a token, or with a wrong CSRF value."""
     return _legacy_answer("unauthorized", error_string)
 
 
 def _default_needs_fresh_token_callback():
-    """Answer 401 to a token that is not fresh."""
+    """Return 401 for a token that is not fresh."""
     return _legacy_answer("needs_fresh_token", None)
 
 
 def _default_revoked_token_callback():
-    """Answer 401 to a revoked token."""
+    """Return 401 for a revoked token."""
     return _legacy_answer("revoked_token", None)
 
 
 def _default_user_loader_error_callback(identity):
-    """Answer 401 when the user could not be loaded."""
+    """Return 401 if the user could not be loaded."""
     return _legacy_answer("user_loader_error", _unknown_user(identity))
 
 
@@ -11235,17 +11226,17 @@ def _default_claims_verification_callback(user_claims):
 
 
 def _default_verify_claims_failed_callback():
-    """Answer 400 to refused user claims."""
+    """Return 400 for rejected user claims."""
     return _legacy_answer("verify_claims_failed", None)
 
 
 def _default_decode_key_callback(claims, headers):
-    """Verify with JWT_SECRET_KEY or JWT_PUBLIC_KEY, by the algorithm."""
+    """Return JWT_SECRET_KEY or JWT_PUBLIC_KEY, depending on the algorithm."""
     return _config.decode_key
 
 
 def _default_encode_key_callback(identity):
-    """Sign with JWT_SECRET_KEY or JWT_PRIVATE_KEY, by the algorithm."""
+    """Return JWT_SECRET_KEY or JWT_PRIVATE_KEY, depending on the algorithm."""
     return _config.encode_key
 
 
@@ -11284,7 +11275,7 @@ def _verify_token_type(decoded_token, expected_type):
 
 
 def _verify_token_not_blacklisted(decoded_token, request_type):
-    """Raise RevokedTokenError if the blacklist callback, which must not be async, says so."""
+    """Raise RevokedTokenError if the blacklist callback (not async) returns a true value."""
     cdef _AppState state = _current_state()
     answer = _unproxied(_ask_blacklist(
         state, state.settings(), get_raw_jwt_header(), decoded_token, request_type
@@ -11296,10 +11287,10 @@ def _verify_token_not_blacklisted(decoded_token, request_type):
 
 
 def _verify_token_claims(jwt_data):
-    """Raise UserClaimsVerificationError if the claims callback, not an async one, rejects."""
+    """Raise UserClaimsVerificationError if the claims callback (not async) rejects the claims."""
     cdef _AppState state = _current_state()
     cdef _Settings settings = state.settings()
-    # Without a callback, too, what holds no claims is an error, as on 0.1.0.
+    # A dict without user claims is an error even without a callback, as in 0.1.0.
     jwt_data[settings.user_claims_key]
     if state.callbacks.claims_verification is None:
         return
@@ -11329,7 +11320,7 @@ cdef str _encode_compat(
     )
     name = _known_algorithm((headers or {}).get("alg") or algorithm, "algorithm")
     key = _prepare_key(secret, name, True, 0)
-    # An encoder class of the application's own may do anything with ordinary claims, too.
+    # A custom encoder class may change ordinary claims, too.
     dump = (json_encoder or json.JSONEncoder)(separators=(",", ":")).encode
     header = dump(_new_header(name, "JWT", headers)).encode() if headers else None
     return _encode_token(header, dump(claims).encode(), key)
@@ -11399,10 +11390,10 @@ cdef dict _exceptions = _named(
 )
 _new_submodule("exceptions", "The exceptions of the extension.", _exceptions)
 for _name in _exceptions:
-    # As on 0.1.0: error trackers group by it, and pickles hold it.
+    # As in 0.1.0: error trackers group by this name, and pickles contain it.
     _exceptions[_name].__module__ = f"{__name__}.exceptions"
 _new_submodule("config", "The options of the current app.", {"config": _config})
-_new_submodule("default_callbacks", "What happens where no callback is registered.", {
+_new_submodule("default_callbacks", "The behavior if no callback is registered.", {
     f"default_{name}_callback": globals()[f"_default_{name}_callback"]
     for name in (
         "user_claims", "jwt_headers", "user_identity", "expired_token", "invalid_token",

@@ -1,18 +1,21 @@
-"""Accounts: what surrounds a login in a service for browsers, from end to end.
+"""A complete service for a web app: users, sessions, devices, and a WebSocket.
 
-Users register, log in, see the devices that they are logged in on, and log out: here, on
-another device, or everywhere. Tokens are in cookies, and whoever is active gets new ones
-without asking. A new password needs the old one just before, and ends all other sessions.
-A WebSocket ends with its session, and goes on with a new token.
+Users register, log in, list the devices on which they are logged in, and log out: on this device,
+on another one, or everywhere. Tokens are in cookies, and the access token of an active user is
+renewed automatically. Changing the password requires a recent login or confirmation, and revokes
+all other sessions. A WebSocket is closed when its session ends, and its client can renew the token.
 
-Run it with ``hypercorn examples/accounts:app``; the environment variable JWT_SECRET_KEY
-holds a secret of 32 random bytes or more. Users are in SQLite, in the file accounts.db,
-or where DATABASE_URL says, such as ``postgresql+asyncpg://user:password@host/database``.
-Sessions are in the same database, or in the Redis that REDIS_URL names. It needs the
-packages sqlalchemy[asyncio] and aiosqlite, or asyncpg for PostgreSQL, and redis for Redis.
+Run it with ``hypercorn examples/accounts:app``. Environment variables configure it:
 
-A database keeps sessions that have ended: ``quart --app examples/accounts:app jwt purge``
-deletes them, once a day for example.
+- ``JWT_SECRET_KEY``: a secret of at least 32 random bytes. It is required.
+- ``DATABASE_URL``: the database, by default the SQLite file accounts.db. For PostgreSQL, use
+  ``postgresql+asyncpg://user:password@host/database``.
+- ``REDIS_URL``: the Redis server that stores the sessions, instead of the database.
+
+It requires the packages sqlalchemy[asyncio], aiosqlite or asyncpg, and for Redis the package redis.
+
+Sessions that have ended stay in the database until ``quart --app examples/accounts:app jwt purge``
+deletes them, for example once a day.
 """
 
 from __future__ import annotations
@@ -57,36 +60,36 @@ from quart_jwt_extended import (
 
 DATABASE_URL = os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///accounts.db")
 REDIS_URL = os.environ.get("REDIS_URL")
-# How long after the password a token is good for what is dangerous.
+# The time after entering the password in which sensitive actions are allowed.
 FRESH_FOR = timedelta(minutes=5)
-# Checked for unknown names, so that no answer tells by its time which names exist.
-NOBODY = generate_password_hash(secrets.token_hex())
+# Checked for unknown names, so that response times do not reveal which names exist.
+DUMMY_HASH = generate_password_hash(secrets.token_hex())
 
-# Seconds that a connection, or with SQLite a lock, is waited for.
-limits = {"timeout": 5}
+# In seconds: for a connection, or with SQLite for a lock.
+timeouts = {"timeout": 5}
 if DATABASE_URL.startswith("postgresql+asyncpg:"):
-    # A server that hangs has let us connect: each answer has its limit, too.
-    limits["command_timeout"] = 5
+    # A hanging server may still accept connections, so each command has a timeout, too.
+    timeouts["command_timeout"] = 5
 engine = create_async_engine(
     DATABASE_URL,
-    # Connections that a restart of the database has cut are replaced before use.
+    # Replace connections that a restart of the database has closed.
     pool_pre_ping=True,
-    connect_args=limits,
-    # Errors are logged; what they were about is nobody's business there.
+    connect_args=timeouts,
+    # Errors are logged, and must not contain personal data.
     hide_parameters=True,
 )
-# Users are used after their transaction, so a commit must not empty them.
+# Users are read after their transaction has ended, so a commit must not expire them.
 transaction = async_sessionmaker(engine, expire_on_commit=False)
 
 redis = None
 store: RedisTokenStore | SQLTokenStore = SQLTokenStore(engine)
 if REDIS_URL:
-    # Only those who have a Redis need the package.
+    # The package is only required with Redis.
     from redis.asyncio import Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
 
-    # Seconds; and once more, at once: a restart of Redis has cut the open connections.
+    # Timeouts are in seconds. One retry, without a pause, reconnects after a restart of Redis.
     redis = Redis.from_url(
         REDIS_URL, socket_connect_timeout=1, socket_timeout=1, retry=Retry(NoBackoff(), 1)
     )
@@ -96,15 +99,15 @@ app = Quart(__name__)
 app.config["JWT_SECRET_KEY"] = os.environ["JWT_SECRET_KEY"]
 app.config["JWT_IDENTITY_CLAIM"] = "sub"
 app.config["JWT_TOKEN_LOCATION"] = "cookies"
-# Requests that come from other sites carry no cookies.
+# Browsers do not send the cookies with requests from other sites.
 app.config["JWT_COOKIE_SAMESITE"] = "Strict"
-# The refresh token goes to the two views below /token, and to no other.
+# Browsers send the refresh token only to the two views below /token.
 app.config["JWT_REFRESH_COOKIE_PATH"] = "/token"
-# A request in the last five of its fifteen minutes brings the next access token.
+# A request in the last 5 of the 15 minutes of an access token renews it.
 app.config["JWT_IMPLICIT_REFRESH"] = timedelta(minutes=5)
-# A session that is not refreshed ends after 30 days; any other after 90.
+# A session ends 30 days after its last refresh, and at most 90 days after the login.
 app.config["JWT_SESSION_MAX_AGE"] = timedelta(days=90)
-# Behind HTTPS, as in production, JWT_COOKIE_SECURE = True belongs here.
+# In production, behind HTTPS, also set JWT_COOKIE_SECURE to True.
 jwt = JWTManager(app, token_store=store)
 
 
@@ -118,16 +121,16 @@ class Base(DeclarativeBase):
 class User(Base):
     __tablename__ = "users"
 
-    # Random, and so never used again: tokens of a deleted user are good for nobody else.
+    # A random ID is never used twice, so tokens of a deleted user are not valid for another user.
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     name: Mapped[str] = mapped_column(String(80), unique=True)
     password_hash: Mapped[str]
 
 
 @app.while_serving
-async def tables() -> AsyncGenerator[None, None]:
-    # Fine to begin with; a tool such as Alembic makes tables, and changes them later. For
-    # it, the store has its tables in ``store.metadata``.
+async def create_tables() -> AsyncGenerator[None, None]:
+    # In production, create and change the tables with a migration tool. Those of the store are in
+    # ``store.metadata``.
     async with engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
     if isinstance(store, SQLTokenStore):
@@ -143,41 +146,39 @@ def identity_of(user: User) -> str:
     return user.id
 
 
-@jwt.user_loader_callback_loader
-async def load_user(identity: str) -> User | None:
+@jwt.user_lookup_loader
+async def load_user(_header: dict[str, Any], claims: dict[str, Any]) -> User | None:
     async with transaction() as database:
-        return await database.get(User, identity)
+        return await database.get(User, claims["sub"])
 
 
 async def has_password(user: User | None, password: str) -> bool:
-    """In a thread: the hash is slow on purpose, and other requests need not wait."""
-    known = user.password_hash if user else NOBODY
-    matches = await asyncio.to_thread(check_password_hash, known, password)
+    password_hash = user.password_hash if user else DUMMY_HASH
+    # The hash is slow on purpose. In a thread, it does not block other requests.
+    matches = await asyncio.to_thread(check_password_hash, password_hash, password)
     return matches and user is not None
 
 
-async def read_strings(*names: str) -> list[str]:
-    """Strings from the JSON of the request, all of printable characters.
-
-    JSON may hold half characters, which no hash takes, and null characters, which PostgreSQL
-    does not.
-    """
+async def read_fields(*names: str) -> list[str]:
+    """Read strings from the JSON object in the request body; respond with 400 to any other body."""
     body = await request.get_json(silent=True)
     values = [body.get(name) for name in names] if isinstance(body, dict) else []
-    strings = [value for value in values if isinstance(value, str) and value.isprintable()]
-    if len(strings) != len(names):
-        raise BadRequest(f"Send JSON with these strings: {', '.join(names)}")
-    return strings
+    # JSON may contain lone surrogates, which cannot be hashed, and null characters, which
+    # PostgreSQL rejects. They are not printable.
+    fields = [value for value in values if isinstance(value, str) and value.isprintable()]
+    if len(fields) != len(names):
+        raise BadRequest(f"Send a JSON object with these strings: {', '.join(names)}")
+    return fields
 
 
 @app.errorhandler(OSError)
-# An OSError itself only since Python 3.11.
+# In Python 3.10, it is not an OSError.
 @app.errorhandler(asyncio.TimeoutError)
 @app.errorhandler(SQLAlchemyError)
 async def database_is_down(error: Exception) -> ResponseReturnValue:
-    """Answer where a user cannot be loaded. For the store, the extension does the same."""
-    app.logger.error("The database does not answer: %s", error)
-    return {"msg": "Users cannot be looked up now, try again later"}, 503
+    """Respond if users cannot be loaded. For the token store, the extension does the same."""
+    app.logger.error("Database unavailable: %s", error)
+    return {"msg": "Database unavailable"}, 503
 
 
 @app.errorhandler(BadRequest)
@@ -185,38 +186,39 @@ async def bad_request(error: BadRequest) -> ResponseReturnValue:
     return {"msg": error.description}, 400
 
 
-# --- Registering, logging in, renewing -----------------------------------------------
+# --- Registration, login and refresh -------------------------------------------------
 
 
 @app.post("/register")
 async def register() -> ResponseReturnValue:
-    name, password = await read_strings("username", "password")
+    name, password = await read_fields("username", "password")
     if not 0 < len(name) <= 80 or len(password) < 8:
-        raise BadRequest("A name has 1 to 80 characters, a password 8 or more")
+        raise BadRequest("The username must have 1 to 80 characters, the password at least 8")
     password_hash = await asyncio.to_thread(generate_password_hash, password)
     user = User(id=str(uuid.uuid4()), name=name, password_hash=password_hash)
     try:
         async with transaction.begin() as database:
             database.add(user)
     except IntegrityError:
-        # To ask first would not do: another request may take the name after that.
-        return {"msg": "This name is taken"}, 409
+        # Checking first is not enough: another request may insert the name in between.
+        return {"msg": "This username is taken"}, 409
     return {"username": name}, 201
 
 
 @app.post("/login")
 async def login() -> ResponseReturnValue:
-    """It takes JSON only, which a form of another site cannot send."""
-    name, password = await read_strings("username", "password")
+    """Accept only JSON, which a form on another site cannot send."""
+    name, password = await read_fields("username", "password")
     async with transaction() as database:
         user = await database.scalar(select(User).where(User.name == name))
     if not await has_password(user, password) or user is None:
         return {"msg": "Wrong username or password"}, 401
     device = request.headers.get("User-Agent", "unknown")[:200]
     tokens = await create_session(user, fresh=FRESH_FOR, metadata={"device": device})
-    # A new password ends all sessions that there are. This one may have begun after that,
-    # by the old password, which took its time to be checked.
-    latest = await load_user(user.id)
+    # While the old password was checked here, another request may have changed it and revoked all
+    # sessions. It cannot have revoked this one, which did not exist yet.
+    async with transaction() as database:
+        latest = await database.get(User, user.id)
     if latest is None or latest.password_hash != user.password_hash:
         await revoke_session(tokens.session_id)
         return {"msg": "Wrong username or password"}, 401
@@ -228,7 +230,7 @@ async def login() -> ResponseReturnValue:
 @app.post("/token/refresh")
 @jwt_required(refresh=True)
 async def refresh() -> Response:
-    """New tokens for a user who was inactive until the access token expired."""
+    """Create new tokens for a user whose access token has expired."""
     response = jsonify(username=current_user.name)
     set_session_cookies(response, await rotate_session())
     return response
@@ -237,8 +239,8 @@ async def refresh() -> Response:
 @app.post("/token/confirm")
 @jwt_required(refresh=True)
 async def confirm() -> ResponseReturnValue:
-    """The password again, which makes the access token fresh again."""
-    (password,) = await read_strings("password")
+    """Create a fresh access token for a user who confirms the password."""
+    (password,) = await read_fields("password")
     if not await has_password(get_current_user(), password):
         return {"msg": "Wrong password"}, 401
     response = jsonify(username=current_user.name)
@@ -247,8 +249,8 @@ async def confirm() -> ResponseReturnValue:
 
 
 @jwt.refresh_reuse_loader
-def warn(header: dict[str, Any], claims: dict[str, Any]) -> None:
-    """Tell the log of a stolen refresh token. Its session has ended, for thief and user."""
+def log_reuse(_header: dict[str, Any], claims: dict[str, Any]) -> None:
+    """Log that a refresh token may be stolen. Its session has been revoked."""
     app.logger.warning("Refresh token reused: session %(sid)s of user %(sub)s", claims)
 
 
@@ -264,10 +266,10 @@ async def me() -> ResponseReturnValue:
 @app.put("/password")
 @jwt_required(fresh=True)
 async def change_password() -> ResponseReturnValue:
-    """Whoever knew the old one is out, on all devices but this."""
-    (password,) = await read_strings("password")
+    """Change the password, and log out all other devices."""
+    (password,) = await read_fields("password")
     if len(password) < 8:
-        raise BadRequest("A password has 8 characters or more")
+        raise BadRequest("The password must have at least 8 characters")
     password_hash = await asyncio.to_thread(generate_password_hash, password)
     async with transaction.begin() as database:
         change = update(User).where(User.id == current_user.id)
@@ -278,7 +280,7 @@ async def change_password() -> ResponseReturnValue:
 
 @app.get("/sessions")
 @jwt_required
-async def devices() -> ResponseReturnValue:
+async def list_sessions() -> ResponseReturnValue:
     return [
         {
             "id": session.id,
@@ -293,16 +295,16 @@ async def devices() -> ResponseReturnValue:
 @app.delete("/sessions/<session_id>")
 @jwt_required
 async def log_out_device(session_id: str) -> ResponseReturnValue:
-    """Nobody can end the sessions of others: the id comes from the client."""
+    """Log out a device of the user. The identity protects the sessions of other users."""
     if not await revoke_session(session_id, identity=current_user.id):
-        return {"msg": "You have no such session"}, 404
-    return {"msg": "Logged out there"}
+        return {"msg": "Session not found"}, 404
+    return {"msg": "Session revoked"}
 
 
 @app.post("/logout")
 @jwt_required
 async def log_out() -> Response:
-    """The tokens end, and the browser forgets them."""
+    """Revoke the session and delete the cookies."""
     await revoke_session()
     response = jsonify(msg="Logged out")
     unset_jwt_cookies(response)
@@ -324,7 +326,7 @@ async def log_out_everywhere() -> Response:
 @app.post("/ticket")
 @jwt_required
 async def ticket() -> ResponseReturnValue:
-    """A token to send in "renew <token>", as scripts cannot read those in cookies."""
+    """Create a token for the message "renew <token>": scripts cannot read those in cookies."""
     claims = {"sid": get_session_id()}
     return {"token": create_access_token(get_current_user(), additional_claims=claims)}
 
@@ -332,7 +334,7 @@ async def ticket() -> ResponseReturnValue:
 @app.websocket("/live")
 @jwt_required(close_with_token=True)
 async def live() -> None:
-    """It is closed with code 4401 when the token expires or the session ends."""
+    """Echo messages until the token expires or the session ends, which closes the socket."""
     while True:
         match await websocket.receive():
             case str(text) if text.startswith("renew "):

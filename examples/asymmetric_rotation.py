@@ -1,14 +1,15 @@
-"""Asymmetric keys that are replaced in time, and published for other services.
+"""Rotation of asymmetric keys, with a JWK Set for other services.
 
-A new key is published at once, and signs 20 minutes later, when verifiers have fetched it; the
-old key verifies until its last token has expired. The service is not restarted. If a key has
-leaked, ``rotate-keys --leaked`` makes a new one that signs at once, and drops all others.
+A new key is published immediately and signs 20 minutes later, when verifiers have fetched it. The
+old key verifies tokens until the last token that it signed has expired. The service does not have
+to be restarted. If a key has leaked, ``rotate-keys --leaked`` creates a new one that signs
+immediately, and removes all others.
 
-Make the first key, and later ones, by cron for example, with
+Create the first key, and later ones, for example with cron, with
 ``quart --app examples/asymmetric_rotation:app rotate-keys``. Then run the service with
-``hypercorn examples/asymmetric_rotation:app``. ``quart --app ... jwt keys list`` shows the keys.
-They are in keys/keys.json, or in KEYS_FILE, which all processes of the service must see, and
-nobody else.
+``hypercorn examples/asymmetric_rotation:app``. ``quart --app ... jwt keys list`` lists the keys.
+They are stored in keys/keys.json, or in the file that the environment variable ``KEYS_FILE`` names.
+All processes of the service must be able to read this file, and nobody else.
 """
 
 from __future__ import annotations
@@ -29,59 +30,61 @@ from quart.typing import ResponseReturnValue
 from passwords import check_password
 from quart_jwt_extended import JWTManager, create_access_token, get_jwt_identity, jwt_required
 
-KEYS = Path(os.environ.get("KEYS_FILE", "keys/keys.json")).absolute()
+KEYS_FILE = Path(os.environ.get("KEYS_FILE", "keys/keys.json")).absolute()
 
-# In seconds. Verifiers keep a list for 600, and a new key is published for twice as long.
-LIFETIME, ANNOUNCEMENT = 900, 1200
-# How long a key is kept beyond need: clocks differ.
+# All of these are in seconds.
+TOKEN_LIFETIME = 900
+# Verifiers cache the JWK Set for 600 seconds. A new key is published for twice as long.
+ANNOUNCEMENT = 1200
+# A key verifies a little longer than necessary, because clocks differ.
 MARGIN = 60
 
 app = Quart(__name__)
-app.config["JWT_ACCESS_TOKEN_EXPIRES"] = app.config["JWT_REFRESH_TOKEN_EXPIRES"] = LIFETIME
+app.config["JWT_ACCESS_TOKEN_EXPIRES"] = TOKEN_LIFETIME
+app.config["JWT_REFRESH_TOKEN_EXPIRES"] = TOKEN_LIFETIME
 app.config["JWT_IDENTITY_CLAIM"] = "sub"
-# Without a key the service does not start.
-app.config["JWT_KEYS"] = json.loads(KEYS.read_text()) if KEYS.exists() else {}
+# Without a key, the service does not start.
+app.config["JWT_KEYS"] = json.loads(KEYS_FILE.read_text()) if KEYS_FILE.exists() else {}
 jwt = JWTManager(app)
 jwt.serve_jwks(app)
 
 
 @app.cli.command("rotate-keys")
-@click.option("--leaked", is_flag=True, help="Drop all other keys at once.")
+@click.option("--leaked", is_flag=True, help="Remove all other keys immediately.")
 def rotate_keys(leaked: bool) -> None:
-    """Make a key that signs soon, and end the one before it."""
+    """Create a key that signs soon, and set the end of the previous one."""
     now = int(time.time())
-    ring = {} if leaked or not KEYS.exists() else json.loads(KEYS.read_text())
-    ring = {kid: key for kid, key in ring.items() if key.get("verify_until", now) >= now}
-    # The first key of all has to sign at once.
-    sign_from = now + ANNOUNCEMENT if ring else now
-    for key in ring.values():
-        key.setdefault("verify_until", sign_from + LIFETIME + MARGIN)
-    private = ECAlgorithm.to_jwk(generate_private_key(SECP256R1()), as_dict=True)
-    ring[os.urandom(8).hex()] = {"key": private, "sign_from": sign_from}
-    # The service sees all of it, or what was there before.
-    KEYS.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = KEYS.with_suffix(".new")
+    keys = {} if leaked or not KEYS_FILE.exists() else json.loads(KEYS_FILE.read_text())
+    keys = {kid: key for kid, key in keys.items() if key.get("verify_until", now) >= now}
+    # Without another key, the new one has to sign immediately.
+    sign_from = now + ANNOUNCEMENT if keys else now
+    for key in keys.values():
+        key.setdefault("verify_until", sign_from + TOKEN_LIFETIME + MARGIN)
+    private_key = ECAlgorithm.to_jwk(generate_private_key(SECP256R1()), as_dict=True)
+    keys[os.urandom(8).hex()] = {"key": private_key, "sign_from": sign_from}
+    # Replace the file in one step, so that the service never reads an incomplete one.
+    KEYS_FILE.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = KEYS_FILE.with_suffix(".new")
     file.touch(mode=0o600)
-    file.write_text(json.dumps(ring))
-    file.replace(KEYS)
+    file.write_text(json.dumps(keys))
+    file.replace(KEYS_FILE)
 
 
-async def follow_rotations() -> None:
-    """Look for new keys every second."""
+async def reload_keys() -> None:
     while True:
         await asyncio.sleep(1)
         try:
-            app.config["JWT_KEYS"] = json.loads(await asyncio.to_thread(KEYS.read_text))
+            app.config["JWT_KEYS"] = json.loads(await asyncio.to_thread(KEYS_FILE.read_text))
         except (OSError, ValueError) as error:
-            # Better the known keys than none.
-            app.logger.error("Keys cannot be read: %s", error)
+            # The service continues with the keys that it has.
+            app.logger.error("Cannot read the keys: %s", error)
 
 
 @app.while_serving
-async def rotations() -> AsyncGenerator[None, None]:
-    following = asyncio.create_task(follow_rotations())
+async def reloading() -> AsyncGenerator[None, None]:
+    task = asyncio.create_task(reload_keys())
     yield
-    following.cancel()
+    task.cancel()
 
 
 @app.post("/login")

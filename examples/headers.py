@@ -1,7 +1,7 @@
-"""Tokens in the Authorization header: the plainest way.
+"""Tokens in the Authorization header.
 
-Run it with ``hypercorn examples/headers:app``; the environment variable JWT_SECRET_KEY
-holds a secret of 32 random bytes or more. Then, in another shell::
+Run it with ``hypercorn examples/headers:app``. The environment variable ``JWT_SECRET_KEY`` must
+contain a secret of at least 32 random bytes. Then, in another shell::
 
     LOGIN='{"username": "alice", "password": "wonderland"}'
     TOKEN=$(curl -s --json "$LOGIN" 127.0.0.1:8000/login | cut -d '"' -f 4)
@@ -16,16 +16,11 @@ from quart import Quart, request
 from quart.typing import ResponseReturnValue
 
 from passwords import check_password
-from quart_jwt_extended import (
-    JWTManager,
-    create_access_token,
-    get_jwt_identity,
-    jwt_optional,
-    jwt_required,
-)
+from quart_jwt_extended import JWTManager, create_access_token, get_jwt_identity, jwt_required
 
 app = Quart(__name__)
 app.config["JWT_SECRET_KEY"] = os.environ["JWT_SECRET_KEY"]
+app.config["JWT_IDENTITY_CLAIM"] = "sub"
 jwt = JWTManager(app)
 
 
@@ -45,6 +40,6 @@ async def me() -> ResponseReturnValue:
 
 
 @app.get("/")
-@jwt_optional
+@jwt_required(optional=True)
 async def greeting() -> ResponseReturnValue:
     return f"Hello, {get_jwt_identity() or 'stranger'}!"

@@ -1,11 +1,11 @@
-"""Tokens in the query string and in JSON bodies, where a header cannot be sent.
+"""Tokens in the query string and in JSON bodies, for clients that cannot send a header.
 
-A link to a download carries its token in the query string, and a webhook of a partner
-in its JSON body. Everything else takes the header. Each token has one scope, so that a
-link that leaks, or a partner, opens no other view.
+A download link contains its token in the query string, and the webhook of a partner in its JSON
+body. All other requests send the token in the Authorization header. Each token has a single scope,
+so that a leaked link or a partner's token is rejected by all other views.
 
-Run it with ``hypercorn examples/json_and_query:app``; the environment variable
-JWT_SECRET_KEY holds a secret of 32 random bytes or more.
+Run it with ``hypercorn examples/json_and_query:app``. The environment variable ``JWT_SECRET_KEY``
+must contain a secret of at least 32 random bytes.
 """
 
 from __future__ import annotations
@@ -29,20 +29,21 @@ from quart_jwt_extended import (
 
 app = Quart(__name__)
 app.config["JWT_SECRET_KEY"] = os.environ["JWT_SECRET_KEY"]
+app.config["JWT_IDENTITY_CLAIM"] = "sub"
 jwt = JWTManager(app)
 
 REPORTS = {"july": "date,paid\n2026-07-01,12\n", "august": "date,paid\n2026-08-02,7\n"}
 payments: list[dict[str, str]] = []
-# The jti of the one good token of each partner. A real service keeps it in a database.
+# The jti of the valid token of each partner. A real service stores it in a database.
 partners: dict[str, str] = {}
 
 
 @jwt.token_in_blocklist_loader
-def is_revoked(header: dict[str, Any], claims: dict[str, Any]) -> bool:
-    """Of a partner, the newest token only is good, and none after the partner has left."""
+def is_revoked(_header: dict[str, Any], claims: dict[str, Any]) -> bool:
+    """Revoke all tokens of a partner but the newest, and all of them if the partner is removed."""
     if claims.get("scope") != "webhook":
         return False
-    return partners.get(claims["identity"]) != claims["jti"]
+    return partners.get(claims["sub"]) != claims["jti"]
 
 
 @app.post("/login")
@@ -58,9 +59,9 @@ async def login() -> ResponseReturnValue:
 @app.post("/reports/<month>/link")
 @jwt_required(scopes="office")
 async def link_to_report(month: str) -> ResponseReturnValue:
-    """URLs end up in logs and histories: this token lasts a minute, for one report."""
+    """Create a link that is valid for a minute: URLs end up in logs and histories."""
     if month not in REPORTS:
-        return {"msg": "No such report"}, 404
+        return {"msg": "Report not found"}, 404
     token = create_access_token(
         get_jwt_identity(),
         expires_delta=timedelta(minutes=1),
@@ -76,7 +77,7 @@ async def download() -> ResponseReturnValue:
     headers = {
         "Content-Type": "text/csv",
         "Content-Disposition": f"attachment; filename={month}.csv",
-        # No cache keeps it, and no page that follows is told the URL.
+        # Caches do not store the report, and browsers do not send its URL to other pages.
         "Cache-Control": "no-store",
         "Referrer-Policy": "no-referrer",
     }
@@ -86,9 +87,9 @@ async def download() -> ResponseReturnValue:
 @app.post("/partners/<name>")
 @jwt_required(scopes="office")
 async def add_partner(name: str) -> ResponseReturnValue:
-    """A token for webhooks; the partner sends it as "access_token" in their bodies.
+    """Create a token that the partner sends as "access_token" in the body of its webhooks.
 
-    It lasts long, so it can be replaced and withdrawn.
+    The token is valid for 90 days, so it can be replaced and revoked.
     """
     token = create_access_token(
         name,
@@ -103,8 +104,8 @@ async def add_partner(name: str) -> ResponseReturnValue:
 @jwt_required(scopes="office")
 async def remove_partner(name: str) -> ResponseReturnValue:
     if partners.pop(name, None) is None:
-        return {"msg": "No such partner"}, 404
-    return {"msg": f"The token of {name} is refused from now on"}
+        return {"msg": "Partner not found"}, 404
+    return {"msg": f"Revoked the token of {name}"}
 
 
 @app.post("/webhooks/paid")
@@ -114,7 +115,7 @@ async def paid() -> ResponseReturnValue:
         case {"order": str(order)}:
             payments.append({"order": order, "from": get_jwt_identity()})
             return {"msg": "Thank you"}
-    return {"msg": "Send the number of the order"}, 400
+    return {"msg": "Send the order number"}, 400
 
 
 @app.get("/payments")

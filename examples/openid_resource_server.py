@@ -1,8 +1,8 @@
-"""A resource server: it takes the access tokens of an OpenID provider, and makes none.
+"""A resource server, which accepts access tokens of an OpenID provider.
 
-Run it with ``hypercorn examples/openid_resource_server:app``. Environment variables
-configure it: OPENID_ISSUER is the provider, exactly as its tokens name it in ``iss``;
-OPENID_AUDIENCE is the URL of this service, which its tokens have in ``aud``.
+Run it with ``hypercorn examples/openid_resource_server:app``. It requires two environment
+variables: ``OPENID_ISSUER`` is the URL of the provider, exactly as in the ``iss`` claim of its
+tokens, and ``OPENID_AUDIENCE`` is the URL of this service, as in their ``aud`` claim.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ ISSUER = os.environ["OPENID_ISSUER"]
 AUDIENCE = os.environ["OPENID_AUDIENCE"]
 
 app = Quart(__name__)
-# Answers 401 to an invalid token, as clients of OAuth expect (RFC 6750, section 3.1).
+# Respond with 401 to an invalid token, as OAuth clients expect (RFC 6750, section 3.1).
 app.config["JWT_ERROR_FORMAT"] = "problem"
 jwt = JWTManager(app)
-# The clock of the provider is not ours.
+# The leeway allows for clocks that differ by a few seconds.
 provider = jwt.trust_issuer(ISSUER, audience=AUDIENCE, algorithms=["RS256", "ES256"], leeway=10)
 jwt.serve_resource_metadata(app, resource=AUDIENCE, scopes=["notes:read"])
 
 
 @app.before_serving
 async def fetch_keys() -> None:
-    """Without this the service starts whether or not the provider answers."""
+    """Start only if the provider is available."""
     await provider.reload()
 
 
 @app.get("/health")
 async def health() -> ResponseReturnValue:
-    """What is known. It fetches nothing, as everybody may call it, as often as they like."""
+    """Report the state of the keys. It does not fetch them, because anyone may call it."""
     return {
         "is_fresh": provider.is_fresh,
         "key_ids": provider.key_ids,

@@ -1,6 +1,6 @@
-"""Checking passwords, for the examples that are about something else.
+"""Password check for the examples that are not about login.
 
-examples/quickstart.py and examples/users_in_database.py show a login in full.
+examples/quickstart.py and examples/users_in_database.py show a complete login.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import secrets
 
 from werkzeug.security import check_password_hash, generate_password_hash
 
-PASSWORDS = {"alice": generate_password_hash("wonderland")}
-# Checked for unknown names, so that no answer tells by its time which names exist.
-NO_PASSWORD = generate_password_hash(secrets.token_hex())
+PASSWORD_HASHES = {"alice": generate_password_hash("wonderland")}
+# Checked for unknown names, so that response times do not reveal which names exist.
+DUMMY_HASH = generate_password_hash(secrets.token_hex())
 
 
 async def check_password(name: str, password: str) -> bool:
-    """Hash in a thread: that is slow on purpose, and other requests need not wait."""
-    # JSON may hold half characters, which no hash takes. They do not print.
+    # JSON may contain lone surrogates, which cannot be hashed. They are not printable.
     if not password.isprintable():
         return False
-    known = PASSWORDS.get(name, NO_PASSWORD)
-    matches = await asyncio.to_thread(check_password_hash, known, password)
-    return matches and name in PASSWORDS
+    password_hash = PASSWORD_HASHES.get(name, DUMMY_HASH)
+    # The hash is slow on purpose. In a thread, it does not block other requests.
+    matches = await asyncio.to_thread(check_password_hash, password_hash, password)
+    return matches and name in PASSWORD_HASHES

@@ -1,18 +1,21 @@
-"""Tokens that end before they expire: each of them revoked by itself, in a store.
+"""Single tokens that are revoked before they expire, with a token store.
 
-Where the store is is one line: in memory, for a service of one process; in the Redis that
-REDIS_URL names; in the database that DATABASE_URL names, such as
-``sqlite+aiosqlite:///revoked.db`` or ``postgresql+asyncpg://user:password@host/database``.
-While it is down, requests with a token are answered 503, so that no revoked one gets in.
-To end all tokens of a login at once, see refresh_and_fresh.py.
+If the store is unavailable, requests with a token get a 503 response, so that no revoked token is
+accepted. To revoke both tokens of a login together, see refresh_and_fresh.py.
 
-Run it with ``hypercorn examples/revoking:app``; the environment variable JWT_SECRET_KEY
-holds a secret of 32 random bytes or more. It needs the package redis for Redis, and
-sqlalchemy[asyncio] and aiosqlite or asyncpg for a database.
+Run it with ``hypercorn examples/revoking:app``. Environment variables configure it:
 
-A Redis that loses entries lets their tokens in again: it must keep them over a restart
-(``appendonly yes``) and not drop them when memory is short
-(``maxmemory-policy noeviction``). A database keeps those of tokens that have expired until
+- ``JWT_SECRET_KEY``: a secret of at least 32 random bytes. It is required.
+- ``REDIS_URL``: the Redis server that stores the revocations. It requires the package redis.
+- ``DATABASE_URL``: the database that stores them, such as ``sqlite+aiosqlite:///revoked.db`` or
+  ``postgresql+asyncpg://user:password@host/database``. It requires the packages
+  sqlalchemy[asyncio], and aiosqlite or asyncpg.
+
+Without a URL, revocations are stored in memory, for a service with a single process.
+
+If Redis loses data, revoked tokens are accepted again. Configure it with ``appendonly yes``, which
+keeps data over a restart, and ``maxmemory-policy noeviction``, which drops nothing if memory is
+short. A database keeps the rows of expired tokens until
 ``quart --app examples/revoking:app jwt purge`` deletes them.
 """
 
@@ -39,38 +42,38 @@ from quart_jwt_extended import (
 )
 
 
-def store_in_redis(url: str) -> RedisTokenStore:
+def redis_store(url: str) -> RedisTokenStore:
     from redis.asyncio import Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
 
     client = Redis.from_url(
         url,
-        # Seconds: a Redis that hangs holds up a request for two of these at most.
+        # In seconds. If Redis hangs, a request waits for two timeouts at most.
         socket_connect_timeout=1,
         socket_timeout=1,
-        # Once more, at once: a restart of Redis has cut the open connections.
+        # Retry once, without a pause: a restart of Redis closes the open connections.
         retry=Retry(NoBackoff(), 1),
     )
     app.after_serving(client.aclose)
     return RedisTokenStore(client)
 
 
-def store_in_database(url: str) -> SQLTokenStore:
+def sql_store(url: str) -> SQLTokenStore:
     from sqlalchemy.ext.asyncio import create_async_engine
 
-    # Seconds that a connection, or with SQLite a lock, is waited for.
-    limits = {"timeout": 5}
+    # In seconds: for a connection, or with SQLite for a lock.
+    timeouts = {"timeout": 5}
     if url.startswith("postgresql+asyncpg:"):
-        # A server that hangs has let us connect: each answer has its limit, too.
-        limits["command_timeout"] = 5
-    # Connections that a restart of the database has cut are replaced before use.
-    engine = create_async_engine(url, pool_pre_ping=True, connect_args=limits)
+        # A hanging server may still accept connections, so each command has a timeout, too.
+        timeouts["command_timeout"] = 5
+    # pool_pre_ping replaces connections that a restart of the database has closed.
+    engine = create_async_engine(url, pool_pre_ping=True, connect_args=timeouts)
     store = SQLTokenStore(engine)
 
     @app.while_serving
-    async def tables() -> AsyncGenerator[None, None]:
-        # Fine to begin with; a tool such as Alembic makes them of ``store.metadata``.
+    async def create_tables() -> AsyncGenerator[None, None]:
+        # In production, create the tables with a migration tool, from ``store.metadata``.
         await store.create_tables()
         yield
         await engine.dispose()
@@ -80,12 +83,13 @@ def store_in_database(url: str) -> SQLTokenStore:
 
 app = Quart(__name__)
 app.config["JWT_SECRET_KEY"] = os.environ["JWT_SECRET_KEY"]
+app.config["JWT_IDENTITY_CLAIM"] = "sub"
 
 token_store: TokenStore = MemoryTokenStore()
 if "REDIS_URL" in os.environ:
-    token_store = store_in_redis(os.environ["REDIS_URL"])
+    token_store = redis_store(os.environ["REDIS_URL"])
 elif "DATABASE_URL" in os.environ:
-    token_store = store_in_database(os.environ["DATABASE_URL"])
+    token_store = sql_store(os.environ["DATABASE_URL"])
 jwt = JWTManager(app, token_store=token_store)
 
 
@@ -116,6 +120,6 @@ async def me() -> ResponseReturnValue:
 @app.post("/logout")
 @jwt_required(verify_type=False)
 async def logout() -> ResponseReturnValue:
-    """Revoke the token that is sent; a client calls this with each of its two."""
+    """Revoke the token of the request. Clients call this once with each of their two tokens."""
     await revoke_token()
     return {"msg": "Token revoked"}

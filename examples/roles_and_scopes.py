@@ -1,11 +1,11 @@
-"""Roles, checked by a decorator of your own, and scopes, which the extension checks.
+"""Roles, checked by a decorator of the app, and scopes, checked by the extension.
 
-A role says what somebody is, and is in every token of that user. A scope says what one
-token may be used for: a login may ask for fewer scopes than the role has, for a script
-for example.
+A role describes the user and is in each of the user's tokens. A scope limits what a single token
+may be used for: a client can request fewer scopes at login than the role allows, for example for a
+script.
 
-Run it with ``hypercorn examples/roles_and_scopes:app``; the environment variable
-JWT_SECRET_KEY holds a secret of 32 random bytes or more.
+Run it with ``hypercorn examples/roles_and_scopes:app``. The environment variable
+``JWT_SECRET_KEY`` must contain a secret of at least 32 random bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import ParamSpec
 
 from quart import Quart, request
 from quart.typing import ResponseReturnValue
@@ -25,7 +25,7 @@ from werkzeug.security import check_password_hash, generate_password_hash
 from quart_jwt_extended import (
     JWTManager,
     create_access_token,
-    get_jwt_claims,
+    get_jwt,
     get_jwt_identity,
     jwt_required,
     verify_jwt_in_request,
@@ -36,6 +36,7 @@ View = Callable[P, Awaitable[ResponseReturnValue]]
 
 app = Quart(__name__)
 app.config["JWT_SECRET_KEY"] = os.environ["JWT_SECRET_KEY"]
+app.config["JWT_IDENTITY_CLAIM"] = "sub"
 jwt = JWTManager(app)
 
 
@@ -50,7 +51,7 @@ USERS = {
     "alice": User("alice", generate_password_hash("wonderland"), "editor"),
     "bob": User("bob", generate_password_hash("the-builder"), "reader"),
 }
-# Checked for unknown names, so that no answer tells by its time which names exist.
+# Checked for unknown names, so that response times do not reveal which names exist.
 NOBODY = User("", generate_password_hash(secrets.token_hex()), "")
 
 SCOPES = {"editor": {"articles:read", "articles:write"}, "reader": {"articles:read"}}
@@ -59,8 +60,9 @@ articles = ["Quart in five minutes"]
 
 
 async def find_user(name: str, password: str) -> User | None:
-    """In a thread: the hash is slow on purpose, and other requests need not wait."""
+    """Return the user with this name and password."""
     user = USERS.get(name, NOBODY)
+    # The hash is slow on purpose. In a thread, it does not block other requests.
     matches = await asyncio.to_thread(check_password_hash, user.password_hash, password)
     return user if matches and user is not NOBODY else None
 
@@ -70,33 +72,33 @@ def identity_of(user: User) -> str:
     return user.name
 
 
-@jwt.user_claims_loader
-def claims_of(user: User) -> dict[str, Any]:
+@jwt.additional_claims_loader
+def add_role(user: User) -> dict[str, str]:
     return {"role": user.role}
 
 
 def role_required(*roles: str) -> Callable[[View[P]], View[P]]:
-    """Let nobody in but users of one of these roles."""
+    """Let in only users with one of these roles."""
 
     def decorate(view: View[P]) -> View[P]:
         @wraps(view)
-        async def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+        async def wrapper(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
             await verify_jwt_in_request()
-            if get_jwt_claims().get("role") not in roles:
-                return {"msg": f"Only for: {', '.join(roles)}"}, 403
+            if get_jwt().get("role") not in roles:
+                return {"msg": f"Requires one of these roles: {', '.join(roles)}"}, 403
             return await view(*args, **kwargs)
 
-        return guarded
+        return wrapper
 
     return decorate
 
 
 @app.post("/login")
 async def login() -> ResponseReturnValue:
-    """The token has the scopes that are asked for, as far as the role has them."""
+    """Create a token with the requested scopes, as far as the role includes them."""
     match await request.get_json(silent=True):
         case {"username": str(name), "password": str(password), **others}:
-            # JSON may hold half characters, which no hash takes. They do not print.
+            # JSON may contain lone surrogates, which cannot be hashed. They are not printable.
             if password.isprintable() and (user := await find_user(name, password)):
                 scopes = SCOPES[user.role]
                 if "scope" in others:
@@ -120,7 +122,7 @@ async def add_article() -> ResponseReturnValue:
         case {"title": str(title)}:
             articles.append(title)
             return articles, 201
-    return {"msg": "Send a title"}, 400
+    return {"msg": "Send a JSON object with this string: title"}, 400
 
 
 @app.get("/newsroom")

@@ -1,13 +1,13 @@
-"""A WebSocket for people who are logged in, in one file.
+"""A WebSocket for logged-in users, in one file.
 
 Run it with ``python examples/websocket.py`` where the package is installed. It serves
-http://127.0.0.1:5000 and prints lines to try. Two environment variables configure it: ``PORT``, and
-``JWT_SECRET_KEY``, without which every start makes a new key.
+http://127.0.0.1:5000 and prints commands to try. Two environment variables configure it: ``PORT``
+and ``JWT_SECRET_KEY``. Without a secret key, each start makes a new one.
 
-A program sends its token in a header. A page cannot set headers of a WebSocket: it offers the token
-as a subprotocol, or its browser sends the cookie by itself, which counts only for pages of this
-service and of JWT_WEBSOCKET_ORIGINS. A socket ends with its token; the message "renew <token>" lets
-it go on with a new one.
+Programs send their token in a header. Pages cannot set headers of a WebSocket: they offer the token
+as a subprotocol, or the browser sends it in a cookie. A cookie is only accepted from pages of this
+service or of ``JWT_WEBSOCKET_ORIGINS``. The socket is closed when its token expires or is revoked,
+unless the client sends a new token in the message "renew <token>".
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from quart_jwt_extended import (
 
 HOST = "127.0.0.1"
 
-LINES_TO_TRY = """\
-# Log in, and keep the token in a shell variable. The answer sets it as a cookie, too.
+COMMANDS = """\
+# Log in and keep the token in a shell variable. The response also sets it in a cookie.
 ACCESS=$(curl -s -H 'Content-Type: application/json' -d '{"username": "alice", "password": "wonderland"}' {url}/login | cut -d '"' -f 4)
 
-# Open the socket as a program does, with a header. The client is the package "websockets".
+# Open the socket as a program does, with a header. This requires the package "websockets".
 python -I -c 'import sys; from websockets.sync.client import connect
 with connect("{socket_url}/echo", additional_headers={"Authorization": f"Bearer {sys.argv[1]}"}) as socket:
     socket.send("hello"); print(socket.recv())' "$ACCESS"
@@ -53,58 +53,56 @@ python -I -c 'import sys; from websockets.sync.client import connect
 with connect("{socket_url}/echo", subprotocols=["bearer", sys.argv[1]]) as socket:
     socket.send("hello"); print(socket.recv(), "by subprotocol", socket.subprotocol)' "$ACCESS"
 
-# Log out, which revokes the token. The handshake is refused now: 401.
+# Log out, which revokes the token. The handshake is then rejected with 401.
 curl -X POST -H "Authorization: Bearer $ACCESS" {url}/logout
 python -I -c 'import sys; from websockets.sync.client import connect
 try: connect("{socket_url}/echo", subprotocols=["bearer", sys.argv[1]])
-except Exception as refusal: print(refusal)' "$ACCESS"
+except Exception as error: print(error)' "$ACCESS"
 """  # noqa: E501  a line must be whole to be pasted
 
 
 def create_app(secret_key: str) -> Quart:
     app = Quart(__name__)
     app.config["JWT_SECRET_KEY"] = secret_key
+    app.config["JWT_IDENTITY_CLAIM"] = "sub"
     app.config["JWT_TOKEN_LOCATION"] = ["headers", "cookies", "websocket_protocol"]
     app.config["JWT_COOKIE_SAMESITE"] = "Lax"
-    # Behind HTTPS, as in production, JWT_COOKIE_SECURE = True belongs here.
-    # Revoked tokens are kept in memory. Several processes need a store that they share.
+    # In production, behind HTTPS, also set JWT_COOKIE_SECURE to True.
+    # Revocations are kept in memory. With several processes, use Redis or a database instead.
     JWTManager(app, token_store=MemoryTokenStore())
 
-    users = {"alice": generate_password_hash("wonderland")}
-    # Checked for unknown names, so that the time of an answer does not tell which names exist.
-    nobody = generate_password_hash(secrets.token_hex())
+    password_hashes = {"alice": generate_password_hash("wonderland")}
+    # Checked for unknown names, so that response times do not reveal which names exist.
+    dummy_hash = generate_password_hash(secrets.token_hex())
 
     @app.post("/login")
     async def login() -> Any:
-        body = await request.get_json(silent=True)
-        values = [body.get(key) for key in ("username", "password")] if type(body) is dict else []
-        # JSON may hold half characters, which no hash takes. They do not print.
-        fields = [value for value in values if isinstance(value, str) and value.isprintable()]
-        if len(fields) != 2:
-            return {"msg": "Send a JSON object with these strings: username, password"}, 400
-        name, password = fields
-        # The hash is slow on purpose. In a thread it does not hold up the sockets.
-        matches = await asyncio.to_thread(check_password_hash, users.get(name, nobody), password)
-        if name not in users or not matches:
-            return {"msg": "Wrong username or password"}, 401
-        token = create_access_token(name)
-        response = jsonify(access_token=token)
-        set_access_cookies(response, token)
-        return response
+        match await request.get_json(silent=True):
+            # JSON may contain lone surrogates, which cannot be hashed. They are not printable.
+            case {"username": str(name), "password": str(password)} if password.isprintable():
+                password_hash = password_hashes.get(name, dummy_hash)
+                # The hash is slow on purpose. In a thread, it does not block the sockets.
+                matches = await asyncio.to_thread(check_password_hash, password_hash, password)
+                if matches and name in password_hashes:
+                    token = create_access_token(name)
+                    response = jsonify(access_token=token)
+                    set_access_cookies(response, token)
+                    return response
+        return {"msg": "Wrong username or password"}, 401
 
     @app.post("/logout")
     @jwt_required
     async def logout() -> Response:
         await revoke_token()
-        response = jsonify(msg="Access token revoked")
+        response = jsonify(msg="Logged out")
         unset_jwt_cookies(response)
         return response
 
     @app.websocket("/echo")
     @jwt_required(close_with_token=True)
     async def echo() -> None:
-        # The token was verified before the handshake was answered. When it expires, or a logout
-        # revokes it, the socket is closed with code 4401, unless the client has sent another one.
+        # The token was verified before the handshake was accepted. When it expires or is revoked,
+        # the socket is closed with code 4401, unless the client has sent a new token.
         while True:
             match await websocket.receive():
                 case str(text) if text.startswith("renew "):
@@ -130,8 +128,8 @@ def main() -> None:
         secret_key = secrets.token_hex(32)
         print("JWT_SECRET_KEY is not set: a key was made for this run, and tokens end with it.")
     print("Try these lines in another shell; Ctrl-C here stops the service.\n")
-    lines = LINES_TO_TRY.replace("{url}", f"http://{HOST}:{port}")
-    print(lines.replace("{socket_url}", f"ws://{HOST}:{port}"), flush=True)
+    commands = COMMANDS.replace("{url}", f"http://{HOST}:{port}")
+    print(commands.replace("{socket_url}", f"ws://{HOST}:{port}"), flush=True)
 
     config = Config()
     config.bind = [f"{HOST}:{port}"]

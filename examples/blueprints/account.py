@@ -1,4 +1,4 @@
-"""For everybody who is logged in: no view needs a decorator."""
+"""Views for logged-in users. ``protect`` replaces decorators on the views."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ async def show() -> ResponseReturnValue:
 @jwt_required(fresh=True)
 async def change_password() -> ResponseReturnValue:
     match await request.get_json(silent=True):
-        # JSON may hold half characters, which no hash takes. They do not print.
+        # JSON may contain lone surrogates, which cannot be hashed. They are not printable.
         case {"password": str(password)} if len(password) >= 8 and password.isprintable():
-            hashed = await asyncio.to_thread(generate_password_hash, password)
-            # Tokens of other devices stay good: docs/revoking.md shows how to end them.
-            current_user.password_hash = hashed
+            password_hash = await asyncio.to_thread(generate_password_hash, password)
+            # Tokens of other devices stay valid. docs/revoking.md shows how to revoke them.
+            current_user.password_hash = password_hash
             return {"msg": "Password changed"}
-    return {"msg": "A password has at least 8 characters, all printable"}, 400
+    return {"msg": "The password must have at least 8 printable characters"}, 400

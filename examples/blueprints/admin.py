@@ -1,7 +1,7 @@
-"""For admins: every view asks for their scope, those that are added later too.
+"""Views for admins. ``protect`` requires the scope in all of them, also in later ones.
 
-A view with a decorator of its own has to name it again, since the decorator counts in
-place of protect: ``@jwt_required(fresh=True, scopes="admin")``.
+A decorator on a view adds to these rules: ``@jwt_required(fresh=True)`` would require a fresh token
+with the scope.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ async def list_users() -> ResponseReturnValue:
 @blueprint.delete("/users/<name>")
 async def delete_user(name: str) -> ResponseReturnValue:
     if name == current_user.name:
-        return {"msg": "Somebody else must delete you"}, 409
+        return {"msg": "You cannot delete yourself"}, 409
     if USERS.pop(name, None) is None:
-        return {"msg": "No such user"}, 404
+        return {"msg": "User not found"}, 404
     return {"msg": f"Deleted {name}"}

@@ -1,6 +1,8 @@
-"""The manager, which is bound to an app by the factory, and its callbacks."""
+"""The manager and its callbacks. The application factory binds the manager to an app."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from quart_jwt_extended import JWTManager
 
@@ -9,9 +11,9 @@ from .users import USERS, User
 jwt = JWTManager()
 
 
-@jwt.user_loader_callback_loader
-def load_user(name: str) -> User | None:
-    return USERS.get(name)
+@jwt.user_lookup_loader
+def load_user(_header: dict[str, Any], claims: dict[str, Any]) -> User | None:
+    return USERS.get(claims["sub"])
 
 
 @jwt.additional_claims_loader

@@ -1,4 +1,4 @@
-"""Who may log in. A real service keeps them in a database."""
+"""The users. A real service stores them in a database."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ USERS = {
     "bob": User("bob", generate_password_hash("the-builder")),
     "carol": User("carol", generate_password_hash("christmas")),
 }
-# Checked for unknown names, so that no answer tells by its time which names exist.
+# Checked for unknown names, so that response times do not reveal which names exist.
 NOBODY = User("", generate_password_hash(secrets.token_hex()))
 
 
 async def check_password(name: str, password: str) -> bool:
-    """In a thread: the hash is slow on purpose, and other requests need not wait."""
+    # JSON may contain lone surrogates, which cannot be hashed. They are not printable.
+    if not password.isprintable():
+        return False
     user = USERS.get(name, NOBODY)
+    # The hash is slow on purpose. In a thread, it does not block other requests.
     matches = await asyncio.to_thread(check_password_hash, user.password_hash, password)
     return matches and user is not NOBODY

@@ -1,11 +1,13 @@
-"""Tokens in cookies, for a page: no script can read them, no other site can use them.
+"""Tokens in cookies, for a web page. Scripts cannot read them, and other sites cannot use them.
 
-The page is in the folder static; its scripts see a CSRF value for each token, never a
-token. Run it with ``hypercorn examples/cookies/app:app``, open http://127.0.0.1:8000
-and log in as alice with the password wonderland. The environment variable
-JWT_SECRET_KEY holds a secret of 32 random bytes or more; with ACCESS_SECONDS=10 you can
-watch how the page renews its access token. Sessions are in memory: a restart ends them.
-accounts.py has them in a database or in Redis.
+The page is in the folder static. Its script sees the CSRF value of each token, but never a token.
+
+Run it with ``hypercorn examples/cookies/app:app``, open http://127.0.0.1:8000 and log in as alice
+with the password wonderland. The environment variable ``JWT_SECRET_KEY`` must contain a secret of
+at least 32 random bytes. Set ``ACCESS_SECONDS=10`` to watch the page renew its access token.
+
+Sessions are stored in memory, so a restart ends them. accounts.py stores them in a database or in
+Redis.
 """
 
 from __future__ import annotations
@@ -33,29 +35,33 @@ from quart_jwt_extended import (
 app = Quart(__name__)
 app.config["JWT_SECRET_KEY"] = os.environ["JWT_SECRET_KEY"]
 app.config["JWT_ACCESS_TOKEN_EXPIRES"] = int(os.environ.get("ACCESS_SECONDS", "900"))
+app.config["JWT_IDENTITY_CLAIM"] = "sub"
 app.config["JWT_TOKEN_LOCATION"] = "cookies"
-# Requests that come from other sites carry no cookies. The page itself needs none.
+# Browsers do not send the cookies with requests from other sites.
 app.config["JWT_COOKIE_SAMESITE"] = "Strict"
-# The refresh token goes to /token/refresh, and stays out of every other request.
+# Browsers send the refresh token only to paths below /token.
 app.config["JWT_REFRESH_COOKIE_PATH"] = "/token"
-# Behind HTTPS, as in production, JWT_COOKIE_SECURE = True belongs here.
+# In production, behind HTTPS, also set JWT_COOKIE_SECURE to True.
 jwt = JWTManager(app, token_store=MemoryTokenStore())
 
-# Scripts and styles only from files of this service, and no other site around it.
+# Scripts and styles must be files of this service, and no page may embed this one in a frame.
 POLICY = "default-src 'self'; form-action 'none'; frame-ancestors 'none'"
 
-PASSWORDS = {"alice": generate_password_hash("wonderland")}
-# Checked for unknown names, so that no answer tells by its time which names exist.
-NO_PASSWORD = generate_password_hash(secrets.token_hex())
+PASSWORD_HASHES = {"alice": generate_password_hash("wonderland")}
+# Checked for unknown names, so that response times do not reveal which names exist.
+DUMMY_HASH = generate_password_hash(secrets.token_hex())
 
 notes: dict[str, list[str]] = {"alice": ["Follow the rabbit"]}
 
 
 async def check_password(name: str, password: str) -> bool:
-    """In a thread: the hash is slow on purpose, and other requests need not wait."""
-    known = PASSWORDS.get(name, NO_PASSWORD)
-    matches = await asyncio.to_thread(check_password_hash, known, password)
-    return matches and name in PASSWORDS
+    # JSON may contain lone surrogates, which cannot be hashed. They are not printable.
+    if not password.isprintable():
+        return False
+    password_hash = PASSWORD_HASHES.get(name, DUMMY_HASH)
+    # The hash is slow on purpose. In a thread, it does not block other requests.
+    matches = await asyncio.to_thread(check_password_hash, password_hash, password)
+    return matches and name in PASSWORD_HASHES
 
 
 @app.after_request
@@ -71,11 +77,10 @@ async def page() -> Response:
 
 @app.post("/login")
 async def login() -> ResponseReturnValue:
-    """It takes JSON only, which a form of another site cannot send."""
+    """Accept only JSON, which a form on another site cannot send."""
     match await request.get_json(silent=True):
         case {"username": str(name), "password": str(password)}:
-            # JSON may hold half characters, which no hash takes. They do not print.
-            if password.isprintable() and await check_password(name, password):
+            if await check_password(name, password):
                 response = jsonify(username=name)
                 set_session_cookies(response, await create_session(name))
                 return response
@@ -93,7 +98,7 @@ async def refresh() -> Response:
 @app.post("/logout")
 @jwt_required
 async def logout() -> Response:
-    """The session ends, with all copies of its tokens, and the browser forgets them."""
+    """Revoke the session, including copies of its tokens, and delete the cookies."""
     await revoke_session()
     response = jsonify(msg="Logged out")
     unset_jwt_cookies(response)
@@ -113,13 +118,13 @@ async def add_note() -> ResponseReturnValue:
         case {"text": str(text)}:
             notes[get_jwt_identity()].append(text)
             return {"notes": notes[get_jwt_identity()]}, 201
-    return {"msg": "Send a text"}, 400
+    return {"msg": "Send a JSON object with this string: text"}, 400
 
 
 @app.websocket("/echo")
 @jwt_required(close_with_token=True)
 async def echo() -> None:
-    """The browser sends the cookie here too; pages of other origins are refused."""
+    """Echo messages. The browser sends the cookie; pages of other origins are rejected."""
     while True:
         text = await websocket.receive()
         await websocket.send_json({"username": get_jwt_identity(), "text": text})

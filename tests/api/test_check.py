@@ -110,9 +110,9 @@ def test_method_that_http_does_not_define_warns() -> None:
         ({"JWT_SECRET_KEY": None}, "JWT_SECRET_KEY or SECRET_KEY must be set"),
         ({"JWT_SECRET_KEY": " \t\n"}, "JWT_SECRET_KEY or SECRET_KEY must be set"),
         ({"JWT_SECRET_KEY": b"  "}, "JWT_SECRET_KEY or SECRET_KEY must be set"),
-        ({"JWT_SECRET_KEY": 12345}, "from_prefixed_env makes a number of digits"),
+        ({"JWT_SECRET_KEY": 12345}, "from_prefixed_env converts digits to a number"),
         ({"JWT_SECRET_KEY": (SECRET,)}, "a comma after the value makes a tuple"),
-        ({"JWT_SECRET_KEY": Path("secret")}, "pass the text of the file, by read_text()"),
+        ({"JWT_SECRET_KEY": Path("secret")}, "pass the content of the file, using read_text()"),
         ({"JWT_SECRET_KEY": object()}, "it must be text, bytes, a JWK"),
         ({"JWT_SECRET_KEY": public_pem(RSA)}, "asymmetric key"),
     ],
@@ -134,7 +134,7 @@ class SecretStr:
 
 def test_secret_in_a_wrapper_names_what_to_pass() -> None:
     (line,) = faults(bare_app(JWT_SECRET_KEY=SecretStr()))
-    assert line.endswith("it is of type SecretStr: pass what its get_secret_value() returns")
+    assert line.endswith("it is of type SecretStr: pass the result of its get_secret_value()")
 
 
 @pytest.mark.parametrize(
@@ -145,8 +145,8 @@ def test_secret_in_a_wrapper_names_what_to_pass() -> None:
         ("JWT_PUBLIC_KEY", private_pem(RSA), "A public key is needed to verify RS256"),
         ("JWT_PRIVATE_KEY", public_pem(RSA), "A private key is needed to sign with RS256"),
         ("JWT_PUBLIC_KEY", public_pem(private_key("P-256")), "(InvalidKeyError)"),
-        ("JWT_PUBLIC_KEY", {"kty": "what"}, "it is no JWK for RS256"),
-        ("JWT_PUBLIC_KEY", {}, "it is no JWK for RS256"),
+        ("JWT_PUBLIC_KEY", {"kty": "what"}, "it is not a valid JWK for RS256"),
+        ("JWT_PUBLIC_KEY", {}, "it is not a valid JWK for RS256"),
         (
             "JWT_PUBLIC_KEY",
             "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----",

@@ -300,7 +300,7 @@ def test_command_and_group_have_a_help_text() -> None:
     runner = new_app().test_cli_runner()
     assert "List the routes" in runner.invoke(args=["jwt", "--help"]).output
     result = runner.invoke(args=["jwt", "routes", "--help"])
-    assert (result.exit_code, "open ones first" in result.output) == (0, True)
+    assert (result.exit_code, "open routes first" in result.output) == (0, True)
     assert all(option in result.output for option in ("--json", "--check", "--open ENDPOINT"))
 
 
@@ -417,8 +417,8 @@ def lines_of(app: Quart, *names: str) -> list[str]:
 
 
 HEADING = (
-    "Error: These routes are open. Protect them, put jwt_exempt on them, or name their endpoints "
-    "with --open:"
+    "Error: These routes are open. Protect them, add jwt_exempt, or list their endpoints with "
+    "--open:"
 )
 
 
@@ -492,7 +492,7 @@ def test_check_fails_for_a_listed_name_that_is_no_endpoint() -> None:
 def test_check_fails_for_a_listed_name_that_is_protected() -> None:
     for name in ("me", "maybe"):
         assert lines_of(checked_app(), "health", name, "feed", name) == [
-            f"Error: --open {name}: it is protected; remove the name from --open"
+            f"Error: --open {name}: the endpoint is protected; remove it from --open"
         ]
 
 
@@ -504,7 +504,7 @@ def test_check_shows_all_faults_together() -> None:
     assert lines_of(checked_app(), "feed", "me", "gone") == [
         HEADING,
         "  /health  GET  health  open",
-        "--open me: it is protected; remove the name from --open",
+        "--open me: the endpoint is protected; remove it from --open",
         "--open gone: The app has no endpoint 'gone'",
     ]
 
@@ -523,7 +523,7 @@ def test_open_without_check_is_a_wrong_usage() -> None:
     arguments = ["jwt", "routes", "--open", "health"]
     result = checked_app().test_cli_runner().invoke(args=arguments)
     assert result.exit_code == 2
-    assert "Error: --open needs --check" in result.stderr
+    assert "Error: --open requires --check" in result.stderr
 
 
 # --- The real command ----------------------------------------------------------

@@ -123,9 +123,12 @@ def test_name_that_is_given_is_kept() -> None:
         ([], "Missing option '--algorithm'"),
         (["--algorithm", "none"], "Invalid value for '--algorithm'"),
         (["--algorithm", "ES521"], "Invalid value for '--algorithm'"),
-        (["--algorithm", "HS256", "--format", "pem"], "A secret has no PEM: use --format jwk"),
+        (
+            ["--algorithm", "HS256", "--format", "pem"],
+            "A secret cannot be written as PEM: use --format jwk",
+        ),
         (["--algorithm", "ES256", "--format", "der"], "Invalid value for '--format'"),
-        (["--algorithm", "ES256", "--kid", ""], "--kid must be a text, and not empty"),
+        (["--algorithm", "ES256", "--kid", ""], "--kid must be valid text and not empty"),
     ],
 )
 def test_wrong_usage_is_exit_code_2_and_prints_no_key(options: list[str], message: str) -> None:
@@ -208,7 +211,7 @@ def test_loader_of_keys_is_named() -> None:
     manager_of(app).encode_key_loader(lambda subject: SECRET)
     rows, errors = listed(app)
     assert [row[2] for row in rows] == ["only verifies"]
-    assert errors == ["The encode_key_loader chooses the key that signs."]
+    assert errors == ["The callback of encode_key_loader chooses the key that signs."]
 
 
 def test_ring_without_a_key_that_signs_is_named() -> None:
@@ -246,7 +249,7 @@ def test_end_before_the_tokens_have_expired_warns(named: bool) -> None:
         return ring_app({"a": first, "b": {"key": OTHER_SECRET, "sign_from": switch}}, **options)
 
     text = (
-        'Warning: JWT_KEYS["a"] has a "verify_until" before the tokens that it signs have expired, '
+        'Warning: JWT_KEYS["a"] has a "verify_until" before the end of the tokens that it signs, '
         "which "
     )
     assert listed(app_until(switch + DAY))[1] == []
@@ -278,7 +281,8 @@ def test_key_that_has_signed_and_ends_too_early_warns() -> None:
         ({"a": ""}, 'JWT_KEYS["a"] cannot be used: it is empty'),
         (
             {"a": {"key": SECRET, "sign_from": 5}, "b": {"key": OTHER_SECRET, "sign_from": 5}},
-            'JWT_KEYS["a"] and JWT_KEYS["b"] have the same "sign_from": just one key can sign',
+            'JWT_KEYS["a"] and JWT_KEYS["b"] have the same "sign_from": '
+            "only one key can sign at a time",
         ),
     ],
 )
@@ -294,7 +298,7 @@ def test_ring_in_which_no_key_signs_is_listed_and_exit_code_1() -> None:
     assert result.exit_code == 1
     assert len(result.stdout.splitlines()) == 3
     assert "signs now" not in result.stdout
-    assert result.stderr.startswith("Error: JWT_KEYS does not say which key signs")
+    assert result.stderr.startswith("Error: JWT_KEYS does not specify which key signs")
 
 
 def test_commands_have_a_help_text() -> None:

@@ -303,7 +303,7 @@ def misplaced_app() -> Quart:
 
 
 async def test_decorator_above_the_route_stops_the_app_before_it_serves() -> None:
-    with pytest.raises(RuntimeError, match=r"'misplaced' is not protected: .* stands above "):
+    with pytest.raises(RuntimeError, match=r"'misplaced' is not protected: .* is above "):
         await misplaced_app().startup()
 
 

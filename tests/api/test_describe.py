@@ -419,7 +419,9 @@ async def test_provider_of_the_application_is_kept() -> None:
 
 def test_call_before_quart_schema_is_a_runtime_error() -> None:
     app = new_app()
-    with pytest.raises(RuntimeError, match=r"^describe needs QuartSchema\(app\) before it$"):
+    with pytest.raises(
+        RuntimeError, match=r"^describe requires QuartSchema: call QuartSchema\(app\) first$"
+    ):
         manager(app).describe(app)
 
 
@@ -506,7 +508,7 @@ class Missing:
     [
         (
             "quart_schema",
-            r"^describe needs quart-schema: pip install 'quart-jwt-extended\[openapi\]'$",
+            r"^describe requires quart-schema: pip install 'quart-jwt-extended\[openapi\]'$",
         ),
         # What quart-schema itself needs is told as it is.
         ("pyhumps", "^No module named 'pyhumps'$"),
@@ -525,7 +527,7 @@ def test_without_quart_schema_the_error_names_what_is_missing(
 def test_quart_schema_that_is_too_old_is_a_runtime_error(monkeypatch: pytest.MonkeyPatch) -> None:
     app = new_app()
     monkeypatch.delattr(quart_schema, "OpenAPIProvider")
-    with pytest.raises(RuntimeError, match="needs quart-schema 0.21 or later"):
+    with pytest.raises(RuntimeError, match="requires quart-schema 0.21 or later"):
         manager(app).describe(app)
 
 
@@ -535,5 +537,5 @@ def test_app_without_a_manager_is_a_runtime_error() -> None:
 
 
 def test_what_is_no_app_is_a_type_error() -> None:
-    with pytest.raises(TypeError, match="describe takes a Quart app, not Blueprint"):
+    with pytest.raises(TypeError, match="describe requires a Quart app, not Blueprint"):
         qje.JWTManager().describe(Blueprint("part", __name__))

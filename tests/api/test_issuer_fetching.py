@@ -514,10 +514,10 @@ async def test_key_of_the_same_name_is_replaced(
 
 # --- Answers of no use ----------------------------------------------------------------------------
 
-NOT_JSON = "its answer is not JSON"
-NO_OBJECT = "its answer is not a JSON object"
-NO_SET = "its answer is not a JWK Set"
-NO_KEY = "its JWK Set holds no key that can be used"
+NOT_JSON = "its response is not JSON"
+NO_OBJECT = "its response is not a JSON object"
+NO_SET = "its response is not a JWK Set"
+NO_KEY = "its JWK Set contains no usable key"
 
 BROKEN_SETS: dict[str, tuple[Any, str]] = {
     "nothing": (b"", NOT_JSON),
@@ -819,7 +819,7 @@ async def test_redirect_is_not_followed(
         other.publish(path, good)
         for target in (other.issuer + path, path + "?moved"):
             provider.redirect(path, target, status)
-            assert await failure_of(issuer) == f"it answered with status {status}"
+            assert await failure_of(issuer) == f"it responded with status {status}"
         assert other.requests == []
     assert set(provider.requests) <= set(FETCH)
     assert await ask(app, token=token_of(provider)) == UNAVAILABLE
@@ -833,7 +833,7 @@ async def test_other_status_than_200_is_a_failure(
 ) -> None:
     body = b"" if status in (204, 304) else provider.key_set()
     provider.publish(KEYS, body, status)
-    assert await failure_of(issuer) == f"it answered with status {status}"
+    assert await failure_of(issuer) == f"it responded with status {status}"
     assert provider.requests == FETCH
 
 
@@ -921,7 +921,7 @@ async def test_answer_of_more_than_256_kib_is_a_failure(
         await issuer.reload()
         assert issuer.key_ids == ("key-1",)
     else:
-        assert await failure_of(issuer) == "its answer takes more than 262144 bytes"
+        assert await failure_of(issuer) == "its response is larger than 262144 bytes"
     # The rest of a large one is not even received.
     if size > 10**6:
         await eventually(lambda: provider.abandoned == [path])
@@ -971,7 +971,7 @@ async def test_other_type_than_json_is_a_failure(
     """Such as what anybody may upload to the host of the issuer."""
     body = provider.document(path)
     provider.publish(path, body, headers={"Content-Type": content_type})
-    assert await failure_of(issuer) == "its answer is not of the type application/json"
+    assert await failure_of(issuer) == "its response is not of the type application/json"
 
 
 @pytest.mark.parametrize("path", FETCH)
@@ -979,14 +979,14 @@ async def test_compressed_answer_is_a_failure(
     provider: Provider, issuer: qje.TrustedIssuer, path: str
 ) -> None:
     provider.compress(path)
-    assert await failure_of(issuer) == "its answer is compressed"
+    assert await failure_of(issuer) == "its response is compressed"
     status, _, body = provider.answers[path]
     provider.answers[path] = (status, {}, body)
     assert await failure_of(issuer) == NOT_JSON
     body = provider.document(path)
     for coding in ("deflate", "br", "zstd", "gzip, identity"):
         provider.publish(path, body, headers={"Content-Encoding": coding})
-        assert await failure_of(issuer) == "its answer is compressed"
+        assert await failure_of(issuer) == "its response is compressed"
     provider.publish(path, body, headers={"Content-Encoding": "identity"})
     await issuer.reload()
 
@@ -994,26 +994,32 @@ async def test_compressed_answer_is_a_failure(
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 # What is sent, and why that is a failure; None where it depends on the version of Python.
 NO_HTTP = {
-    "nothing": (b"", "its answer is not HTTP (RemoteDisconnected)"),
-    "no status line": (b"hello\r\n\r\n", "its answer is not HTTP (BadStatusLine)"),
+    "nothing": (b"", "its response is not HTTP (RemoteDisconnected)"),
+    "no status line": (b"hello\r\n\r\n", "its response is not HTTP (BadStatusLine)"),
     "TLS": (
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        "its answer is not HTTP (BadStatusLine)",
+        "its response is not HTTP (BadStatusLine)",
     ),
-    "binary": (bytes(range(256)) * 4, "its answer is not HTTP (BadStatusLine)"),
-    "long status line": (b"HTTP/1.1 200 " + b"O" * 70_000, "its answer is not HTTP (LineTooLong)"),
-    "long header": (HEAD + b"A: " + b"a" * 70_000, "its answer is not HTTP (LineTooLong)"),
-    "many headers": (HEAD + b"A: a\r\n" * 1000 + b"\r\n", "its answer is not HTTP (HTTPException)"),
+    "binary": (bytes(range(256)) * 4, "its response is not HTTP (BadStatusLine)"),
+    "long status line": (
+        b"HTTP/1.1 200 " + b"O" * 70_000,
+        "its response is not HTTP (LineTooLong)",
+    ),
+    "long header": (HEAD + b"A: " + b"a" * 70_000, "its response is not HTTP (LineTooLong)"),
+    "many headers": (
+        HEAD + b"A: a\r\n" * 1000 + b"\r\n",
+        "its response is not HTTP (HTTPException)",
+    ),
     "many heads": (
         b"HTTP/1.1 100 Continue\r\n\r\n" * 1000,
         # From Python 3.14 on, there may be a hundred of them.
-        "its answer is not HTTP (",
+        "its response is not HTTP (",
     ),
     "half a body": (HEAD + b'Content-Length: 50\r\n\r\n{"keys": [', None),
     "half a chunk": (HEAD + b'Transfer-Encoding: chunked\r\n\r\n50\r\n{"keys": [', None),
     "no chunk": (HEAD + b"Transfer-Encoding: chunked\r\n\r\nhello", None),
     "negative chunk": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n{}", None),
-    "no head": (b'{"keys": []}', "its answer is not HTTP (BadStatusLine)"),
+    "no head": (b'{"keys": []}', "its response is not HTTP (BadStatusLine)"),
 }
 
 
@@ -1141,7 +1147,7 @@ async def test_jwks_uri_that_is_no_url_of_https_or_to_this_machine_is_a_failure(
     if isinstance(uri, str):
         uri = uri.format(port=provider.issuer.rpartition(":")[2])
     provider.lie(jwks_uri=uri)
-    assert await failure_of(issuer) == "its configuration has no jwks_uri of https"
+    assert await failure_of(issuer) == "its configuration has no jwks_uri with https"
     assert provider.requests == [CONFIGURATION]
 
 
@@ -1199,7 +1205,7 @@ async def test_only_404_leads_to_the_path_of_rfc_8414(
 ) -> None:
     provider.publish(CONFIGURATION, b"", status)
     provider.publish(SERVER_METADATA, provider.configuration())
-    assert await failure_of(issuer) == f"it answered with status {status}"
+    assert await failure_of(issuer) == f"it responded with status {status}"
     assert provider.requests == [CONFIGURATION]
 
 
@@ -1226,7 +1232,7 @@ async def test_configuration_is_read_again_after_a_failure(
     assert await ask(app, token=token) == WELCOME
     await idle()
     assert provider.fetches() == 2
-    assert issuer.last_error == "it answered with status 404"
+    assert issuer.last_error == "it responded with status 404"
     assert provider.requests == [*FETCH, KEYS]
     clock.move(PAUSE)
     assert await ask(app, token=token) == WELCOME
@@ -1301,7 +1307,7 @@ async def test_error_has_what_the_fetch_failed_with_as_its_cause(
         clock.move(PAUSE)
         with pytest.raises(qje.IssuerUnavailableError) as caught:
             await qje.decode_token_async(token)
-        assert str(caught.value.__cause__) == issuer.last_error == "it answered with status 500"
+        assert str(caught.value.__cause__) == issuer.last_error == "it responded with status 500"
     assert isinstance(caught.value, qje.JWTExtendedException)
     assert not isinstance(caught.value, jwt.InvalidTokenError)
 
@@ -1450,9 +1456,9 @@ async def test_reload_raises_and_leaves_the_known_keys(
     provider.publish(KEYS, b"", 500)
     with pytest.raises(qje.IssuerUnavailableError) as caught:
         await issuer.reload()
-    assert str(caught.value.__cause__) == "it answered with status 500"
+    assert str(caught.value.__cause__) == "it responded with status 500"
     assert (issuer.is_fresh, issuer.key_ids) == (True, ("key-1",))
-    assert issuer.last_error == "it answered with status 500"
+    assert issuer.last_error == "it responded with status 500"
     assert await ask(app, token=token_of(provider)) == WELCOME
     del provider.answers[KEYS]
     await issuer.reload()
@@ -1501,7 +1507,7 @@ async def test_outage_is_logged_once_and_its_end_once(
         assert logged(caplog) == expected
         provider.publish(KEYS, b"", status)
         await attempt()
-        reason = f"it answered with status {status}"
+        reason = f"it responded with status {status}"
         expected.append(("ERROR", f"The keys of {name} could not be fetched: {reason}"))
         assert logged(caplog) == expected
         # Another reason is the same outage.
@@ -1516,7 +1522,7 @@ async def test_outage_is_logged_once_and_its_end_once(
         provider.answers.clear()
         await attempt()
         await eventually(lambda: issuer.is_fresh)
-        expected.append(("WARNING", f"The keys of {name} are fetched again"))
+        expected.append(("WARNING", f"The keys of {name} can be fetched again"))
         assert logged(caplog) == expected
     await attempt()
     assert logged(caplog) == expected
@@ -1691,8 +1697,8 @@ async def test_callback_sees_nothing_of_the_request_that_caused_the_fetch(
 
 
 WRONG_ANSWER = (
-    "The callback of jwks_fetch_loader must return the body of the answer, as bytes, str or a "
-    "dict, or a tuple of that and the headers, or None"
+    "The callback of jwks_fetch_loader must return the body of the response (bytes, str or a "
+    "dict), a tuple of the body and the headers, or None"
 )
 
 
@@ -1821,10 +1827,10 @@ async def test_callback_that_returns_none_says_that_there_is_no_such_document(
         return answers.get(url)
 
     manager_of(app).jwks_fetch_loader(in_form(fetch, is_async))
-    assert await failure_of(remote) == "it answered with status 404"
+    assert await failure_of(remote) == "it responded with status 404"
     assert documents.urls == [ISSUER + CONFIGURATION, ISSUER + SERVER_METADATA]
     answers[ISSUER + SERVER_METADATA] = documents.configuration
-    assert await failure_of(remote) == "it answered with status 404"
+    assert await failure_of(remote) == "it responded with status 404"
     assert documents.urls[2:] == [ISSUER + CONFIGURATION, ISSUER + SERVER_METADATA, ISSUER + KEYS]
     answers[ISSUER + KEYS] = documents.provider.key_set()
     await remote.reload()
@@ -1901,7 +1907,7 @@ async def test_body_from_the_callback_of_more_than_256_kib_is_a_failure(
         await remote.reload()
         assert remote.is_fresh
     else:
-        assert await failure_of(remote) == "its answer takes more than 262144 bytes"
+        assert await failure_of(remote) == "its response is larger than 262144 bytes"
 
 
 async def test_text_is_measured_in_bytes(
@@ -1912,7 +1918,7 @@ async def test_text_is_measured_in_bytes(
         document = {**documents.get(url), "a": "\u00e9" * (SIZE_LIMIT // 2)}
         return json.dumps(document, ensure_ascii=False)
 
-    assert await failure_of(remote) == "its answer takes more than 262144 bytes"
+    assert await failure_of(remote) == "its response is larger than 262144 bytes"
 
 
 @pytest.mark.parametrize("body", [b"", "", b"{", "{", "\ud800", b"\xff", "[" * 100_000, "[]", "5"])
@@ -1929,7 +1935,7 @@ async def test_issuer_of_https_cannot_lead_to_this_machine(
 ) -> None:
     manager_of(app).jwks_fetch_loader(documents.get)
     documents.configuration["jwks_uri"] = uri
-    assert await failure_of(remote) == "its configuration has no jwks_uri of https"
+    assert await failure_of(remote) == "its configuration has no jwks_uri with https"
     assert documents.urls == [ISSUER + CONFIGURATION]
 
 

@@ -50,7 +50,7 @@ NOW = 1_700_000_000
 THIRD_SECRET = "the third secret of this file, which differs from both of the others, 1357924680"
 UNKNOWN = "The key ID is not one of JWT_KEYS"
 NOT_ALLOWED = "The specified alg value is not allowed"
-WITHOUT_NAME = "The token has no key ID, and needs one of JWT_KEYS"
+WITHOUT_NAME = "The token has no key ID, but one of JWT_KEYS is required"
 
 
 @pytest.fixture(autouse=True)
@@ -432,9 +432,9 @@ async def test_loader_of_keys_wins_when_verifying() -> None:
 @pytest.mark.parametrize(
     ("keys", "options", "fault"),
     [
-        ({"a": SECRET}, {}, "JWT_KEYS does not say which key signs"),
-        ({"a": SECRET, "b": OTHER_SECRET}, {}, "JWT_KEYS does not say which key signs"),
-        ({"a": SECRET}, {"JWT_SECRET_KEY": SECRET}, "JWT_KEYS does not say which key signs"),
+        ({"a": SECRET}, {}, "JWT_KEYS does not specify which key signs"),
+        ({"a": SECRET, "b": OTHER_SECRET}, {}, "JWT_KEYS does not specify which key signs"),
+        ({"a": SECRET}, {"JWT_SECRET_KEY": SECRET}, "JWT_KEYS does not specify which key signs"),
         ({"a": use(SECRET, sign_from=NOW + 1)}, {}, "No key of JWT_KEYS can sign now"),
         (
             {"a": SECRET, "b": use(OTHER_SECRET, sign_from=NOW + 1)},
@@ -444,12 +444,12 @@ async def test_loader_of_keys_wins_when_verifying() -> None:
         (
             {"a": use(SECRET, sign_from=1, verify_until=NOW)},
             {},
-            'JWT_KEYS["a"] is to sign, and its "verify_until" has passed',
+            'JWT_KEYS["a"] is the key that signs, but its "verify_until" has passed',
         ),
         (
             {"a": use(SECRET, verify_until=NOW)},
             {"JWT_SIGNING_KEY_ID": "a"},
-            'JWT_KEYS["a"] is to sign, and its "verify_until" has passed',
+            'JWT_KEYS["a"] is the key that signs, but its "verify_until" has passed',
         ),
     ],
 )
@@ -830,7 +830,7 @@ async def test_signature_cache_knows_the_keys_apart() -> None:
 # --- Faults -------------------------------------------------------------------
 
 EC_KEY = private_key("P-256")
-ACCEPTS = "None, or a dict of at least one key by its kid, a non-empty string"
+ACCEPTS = "None, or a non-empty dict that maps each kid, a non-empty string, to its key"
 MOMENTS = "must be a datetime with a time zone, or POSIX seconds (an int or a float), not "
 
 
@@ -852,12 +852,13 @@ MOMENTS = "must be a datetime with a time zone, or POSIX seconds (an int or a fl
         ),
         (
             {"k": use(SECRET, sign_form=1)},
-            'JWT_KEYS["k"] must have no other members than key, algorithm, sign_from, verify_until',
+            'JWT_KEYS["k"] must not have members other than key, algorithm, '
+            "sign_from, verify_until",
         ),
         (
             {"k": oct_jwk(SECRET, sign_from=1)},
-            'JWT_KEYS["k"] must be a JWK, or a dict that holds the JWK as "key": it has "kty" '
-            'beside "sign_from"',
+            'JWT_KEYS["k"] must be a JWK, or a dict that contains the JWK as "key": it has both '
+            '"kty" and "sign_from"',
         ),
         ({"k": use(SECRET, algorithm="none")}, 'JWT_KEYS["k"]["algorithm"] must be one of HS256'),
         ({"k": use(SECRET, algorithm=5)}, 'JWT_KEYS["k"]["algorithm"] must be one of HS256'),
@@ -879,21 +880,21 @@ MOMENTS = "must be a datetime with a time zone, or POSIX seconds (an int or a fl
         ),
         (
             {"k": use(oct_jwk(SECRET, alg="HS512"), algorithm="HS256")},
-            'JWT_KEYS["k"] cannot be used: its "alg" is HS512, and its "algorithm" HS256',
+            'JWT_KEYS["k"] cannot be used: its "alg" is HS512, but its "algorithm" is HS256',
         ),
         (
             {"k": use(jwt.PyJWK(to_jwk(private_key("RSA"))), algorithm="PS256")},
-            'JWT_KEYS["k"] cannot be used: its "alg" is RS256, and its "algorithm" PS256',
+            'JWT_KEYS["k"] cannot be used: its "alg" is RS256, but its "algorithm" is PS256',
         ),
         ({"k": oct_jwk(SECRET, alg="none")}, 'JWT_KEYS["k"] cannot be used: its "alg" must be one'),
         ({"k": oct_jwk(SECRET, alg=[])}, 'JWT_KEYS["k"] cannot be used: its "alg" must be one of'),
         (
             {"k": oct_jwk(SECRET, kid="other")},
-            'JWT_KEYS["k"] cannot be used: its own "kid" is another one',
+            'JWT_KEYS["k"] cannot be used: its own "kid" differs from its name in JWT_KEYS',
         ),
         (
             {"k": jwt.PyJWK(oct_jwk(SECRET, kid="other"))},
-            'JWT_KEYS["k"] cannot be used: its own "kid" is another one',
+            'JWT_KEYS["k"] cannot be used: its own "kid" differs from its name in JWT_KEYS',
         ),
         (
             {"k": oct_jwk(SECRET, use="enc")},
@@ -910,7 +911,7 @@ MOMENTS = "must be a datetime with a time zone, or POSIX seconds (an int or a fl
         *(
             (
                 {"k": to_jwk(key, key_ops=operations)},
-                'JWT_KEYS["k"] cannot be used: its "key_ops" do not let it verify',
+                'JWT_KEYS["k"] cannot be used: its "key_ops" do not permit verification',
             )
             for key, operations in (
                 (EC_KEY, ["encrypt"]),
@@ -920,7 +921,7 @@ MOMENTS = "must be a datetime with a time zone, or POSIX seconds (an int or a fl
         ),
         (
             {"k": oct_jwk(SECRET, key_ops=["sign"])},
-            'JWT_KEYS["k"] cannot be used: its "key_ops" do not let it verify',
+            'JWT_KEYS["k"] cannot be used: its "key_ops" do not permit verification',
         ),
         *(
             ({"k": jwk}, 'JWT_KEYS["k"] cannot be used: its "kty" must be oct, RSA, EC or OKP')
@@ -935,7 +936,10 @@ MOMENTS = "must be a datetime with a time zone, or POSIX seconds (an int or a fl
         ),
         ({"k": use({"k": SECRET})}, 'JWT_KEYS["k"] cannot be used: its "kty" must be oct, RSA'),
         *(
-            ({"k": jwk}, f'JWT_KEYS["k"] cannot be used: it is no JWK of the kind {jwk["kty"]} (')
+            (
+                {"k": jwk},
+                f'JWT_KEYS["k"] cannot be used: it is not a valid JWK of the type {jwk["kty"]} (',
+            )
             for jwk in (
                 {"kty": "oct"},
                 {"kty": "oct", "k": 5},
@@ -952,7 +956,10 @@ MOMENTS = "must be a datetime with a time zone, or POSIX seconds (an int or a fl
         ({"k": b" \n"}, 'JWT_KEYS["k"] cannot be used: it is empty'),
         ({"k": None}, 'JWT_KEYS["k"] cannot be used: it is of type NoneType: it must be text'),
         ({"k": use(None)}, 'JWT_KEYS["k"] cannot be used: it is of type NoneType: it must be'),
-        ({"k": 12345}, 'JWT_KEYS["k"] cannot be used: it is of type int: from_prefixed_env makes'),
+        (
+            {"k": 12345},
+            'JWT_KEYS["k"] cannot be used: it is of type int: from_prefixed_env converts',
+        ),
         ({"k": (SECRET,)}, 'JWT_KEYS["k"] cannot be used: it is of type tuple: a comma'),
         (
             {"k": x25519.X25519PrivateKey.generate()},
@@ -960,23 +967,23 @@ MOMENTS = "must be a datetime with a time zone, or POSIX seconds (an int or a fl
         ),
         (
             {"k": dsa.generate_private_key(1024)},
-            'JWT_KEYS["k"] cannot be used: no algorithm uses a key of its kind',
+            'JWT_KEYS["k"] cannot be used: no supported algorithm uses keys of this type',
         ),
         (
             {"k": ec.generate_private_key(ec.SECP224R1())},
-            'JWT_KEYS["k"] cannot be used: no algorithm uses its curve',
+            'JWT_KEYS["k"] cannot be used: no supported algorithm uses its curve',
         ),
         (
             {"k": encrypted_pem(EC_KEY, b"password")},
-            'JWT_KEYS["k"] cannot be used: it cannot be read as a key in PEM, without a password',
+            'JWT_KEYS["k"] cannot be used: it cannot be read as an unencrypted key in PEM',
         ),
         (
             {"k": "-----BEGIN PUBLIC KEY-----\nnothing\n-----END PUBLIC KEY-----"},
-            'JWT_KEYS["k"] cannot be used: it cannot be read as a key in PEM, without a password',
+            'JWT_KEYS["k"] cannot be used: it cannot be read as an unencrypted key in PEM',
         ),
         (
             {"k": "-----BEGIN CERTIFICATE-----\nnothing\n-----END CERTIFICATE-----"},
-            'JWT_KEYS["k"] cannot be used: it cannot be read as a key in PEM, without a password',
+            'JWT_KEYS["k"] cannot be used: it cannot be read as an unencrypted key in PEM',
         ),
         *(
             ({"k": use(SECRET, **{name: value})}, f'JWT_KEYS["k"]["{name}"] {MOMENTS}')
@@ -1002,18 +1009,19 @@ MOMENTS = "must be a datetime with a time zone, or POSIX seconds (an int or a fl
         ),
         (
             {"k": use(public_pem(EC_KEY), sign_from=1)},
-            'JWT_KEYS["k"] cannot sign, and must have no "sign_from"',
+            'JWT_KEYS["k"] cannot sign, so it must not have a "sign_from"',
         ),
         (
             {"k": use(oct_jwk(SECRET, key_ops=["verify"]), sign_from=1)},
-            'JWT_KEYS["k"] cannot sign, and must have no "sign_from"',
+            'JWT_KEYS["k"] cannot sign, so it must not have a "sign_from"',
         ),
         (
             {
                 "b": use(SECRET, sign_from=datetime.fromtimestamp(NOW, timezone.utc)),
                 "a": use(OTHER_SECRET, sign_from=float(NOW)),
             },
-            'JWT_KEYS["a"] and JWT_KEYS["b"] have the same "sign_from": just one key can sign',
+            'JWT_KEYS["a"] and JWT_KEYS["b"] have the same "sign_from": '
+            "only one key can sign at a time",
         ),
     ],
 )
@@ -1085,7 +1093,7 @@ def test_single_keys_are_checked_beside_the_ring() -> None:
 
 def test_weak_keys_of_the_ring_warn_at_the_start() -> None:
     app = ring_app({"k": use("short", sign_from=1)})
-    with pytest.warns(InsecureKeyLengthWarning, match="A good one"):
+    with pytest.warns(InsecureKeyLengthWarning, match="Generate a key with"):
         manager_of(app).check(app)
 
 
@@ -1357,7 +1365,7 @@ async def test_set_may_be_empty() -> None:
 def test_wrong_arguments_of_the_view_are_named() -> None:
     app = make_app()
     manager = manager_of(app)
-    with pytest.raises(TypeError, match="serve_jwks takes a Quart app, not str"):
+    with pytest.raises(TypeError, match="serve_jwks requires a Quart app, not str"):
         manager.serve_jwks("app")
     with pytest.raises(TypeError, match="path must be a string, not 5"):
         manager.serve_jwks(app, 5)

@@ -203,7 +203,7 @@ class Call(NamedTuple):
 WRONG_SIGNATURE = (jwt.InvalidSignatureError, "Signature verification failed")
 NOT_ALLOWED = (jwt.InvalidAlgorithmError, "The specified alg value is not allowed")
 EXPIRED = (jwt.ExpiredSignatureError, "Signature has expired")
-LEEWAY = (RuntimeError, "JWT_DECODE_LEEWAY must be a finite number")
+LEEWAY = (RuntimeError, "JWT_DECODE_LEEWAY must be a finite, non-negative number")
 ALGORITHMS = (RuntimeError, "JWT_DECODE_ALGORITHMS must be")
 CSRF = (qje.CSRFError, "CSRF double submit tokens do not match")
 BILLION = 10**9

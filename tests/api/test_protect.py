@@ -1090,7 +1090,7 @@ async def test_websockets_of_a_nested_blueprint_are_guarded_and_no_others() -> N
 
 @pytest.mark.parametrize("value", [None, "app", 5, Quart, Blueprint, ...], ids=str)
 def test_what_is_neither_app_nor_blueprint_is_refused(value: Any) -> None:
-    with pytest.raises(TypeError, match="protect takes a Quart app or a blueprint"):
+    with pytest.raises(TypeError, match="protect requires a Quart app or a blueprint"):
         qje.protect(value)
 
 

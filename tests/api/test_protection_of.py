@@ -333,7 +333,7 @@ def test_socket_goes_by_its_name_and_by_the_method_of_its_handshake() -> None:
     add_socket(app, "ws", qje.jwt_required)
     for method in (None, "WEBSOCKET", "websocket", "GET"):
         assert qje.protection_of(app, "ws", method) == protection()
-    with pytest.raises(ValueError, match="'ws' takes, not 'POST': WEBSOCKET$"):
+    with pytest.raises(ValueError, match="'ws' accepts, not 'POST': WEBSOCKET$"):
         qje.protection_of(app, "ws", "POST")
 
 
@@ -377,7 +377,7 @@ def test_endpoint_of_a_rule_that_leads_to_no_view_is_unknown() -> None:
 def test_method_that_the_endpoint_does_not_take_is_a_value_error() -> None:
     app = new_app()
     add(app, "page", qje.jwt_required)
-    with pytest.raises(ValueError, match="'page' takes, not 'POST': GET, HEAD, OPTIONS$"):
+    with pytest.raises(ValueError, match="'page' accepts, not 'POST': GET, HEAD, OPTIONS$"):
         qje.protection_of(app, "page", "POST")
     with pytest.raises(ValueError, match="not 'WEBSOCKET'"):
         qje.protection_of(app, "page", "WEBSOCKET")
@@ -386,8 +386,11 @@ def test_method_that_the_endpoint_does_not_take_is_a_value_error() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((Blueprint("part", __name__), "page"), "protection_of takes a Quart app, not Blueprint"),
-        ((None, "page"), "protection_of takes a Quart app, not NoneType"),
+        (
+            (Blueprint("part", __name__), "page"),
+            "protection_of requires a Quart app, not Blueprint",
+        ),
+        ((None, "page"), "protection_of requires a Quart app, not NoneType"),
         ((..., None), "endpoint must be the name of an endpoint, not None"),
         ((..., b"page"), "endpoint must be the name of an endpoint"),
         ((..., "page", 5), "method must be the name of a method or None, not 5"),

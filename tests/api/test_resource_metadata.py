@@ -398,7 +398,7 @@ def test_scopes_of_another_type_are_a_type_error(scopes: Any) -> None:
 
 @pytest.mark.parametrize("app", [None, "app", Blueprint("b", __name__), Quart], ids=repr)
 def test_what_is_no_app_is_a_type_error(app: Any) -> None:
-    with pytest.raises(TypeError, match="serve_resource_metadata takes a Quart app, not "):
+    with pytest.raises(TypeError, match="serve_resource_metadata requires a Quart app, not "):
         qje.JWTManager().serve_resource_metadata(app)
 
 

@@ -182,11 +182,11 @@ NAMES_OF_ALGORITHMS = (
         ({"scope_claim": ["scp"]}, "scope_claim must be the name of a claim, not a value of type"),
         (
             {"leeway": "5"},
-            "leeway must be a finite number of seconds that is not negative, or such",
+            "leeway must be a finite, non-negative number of seconds, or such",
         ),
         (
             {"leeway": [5]},
-            "leeway must be a finite number of seconds that is not negative, or such",
+            "leeway must be a finite, non-negative number of seconds, or such",
         ),
     ],
     ids=str,
@@ -213,7 +213,7 @@ def test_argument_without_a_default_is_required(name: str) -> None:
         ({"token_type": "a/b/c"}, "token_type must be a media type without parameters"),
         ({"token_type": "at+jwt\n"}, "token_type must be a media type without parameters"),
         *[
-            ({"leeway": leeway}, "leeway must be a finite number of seconds that is not negative")
+            ({"leeway": leeway}, "leeway must be a finite, non-negative number of seconds")
             for leeway in (-1, -0.5, float("nan"), float("inf"), datetime.timedelta(seconds=-1))
         ],
     ],

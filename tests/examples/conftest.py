@@ -1,4 +1,4 @@
-"""What the tests of the examples share: most of them call a process of its own over real HTTP."""
+"""Fixtures of the tests of the examples. Most of them call a separate process over real HTTP."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def unavailable(reason: str) -> NoReturn:
 def service(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """The example that a test file names as APPLICATION, with its VARIABLES if it has some."""
+    """The example that a test file names as APPLICATION, with its VARIABLES if there are any."""
     variables = {"JWT_SECRET_KEY": SECRET, **getattr(request.module, "VARIABLES", {})}
     directory = tmp_path_factory.mktemp("example")
     with running(request.module.APPLICATION, directory, **variables) as service:

@@ -1,4 +1,4 @@
-"""examples/accounts.py, as a process of its own, with its sessions in each store."""
+"""Test examples/accounts.py in a separate process, with its sessions in each store."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ NOT_FRESH = (401, {"msg": "Fresh token required"})
 NO_CSRF = (401, {"msg": "Missing CSRF token"})
 NO_COOKIE = (401, {"msg": 'Missing cookie "access_token_cookie"'})
 WRONG = (401, {"msg": "Wrong username or password"})
-NO_SESSION = (404, {"msg": "You have no such session"})
+NO_SESSION = (404, {"msg": "Session not found"})
 NO_STORE = (503, {"msg": "Token store unavailable"})
-NO_DATABASE = (503, {"msg": "Users cannot be looked up now, try again later"})
+NO_DATABASE = (503, {"msg": "Database unavailable"})
 
 Run = Callable[[], AbstractContextManager[Service]]
 
@@ -62,7 +62,7 @@ def asyncpg_url(server: PostgresServer) -> str:
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres", "redis"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Starts the service on one store; several may run, one after the other or side by side."""
+    """Return a function that starts the service on one store. It may run several times."""
     directory = tmp_path_factory.mktemp("accounts")
     variables = {}
     if request.param == "postgres":
@@ -83,7 +83,7 @@ def credentials(name: str, password: str = PASSWORD) -> dict[str, str]:
 
 
 class Browser:
-    """Somebody's browser: it keeps cookies, and its page sends the CSRF values."""
+    """The browser of a user. It stores cookies, and its page sends the CSRF values."""
 
     def __init__(self, session: Session, name: str, device: str = "Firefox") -> None:
         self.session = session
@@ -99,7 +99,7 @@ class Browser:
         return self.cookies["access_token_cookie"]
 
     def call(self, method: str, path: str, body: Any = None, **changes: str) -> Any:
-        """``changes`` take the place of cookies, by name, in this one request."""
+        """Send a request; ``changes`` replace cookies, by name, in this request only."""
         headers = {"User-Agent": self.device}
         kind = "refresh" if path.startswith("/token") else "access"
         if f"csrf_{kind}_token" in self.cookies:
@@ -139,7 +139,7 @@ def join(service: Service, device: str = "Firefox") -> Browser:
 
 
 def another(service: Service, user: Browser, device: str = "Firefox") -> Browser:
-    """Another browser of a user, which logs in."""
+    """Log a user in with another browser."""
     browser = Browser(service.session(), user.name, device)
     browser.log_in()
     return browser
@@ -176,7 +176,7 @@ def test_request_without_two_strings_is_a_bad_request(
     service: Service, path: str, body: Any
 ) -> None:
     answer = service.call("POST", path, body=body)
-    assert answer == (400, {"msg": "Send JSON with these strings: username, password"})
+    assert answer == (400, {"msg": "Send a JSON object with these strings: username, password"})
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_name_or_password_of_a_wrong_length_is_not_registered(service: Service, 
     assert service.call("POST", "/register", body=body).status == 400
 
 
-def test_wrong_password_and_unknown_name_are_refused_in_the_same_words(service: Service) -> None:
+def test_wrong_password_and_unknown_name_get_the_same_response(service: Service) -> None:
     user = join(service)
     for body in (credentials(user.name, PASSWORD.upper()), credentials("nobody")):
         assert service.call("POST", "/login", body=body) == WRONG
@@ -230,7 +230,7 @@ def test_refresh_replaces_both_tokens(service: Service) -> None:
     assert user.is_logged_in
 
 
-def test_two_tabs_may_refresh_at_a_time(service: Service) -> None:
+def test_two_tabs_may_refresh_at_the_same_time(service: Service) -> None:
     user = join(service)
     stale = user.cookies
 
@@ -253,7 +253,7 @@ def test_stolen_refresh_token_ends_the_session_and_is_logged_once(service: Servi
         "Cookie": f"refresh_token_cookie={user.cookies['refresh_token_cookie']}",
         "X-CSRF-TOKEN": user.cookies["csrf_refresh_token"],
     }
-    # Of the generation before the last, no grace is given.
+    # The grace period covers only the previous generation.
     for _ in range(2):
         assert user.renew().status == 200
     answer = service.call("POST", "/token/refresh", headers=headers)
@@ -268,7 +268,7 @@ def test_stolen_refresh_token_ends_the_session_and_is_logged_once(service: Servi
     assert "eyJ" not in service.errors
 
 
-def test_active_user_gets_a_new_access_token_without_asking(service: Service) -> None:
+def test_access_token_of_an_active_user_is_renewed_automatically(service: Service) -> None:
     user = join(service)
     old = decoded(user.access)
     now = int(time.time())
@@ -282,12 +282,12 @@ def test_active_user_gets_a_new_access_token_without_asking(service: Service) ->
         old[name] for name in ("sid", "sub", "csrf", "fresh")
     ]
     assert new["jti"] != old["jti"]
-    # Others must not.
+    # A logout must not renew the token.
     answer = user.call("POST", "/logout", access_token_cookie=soon)
     assert (answer.status, user.cookies) == (200, {})
 
 
-def test_expired_access_token_is_refused_and_replaced_by_a_refresh(service: Service) -> None:
+def test_expired_access_token_is_rejected_and_replaced_by_a_refresh(service: Service) -> None:
     user = join(service)
     expired = altered(user.access, exp=LONG_AGO)
     answer = user.call("GET", "/me", access_token_cookie=expired)
@@ -306,7 +306,7 @@ def test_devices_are_listed_by_their_user_agent(service: Service) -> None:
     assert join(service).devices() == [("Firefox", True)]
 
 
-def test_logout_ends_one_session_and_its_copies(service: Service) -> None:
+def test_logout_revokes_one_session_and_copies_of_its_tokens(service: Service) -> None:
     user = join(service)
     other = another(service, user)
     copies = user.cookies
@@ -321,14 +321,14 @@ def test_logout_ends_one_session_and_its_copies(service: Service) -> None:
     assert other.devices() == [("Firefox", True)]
 
 
-def test_another_device_is_logged_out_by_its_user_only(service: Service) -> None:
+def test_only_the_user_can_log_out_another_device(service: Service) -> None:
     user, stranger = join(service), join(service)
     phone = another(service, user)
     path = f"/sessions/{decoded(phone.access)['sid']}"
     assert stranger.call("DELETE", path) == NO_SESSION
     assert phone.is_logged_in
     assert user.call("DELETE", "/sessions/nonsense") == NO_SESSION
-    assert user.call("DELETE", path) == (200, {"msg": "Logged out there"})
+    assert user.call("DELETE", path) == (200, {"msg": "Session revoked"})
     assert user.call("DELETE", path) == NO_SESSION
     assert (phone.is_logged_in, user.is_logged_in) == (False, True)
 
@@ -354,7 +354,7 @@ def test_new_password_ends_the_other_sessions(service: Service) -> None:
     phone.log_in("another password")
 
 
-def test_password_is_given_again_for_a_token_that_is_fresh(service: Service) -> None:
+def test_confirming_the_password_creates_a_fresh_token(service: Service) -> None:
     user = join(service)
     assert user.renew().status == 200
     assert user.call("PUT", "/password", {"password": "another password"}) == NOT_FRESH
@@ -368,7 +368,7 @@ def test_password_is_given_again_for_a_token_that_is_fresh(service: Service) -> 
 
 
 def test_login_by_the_old_password_does_not_outlast_the_change(service: Service) -> None:
-    """Whichever comes first, the only sessions afterwards are those of the new password."""
+    """In any order, only the session that changed the password remains."""
     user = join(service)
     phones = [Browser(service.session(), user.name, "Phone") for _ in range(4)]
     with ThreadPoolExecutor(5) as pool:
@@ -386,7 +386,7 @@ def test_login_by_the_old_password_does_not_outlast_the_change(service: Service)
 
 @pytest.fixture(autouse=True)
 def _direct_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client would ask a proxy that the environment names."""
+    """Otherwise, the client would use a proxy that the environment names."""
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "127.0.0.1")
 
@@ -412,7 +412,7 @@ async def assert_closed(socket: Any, reason: str) -> None:
     assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (4401, reason)
 
 
-async def test_websocket_ends_with_the_session(service: Service) -> None:
+async def test_websocket_is_closed_when_the_session_ends(service: Service) -> None:
     user = join(service)
     other = another(service, user)
     async with open_socket(service, user.access) as socket:
@@ -424,7 +424,9 @@ async def test_websocket_ends_with_the_session(service: Service) -> None:
             pass
 
 
-async def test_websocket_ends_with_its_token_unless_it_is_renewed(service: Service) -> None:
+async def test_websocket_is_closed_when_its_token_expires_unless_it_is_renewed(
+    service: Service,
+) -> None:
     user, stranger = join(service), join(service)
     token = altered(user.access, exp=int(time.time()) + 6)
     async with open_socket(service, token) as socket, open_socket(service, token) as kept:
@@ -440,7 +442,7 @@ async def test_websocket_ends_with_its_token_unless_it_is_renewed(service: Servi
         await assert_closed(kept, "Session has ended")
 
 
-# --- Several processes, and what is away ----------------------------------------------------------
+# --- Several processes, and unavailable services --------------------------------------------------
 
 
 def test_sessions_outlive_the_process_and_are_shared(run: Run, service: Service) -> None:
@@ -454,7 +456,9 @@ def test_sessions_outlive_the_process_and_are_shared(run: Run, service: Service)
     assert not user.is_logged_in
 
 
-def test_redis_away_lets_nobody_in_and_logs_nobody_out(redis_server: Any, tmp_path: Path) -> None:
+def test_requests_fail_while_redis_is_down_and_nobody_is_logged_out(
+    redis_server: Any, tmp_path: Path
+) -> None:
     with run_on(tmp_path, REDIS_URL=redis_server.url)() as service:
         user = join(service)
         redis_server.stop()
@@ -477,7 +481,7 @@ def test_redis_away_lets_nobody_in_and_logs_nobody_out(redis_server: Any, tmp_pa
         assert "eyJ" not in service.errors
 
 
-def test_database_away_is_answered_without_what_it_was_about(tmp_path: Path) -> None:
+def test_database_error_is_reported_without_personal_data(tmp_path: Path) -> None:
     with run_on(tmp_path)() as service:
         user = join(service)
         with closing(sqlite3.connect(tmp_path / "accounts.db")) as database:
@@ -491,16 +495,16 @@ def test_database_away_is_answered_without_what_it_was_about(tmp_path: Path) -> 
             assert secret not in service.errors
 
 
-# --- By the test client ---------------------------------------------------------------------------
+# --- With the test client -------------------------------------------------------------------------
 
 
 @pytest.fixture
 async def accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
-    """The module of the example, with its app started and one user, as ``user``."""
+    """Return the module of the example, with its app started and one user, as ``user``."""
     monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
     monkeypatch.setenv("DATABASE_URL", f"sqlite+aiosqlite:///{tmp_path}/accounts.db")
     monkeypatch.delenv("REDIS_URL", raising=False)
-    # The class of the user looks up its module there.
+    # SQLAlchemy looks up the module of the class there.
     spec = importlib.util.spec_from_file_location("accounts", EXAMPLES / "accounts.py")
     assert spec is not None
     assert spec.loader is not None
@@ -518,7 +522,7 @@ async def test_only_registration_and_login_are_open(accounts: Any) -> None:
     await assert_protected(accounts.app, exempt=("static", "register", "login"))
 
 
-async def test_who_is_signed_in_by_the_testing_kit_has_a_session(accounts: Any) -> None:
+async def test_signed_in_client_of_the_testing_kit_has_a_session(accounts: Any) -> None:
     async with signed_in(accounts.app, accounts.user, fresh=True, locations="cookies") as client:
         async with signed_in(accounts.app, accounts.user) as other:
             assert (await (await client.get("/me")).get_json()) == {"username": "alice"}

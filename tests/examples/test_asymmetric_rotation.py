@@ -1,4 +1,4 @@
-"""The example that replaces its keys, as a process of its own, with tokens read by PyJWT."""
+"""Test examples/asymmetric_rotation.py in a separate process; PyJWT reads its tokens."""
 
 from __future__ import annotations
 
@@ -16,14 +16,21 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from support import access_claims
-from support.example_process import EXAMPLES, Answer, Service, environment, log_in, running
+from support.example_process import (
+    EXAMPLES,
+    Answer,
+    Service,
+    environment,
+    example_claims,
+    log_in,
+    running,
+)
 
 APPLICATION = "asymmetric_rotation:app"
 WELCOME = (200, {"username": "alice"})
 UNKNOWN = (422, {"msg": "The key ID is not one of JWT_KEYS"})
 
-# Seconds, of the example.
+# In seconds, as in the example.
 ANNOUNCEMENT = 1200
 LIFETIME = 900
 NEEDED = ANNOUNCEMENT + LIFETIME + 60
@@ -41,7 +48,7 @@ def run(file: Path) -> Any:
 
 
 def rotate(file: Path, *options: str) -> None:
-    """What cron would run."""
+    """Run the command that cron would run."""
     command = ["-m", "quart", "--app", str(EXAMPLES / APPLICATION), "rotate-keys", *options]
     done = subprocess.run(
         [sys.executable, *command],
@@ -60,7 +67,7 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def write(file: Path, keys: Any) -> None:
-    """All of it at once, as the example does."""
+    """Replace the file in one step, as the example does."""
     file.parent.mkdir(exist_ok=True)
     new = file.with_suffix(".test")
     new.write_text(keys if isinstance(keys, str) else json.dumps(keys))
@@ -68,7 +75,7 @@ def write(file: Path, keys: Any) -> None:
 
 
 def made(age: float, **more: Any) -> dict[str, Any]:
-    """A key that has signed for ``age`` seconds."""
+    """Create a key that has signed for ``age`` seconds."""
     private = ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()), as_dict=True)
     return {"key": private, "sign_from": time.time() - age, **more}
 
@@ -84,7 +91,7 @@ def kid_of(token: str) -> str:
 def published(service: Service) -> dict[str, dict[str, Any]]:
     answer = service.call("GET", "/.well-known/jwks.json")
     assert answer.status == 200
-    # Half of the time for which a new key does not sign.
+    # Half of the time before a new key signs.
     assert answer.headers["Cache-Control"] == f"public, max-age={ANNOUNCEMENT // 2}"
     return {key["kid"]: key for key in json.loads(json.dumps(answer.body))["keys"]}
 
@@ -111,14 +118,14 @@ def test_published_list_verifies_every_token_elsewhere(file: Path) -> None:
 def test_token_that_names_no_key_of_the_file_is_rejected(file: Path) -> None:
     write(file, {"k": made(60)})
     key = jwt.PyJWK(read(file)["k"]["key"]).key
-    claims = access_claims(identity=..., sub="alice")
+    claims = example_claims()
     with run(file) as service:
         assert me(service, jwt.encode(claims, key, "ES256", {"kid": "k"})) == WELCOME
         assert me(service, jwt.encode(claims, key, "ES256", {"kid": "../k"})) == UNKNOWN
         assert me(service, jwt.encode(claims, key, "ES256")).status == 422
 
 
-def test_rotation_announces_then_signs_then_drops_the_old_key(file: Path) -> None:
+def test_rotation_announces_then_signs_then_removes_the_old_key(file: Path) -> None:
     rotate(file)
     (old,) = read(file)
     with run(file) as service:
@@ -155,7 +162,7 @@ def test_rotation_ends_a_key_when_its_last_token_has_expired(file: Path) -> None
     assert "verify_until" not in keys[new]
 
 
-def test_rotation_drops_what_has_ended_and_nothing_else(file: Path) -> None:
+def test_rotation_removes_only_keys_that_have_ended(file: Path) -> None:
     now = time.time()
     write(
         file,
@@ -174,7 +181,7 @@ def test_rotation_drops_what_has_ended_and_nothing_else(file: Path) -> None:
     assert keys["current"]["verify_until"] >= int(now) + NEEDED
 
 
-def test_leaked_key_is_dropped_at_once(file: Path) -> None:
+def test_leaked_key_is_removed_immediately(file: Path) -> None:
     rotate(file)
     (leaked,) = read(file)
     with run(file) as service:
@@ -186,20 +193,20 @@ def test_leaked_key_is_dropped_at_once(file: Path) -> None:
         assert me(service, log_in(service).access) == WELCOME
 
 
-def test_keys_are_for_their_owner_only(file: Path) -> None:
+def test_only_the_owner_can_read_the_keys(file: Path) -> None:
     rotate(file)
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_file_that_cannot_be_read_leaves_the_known_keys_in_use(file: Path) -> None:
+def test_known_keys_stay_in_use_if_the_file_cannot_be_read(file: Path) -> None:
     rotate(file)
     keys = read(file)
     with run(file) as service:
         token = log_in(service).access
         file.unlink()
-        wait_until(lambda: "Keys cannot be read: " in service.errors)
+        wait_until(lambda: "Cannot read the keys: " in service.errors)
         for content in ("", "no JSON", "{"):
             write(file, content)
             seen = len(service.errors)
@@ -214,7 +221,7 @@ def test_file_that_cannot_be_read_leaves_the_known_keys_in_use(file: Path) -> No
 
 def test_service_without_a_key_does_not_start(file: Path) -> None:
     with (
-        pytest.raises(AssertionError, match="JWT_KEYS must be None, or a dict of at least one key"),
+        pytest.raises(AssertionError, match="JWT_KEYS must be None, or a non-empty dict that maps"),
         run(file),
     ):
         pass

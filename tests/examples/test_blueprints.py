@@ -1,4 +1,4 @@
-"""examples/blueprints, a package with an application factory, over real HTTP."""
+"""Test examples/blueprints, a package with an application factory, over real HTTP."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import jwt
 import pytest
 
-from support import LONG_AGO, access_claims, bearer
+from support import LONG_AGO, bearer
 from support.example_process import (
     ALICE,
     EXAMPLES,
@@ -20,6 +20,7 @@ from support.example_process import (
     Service,
     decoded,
     environment,
+    example_claims,
     log_in,
     signed,
 )
@@ -48,10 +49,10 @@ ROUTES = """\
 def test_login_is_open_and_gives_scopes_to_admins_only(service: Service) -> None:
     access, refresh = log_in(service, ALICE, "/auth/login")
     claims = decoded(access)
-    assert (claims["identity"], claims["scope"], claims["fresh"]) == ("alice", "admin", True)
+    assert (claims["sub"], claims["scope"], claims["fresh"]) == ("alice", "admin", True)
     assert decoded(refresh)["type"] == "refresh"
     access, _ = log_in(service, BOB, "/auth/login")
-    assert decoded(access)["identity"] == "bob"
+    assert decoded(access)["sub"] == "bob"
     assert "scope" not in decoded(access)
 
 
@@ -66,12 +67,12 @@ def test_login_is_open_and_gives_scopes_to_admins_only(service: Service) -> None
     ],
     ids=str,
 )
-def test_wrong_login_is_refused(service: Service, body: Any) -> None:
+def test_wrong_login_is_rejected(service: Service, body: Any) -> None:
     answer = service.call("POST", "/auth/login", body=body)
     assert answer == (401, {"msg": "Wrong username or password"})
 
 
-def test_refresh_in_the_protected_blueprint_takes_a_refresh_token_instead(
+def test_refresh_in_the_protected_blueprint_requires_a_refresh_token(
     service: Service,
 ) -> None:
     access, refresh = log_in(service, ALICE, "/auth/login")
@@ -80,7 +81,7 @@ def test_refresh_in_the_protected_blueprint_takes_a_refresh_token_instead(
     answer = service.call("POST", "/auth/refresh", refresh)
     assert answer.status == 200
     claims = decoded(answer.body["access_token"])
-    assert (claims["identity"], claims["scope"], claims["fresh"]) == ("alice", "admin", False)
+    assert (claims["sub"], claims["scope"], claims["fresh"]) == ("alice", "admin", False)
 
 
 # --- protected blueprints ------------------------------------------------------------------------
@@ -95,17 +96,17 @@ PROTECTED = [
 
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
-def test_no_token_is_refused(service: Service, method: str, path: str) -> None:
+def test_request_without_a_token_is_rejected(service: Service, method: str, path: str) -> None:
     assert service.call(method, path).status == 401
 
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
-def test_expired_or_forged_token_is_refused(service: Service, method: str, path: str) -> None:
-    # Of a token of the wrong type that is what is answered.
+def test_expired_or_forged_token_is_rejected(service: Service, method: str, path: str) -> None:
+    # An expired token is only reported as expired if its type is correct.
     kind = {"type": "refresh", "fresh": ...} if path == "/auth/refresh" else {}
     expired = signed(exp=LONG_AGO, scope="admin", **kind)
     assert service.call(method, path, expired) == (401, {"msg": "Token has expired"})
-    forged = jwt.encode(access_claims(scope="admin"), SECRET.upper(), algorithm="HS256")
+    forged = jwt.encode(example_claims(scope="admin"), SECRET.upper(), algorithm="HS256")
     answer = service.call(method, path, forged)
     assert answer == (422, {"msg": "Signature verification failed"})
 
@@ -128,7 +129,7 @@ def test_password_is_changed_with_a_fresh_token_only(service: Service) -> None:
     assert answer == (401, {"msg": "Fresh token required"})
     for password in ("short", "\ud800" * 8):
         answer = service.call("PUT", "/account/password", access, {"password": password})
-        assert answer == (400, {"msg": "A password has at least 8 characters, all printable"})
+        assert answer == (400, {"msg": "The password must have at least 8 printable characters"})
     answer = service.call("PUT", "/account/password", access, {"password": "demolisher"})
     assert answer == (200, {"msg": "Password changed"})
     assert service.call("POST", "/auth/login", body=BOB).status == 401
@@ -151,7 +152,7 @@ def test_admin_views_are_for_admins(service: Service) -> None:
     assert service.call("DELETE", "/admin/users/mallory", alice).status == 404
 
 
-def test_tokens_of_a_deleted_user_are_refused(service: Service) -> None:
+def test_tokens_of_a_deleted_user_are_rejected(service: Service) -> None:
     access, refresh = log_in(service, CAROL, "/auth/login")
     alice, _ = log_in(service, ALICE, "/auth/login")
     answer = service.call("DELETE", "/admin/users/carol", alice)
@@ -188,7 +189,7 @@ async def test_every_call_of_the_factory_makes_an_app_with_a_configuration_of_it
     create_app = importlib.import_module("blueprints").create_app
     ours = create_app({"JWT_SECRET_KEY": SECRET})
     other = create_app({"JWT_SECRET_KEY": SECRET.upper()})
-    headers = bearer(signed(identity="bob"))
+    headers = bearer(signed(sub="bob"))
     assert (await ours.test_client().get("/account/", headers=headers)).status_code == 200
     assert (await other.test_client().get("/account/", headers=headers)).status_code == 422
     with pytest.raises(KeyError, match="JWT_SECRET_KEY"):

@@ -275,7 +275,7 @@ def test_logout_that_failed_says_so(window: Window) -> None:
 # --- CSRF and SameSite ---------------------------------------------------------------------------
 
 
-def test_post_with_the_csrf_header_works_and_without_it_is_refused(window: Window) -> None:
+def test_post_with_the_csrf_header_works_and_without_it_is_rejected(window: Window) -> None:
     window.log_in()
     window.page.fill("#note", "Through the page")
     window.page.click("#add-note")
@@ -300,7 +300,7 @@ def test_post_with_the_csrf_header_works_and_without_it_is_refused(window: Windo
     [("/notes", "access"), ("/logout", "access"), ("/token/refresh", "refresh")],
 )
 @pytest.mark.parametrize("host", [OTHER_SITE, OTHER_PORT])
-def test_form_of_another_origin_is_refused_and_changes_nothing(
+def test_form_of_another_origin_is_rejected_and_changes_nothing(
     window: Window, host: str, path: str, token: str
 ) -> None:
     window.log_in()
@@ -544,7 +544,7 @@ FORBIDDEN = "Unexpected response code: 403"
         pytest.param("127.0.0.1", FORBIDDEN, id="same site, other port"),
     ],
 )
-def test_websocket_of_another_origin_is_refused(window: Window, host: str, message: str) -> None:
+def test_websocket_of_another_origin_is_rejected(window: Window, host: str, message: str) -> None:
     window.log_in()
     window.open_foreign(host)
     assert open_socket(window) == "refused"

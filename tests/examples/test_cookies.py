@@ -1,4 +1,4 @@
-"""examples/cookies, over real HTTP with a jar of cookies; a browser has a test of its own."""
+"""Test examples/cookies over real HTTP with a cookie jar. test_browser.py uses a browser."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def page(service: Service) -> Session:
 
 
 def csrf(page: Session, kind: str = "access") -> dict[str, str]:
-    """The header that a script of the page sends."""
+    """Return the header that a script of the page sends."""
     return {"X-CSRF-TOKEN": str(page.cookies[f"csrf_{kind}_token"].value)}
 
 
 def cookie_header(page: Session, **changes: str) -> dict[str, str]:
-    """The cookies of every path in one header; ``changes`` go in by name."""
+    """Return the cookies of every path in one header; ``changes`` replace cookies by name."""
     values = {name: str(cookie.value) for name, cookie in page.cookies.items()}
     return {"Cookie": "; ".join(f"{n}={v}" for n, v in {**values, **changes}.items())}
 
@@ -82,7 +82,7 @@ def test_login_sets_tokens_that_scripts_cannot_read_and_csrf_values_that_they_ca
     }
     for kind, lifetime in [("access", 600), ("refresh", 30 * 24 * 3600)]:
         claims = decoded(cookies[f"{kind}_token_cookie"].value)
-        assert (claims["type"], claims["identity"]) == (kind, "alice")
+        assert (claims["type"], claims["sub"]) == (kind, "alice")
         assert claims["exp"] - claims["iat"] == lifetime
         assert claims["csrf"] == cookies[f"csrf_{kind}_token"].value
     assert "eyJ" not in json.dumps(answer.body)
@@ -100,7 +100,7 @@ def test_login_sets_tokens_that_scripts_cannot_read_and_csrf_values_that_they_ca
     ],
     ids=str,
 )
-def test_wrong_login_is_refused_and_sets_no_cookie(service: Service, body: Any) -> None:
+def test_wrong_login_is_rejected_and_sets_no_cookie(service: Service, body: Any) -> None:
     page = service.session()
     answer = page.call("POST", "/login", body=body)
     assert answer == (401, {"msg": "Wrong username or password"})
@@ -114,7 +114,7 @@ def test_wrong_login_is_refused_and_sets_no_cookie(service: Service, body: Any) 
         ("text/plain", json.dumps(ALICE).encode()),
     ],
 )
-def test_login_by_a_form_that_any_site_could_send_is_refused(
+def test_login_with_a_form_that_any_site_could_send_is_rejected(
     service: Service, content_type: str, body: bytes
 ) -> None:
     page = service.session()
@@ -135,7 +135,7 @@ def test_cookie_opens_the_account(service: Service, page: Session) -> None:
     assert service.call("GET", "/me", token) == NO_COOKIE
 
 
-def test_post_takes_the_csrf_value_of_its_own_token_in_a_header(page: Session) -> None:
+def test_post_requires_the_csrf_value_of_its_own_token_in_a_header(page: Session) -> None:
     text = f"Written at {time.monotonic_ns()}"
     before = page.call("GET", "/me").body["notes"]
     assert page.call("POST", "/notes", body={"text": text}) == NO_CSRF
@@ -145,13 +145,13 @@ def test_post_takes_the_csrf_value_of_its_own_token_in_a_header(page: Session) -
     answer = page.call("POST", "/notes", body={"text": text}, headers=csrf(page))
     assert answer == (201, {"notes": [*before, text]})
     answer = page.call("POST", "/notes", body={"text": 1}, headers=csrf(page))
-    assert answer == (400, {"msg": "Send a text"})
+    assert answer == (400, {"msg": "Send a JSON object with this string: text"})
 
 
 def test_csrf_value_in_a_cookie_or_of_another_login_does_not_count(
     service: Service, page: Session
 ) -> None:
-    """A neighbouring site may plant cookies; it has a login of its own, perhaps."""
+    """A neighboring site may plant cookies, and may have a login of its own."""
     planted = cookie_header(page, **{"X-CSRF-TOKEN": csrf(page)["X-CSRF-TOKEN"]})
     assert service.call("POST", "/notes", body={"text": "x"}, headers=planted) == NO_CSRF
     other = csrf(log_in(service))
@@ -187,7 +187,7 @@ def test_refresh_renews_both_tokens_and_their_csrf_values(page: Session) -> None
     assert page.call("POST", "/notes", body={"text": "x"}, headers=stale) == WRONG_CSRF
 
 
-def test_expired_access_token_is_refused_where_the_page_then_renews_it(
+def test_expired_access_token_is_rejected_where_the_page_then_renews_it(
     service: Service, page: Session
 ) -> None:
     token = altered(str(page.cookies["access_token_cookie"].value), exp=LONG_AGO)
@@ -197,7 +197,7 @@ def test_expired_access_token_is_refused_where_the_page_then_renews_it(
     assert service.call("POST", "/token/refresh", headers=headers).status == 200
 
 
-def test_logout_takes_the_csrf_value_ends_the_session_and_removes_every_cookie(
+def test_logout_requires_the_csrf_value_and_removes_session_and_cookies(
     service: Service, page: Session
 ) -> None:
     assert page.call("POST", "/logout") == NO_CSRF
@@ -257,7 +257,7 @@ FOREIGN = "The origin of the page may not open this WebSocket"
 
 
 def open_socket(service: Service, headers: dict[str, str], origin: str) -> Any:
-    """``{port}`` in the origin is that of the service."""
+    """Open the WebSocket. ``{port}`` in the origin is the port of the service."""
     return connect(
         f"ws://127.0.0.1:{service.port}/echo",
         additional_headers=headers,
@@ -269,7 +269,7 @@ def open_socket(service: Service, headers: dict[str, str], origin: str) -> Any:
 
 @pytest.fixture(autouse=True)
 def _direct_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client would ask a proxy that the environment names."""
+    """Otherwise, the client would use a proxy that the environment names."""
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "127.0.0.1")
 
@@ -291,9 +291,9 @@ async def test_websocket_of_the_page_echoes(service: Service, page: Session) -> 
         ({"access_token_cookie": "{expired}"}, OWN, 401, "Token has expired"),
         ({"access_token_cookie": ""}, OWN, 401, 'Missing cookie "access_token_cookie"'),
     ],
-    ids=["other host", "other port", "no origin to speak of", "expired", "no token"],
+    ids=["other host", "other port", "null origin", "expired", "no token"],
 )
-async def test_websocket_of_another_origin_or_without_a_good_token_is_refused(
+async def test_websocket_of_another_origin_or_without_a_valid_token_is_rejected(
     service: Service,
     page: Session,
     changes: dict[str, str],

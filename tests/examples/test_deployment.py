@@ -26,8 +26,17 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from support import access_claims, bearer, hs_token
-from support.example_process import ALICE, CALL_LIMIT, EXAMPLES, SECRET, Service, running, signed
+from support import bearer, hs_token
+from support.example_process import (
+    ALICE,
+    CALL_LIMIT,
+    EXAMPLES,
+    SECRET,
+    Service,
+    example_claims,
+    running,
+    signed,
+)
 from support.services import NginxServer, need
 from support.signing_keys import certificate, private_key, private_pem
 
@@ -215,11 +224,11 @@ def test_route_with_a_token_answers(page: Site) -> None:
     assert (answer.status_code, answer.json()) == (200, {"user": "alice"})
 
 
-def test_route_without_a_token_refuses(page: Site) -> None:
+def test_route_rejects_a_request_without_a_token(page: Site) -> None:
     assert page.get("/me").status_code == 401
 
 
-def test_token_of_one_worker_is_taken_by_the_other(page: Site) -> None:
+def test_token_of_one_worker_is_accepted_by_the_other(page: Site) -> None:
     with page.client() as client:
         login = client.post("/login", json=ALICE)
     token = login.json()["access_token"]
@@ -299,10 +308,10 @@ async def test_websocket_with_a_token_opens(page: Site, location: str) -> None:
     assert await page.echo(**LOCATIONS[location]()) == (protocol, HELLO)
 
 
-async def test_websocket_without_a_good_token_is_refused(page: Site) -> None:
+async def test_websocket_without_a_valid_token_is_rejected(page: Site) -> None:
     status, body = await page.refusal()
     assert (status, list(body)) == (401, ["msg"])
-    forged = hs_token(access_claims(), secret=SECRET.upper())
+    forged = hs_token(example_claims(), secret=SECRET.upper())
     refusal = (422, {"msg": "Signature verification failed"})
     assert await page.refusal(subprotocols=["bearer", forged]) == refusal
     assert await page.refusal(additional_headers=cookie(forged), origin=OWN_PAGE) == refusal
@@ -328,7 +337,7 @@ async def test_websocket_by_cookie_at_another_port_opens_for_a_page_of_that_port
 @pytest.mark.parametrize(
     "origin", ["https://evil.example", f"http://{HOST}", f"{OWN_PAGE}:8443", "null"]
 )
-async def test_websocket_by_cookie_is_refused_to_another_page(page: Site, origin: str) -> None:
+async def test_websocket_by_cookie_is_rejected_to_another_page(page: Site, origin: str) -> None:
     assert await page.refusal(additional_headers=cookie(), origin=origin) == FOREIGN
     # What no page can make a browser send is another matter.
     answer = await page.echo(subprotocols=["bearer", signed()], origin=origin)

@@ -790,19 +790,19 @@ DESCRIBING = {
 NOT_MESSAGES = {
     # The help of the command, and its column of what a route asks for.
     "Commands of quart-jwt-extended.",
-    "List the routes and how they are protected, open ones first.",
-    "Write JSON, for programs.",
-    "Fail with exit code 1 if a route is open that no --open names.",
-    "An endpoint that is open on purpose, for --check. Repeatable.",
-    "Delete from the token store what has ended.",
+    "List the routes and how they are protected, open routes first.",
+    "Write JSON, not a table.",
+    "Exit with code 1 if a route is open and not listed with --open.",
+    "An endpoint that is open on purpose, for --check. Can be repeated.",
+    "Delete ended sessions and expired revocations from the token store.",
     "Deleted: <>",
     # The commands for keys: their help, the states of a key, and what to do with a new one.
-    "Make keys, and list those of JWT_KEYS.",
-    "Print a new key, which is secret, and how it goes into JWT_KEYS.",
-    "List the keys of JWT_KEYS: which one signs, and until when each one verifies.",
+    "Generate keys, and list the keys of JWT_KEYS.",
+    "Generate a key and print it, with how to add it to JWT_KEYS. Keep it secret.",
+    "List the keys of JWT_KEYS: which key signs, and until when each key verifies.",
     "The algorithm of the key.",
-    "The name of the key; its thumbprint, or a random name, without one.",
-    "A secret has no PEM.",
+    "The key ID. The default is the thumbprint; for a secret, a random ID.",
+    "The format of the key. A secret requires jwk.",
     "verifies until",
     "signs now",
     "signs from <>",
@@ -811,10 +811,10 @@ NOT_MESSAGES = {
     "<> UTC",
     "Warning: <>",
     (
-        "The <> above is a secret. Keep it where the app reads its secrets, and add it to "
+        "The <> above is secret. Store it where the app reads its secrets, and add it to "
         'JWT_KEYS:\n    <>: {<>, "sign_from": MOMENT}\n'
-        "MOMENT is a datetime with a time zone, or POSIX seconds; 0 for the first key of all. The "
-        "key signs from then on, and until then it only verifies."
+        "MOMENT is a datetime with a time zone, or POSIX seconds; use 0 for your first key. From "
+        "then on, the key signs; before, it only verifies."
     ),
     '"key": JWK',
     '"key": PEM, "algorithm": "<>"',

@@ -1,4 +1,4 @@
-"""examples/headers.py, over real HTTP."""
+"""Test examples/headers.py over real HTTP."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ APPLICATION = "headers:app"
 def test_login_gives_an_access_token_that_opens_the_protected_view(service: Service) -> None:
     token, _ = log_in(service)
     claims = decoded(token)
-    assert (claims["identity"], claims["type"], claims["fresh"]) == ("alice", "access", False)
+    assert (claims["sub"], claims["type"], claims["fresh"]) == ("alice", "access", False)
     assert claims["exp"] - claims["iat"] == 15 * 60
     assert service.call("GET", "/me", token) == (200, {"username": "alice"})
     assert service.call("GET", "/", token) == (200, "Hello, alice!")
@@ -37,12 +37,12 @@ def test_login_gives_an_access_token_that_opens_the_protected_view(service: Serv
     ],
     ids=str,
 )
-def test_any_other_login_is_refused_in_the_same_words(service: Service, body: Any) -> None:
+def test_any_other_login_is_rejected_with_the_same_message(service: Service, body: Any) -> None:
     answer = service.call("POST", "/login", body=body)
     assert answer == (401, {"msg": "Wrong username or password"})
 
 
-def test_no_token_is_refused_by_the_protected_view_and_taken_by_the_open_one(
+def test_request_without_a_token_is_rejected_by_the_protected_view_only(
     service: Service,
 ) -> None:
     answer = service.call("GET", "/me")
@@ -53,19 +53,19 @@ def test_no_token_is_refused_by_the_protected_view_and_taken_by_the_open_one(
 
 @pytest.mark.parametrize("path", ["/me", "/"])
 @pytest.mark.parametrize(
-    ("token", "refusal"),
+    ("token", "expected"),
     [
         (signed(exp=LONG_AGO), (401, {"msg": "Token has expired"})),
         (signed(type="refresh"), (422, {"msg": "Only access tokens are allowed"})),
         (signed()[:-4] + "AAAA", (422, {"msg": "Signature verification failed"})),
         ("scribble", (422, {"msg": "Not enough segments"})),
     ],
-    ids=["expired", "refresh", "altered", "no token at all"],
+    ids=["expired", "refresh", "altered", "not a token"],
 )
-def test_bad_token_is_refused_by_both_views(
-    service: Service, path: str, token: str, refusal: tuple[int, Any]
+def test_invalid_token_is_rejected_by_both_views(
+    service: Service, path: str, token: str, expected: tuple[int, Any]
 ) -> None:
-    assert service.call("GET", path, token) == refusal
+    assert service.call("GET", path, token) == expected
 
 
 def test_token_elsewhere_than_in_the_header_does_not_count(service: Service) -> None:

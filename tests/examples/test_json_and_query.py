@@ -1,4 +1,4 @@
-"""examples/json_and_query.py, over real HTTP."""
+"""Test examples/json_and_query.py over real HTTP."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from urllib.parse import parse_qs, urlsplit
 import jwt
 import pytest
 
-from support import LONG_AGO, access_claims
+from support import LONG_AGO
 from support.example_process import (
     SECRET,
     Answer,
     Service,
     altered,
     decoded,
+    example_claims,
     hypercorn,
     log_in,
 )
 
-# The whole request line, as many proxies and servers log it.
+# The entire request line, as many proxies and servers log it.
 LOG = ["--access-logfile", "-", "--access-logformat", "%(R)s %(s)s"]
 APPLICATION = hypercorn("json_and_query:app", *LOG)
 
@@ -36,7 +37,7 @@ def office(service: Service) -> str:
 
 @pytest.fixture(scope="module")
 def link(service: Service, office: str) -> str:
-    """Path and query of a link to a report."""
+    """The path and query of a link to a report."""
     answer = service.call("POST", "/reports/july/link", office)
     assert answer.status == 200
     url = urlsplit(answer.body["url"])
@@ -45,7 +46,7 @@ def link(service: Service, office: str) -> str:
 
 
 def add_partner(service: Service, office: str, name: str) -> str:
-    """The token of a new partner, or a new one of an old partner."""
+    """Return the token of a new partner, or a new token of an existing one."""
     answer = service.call("POST", f"/partners/{name}", office)
     assert answer.status == 200
     assert answer.body["url"] == f"http://127.0.0.1:{service.port}/webhooks/paid"
@@ -78,18 +79,18 @@ def test_link_downloads_the_report_without_a_header(service: Service, link: str)
 def test_token_of_a_link_lasts_a_minute_and_has_one_scope(link: str) -> None:
     claims = decoded(token_of(link))
     assert claims["exp"] - claims["iat"] == 60
-    assert (claims["identity"], claims["scope"]) == ("alice", "download")
+    assert (claims["sub"], claims["scope"]) == ("alice", "download")
     assert claims["report"] == "july"
 
 
-def test_link_for_an_unknown_report_or_without_a_login_is_refused(
+def test_link_for_an_unknown_report_or_without_a_login_is_rejected(
     service: Service, office: str
 ) -> None:
     assert service.call("POST", "/reports/may/link", office).status == 404
     assert service.call("POST", "/reports/july/link").status == 401
 
 
-def test_download_takes_no_token_from_a_header_and_none_of_a_login(
+def test_download_rejects_a_token_in_a_header_and_that_of_a_login(
     service: Service, office: str, link: str
 ) -> None:
     missing = (401, {"msg": 'Missing "jwt" query paramater'})
@@ -98,10 +99,10 @@ def test_download_takes_no_token_from_a_header_and_none_of_a_login(
     assert service.call("GET", f"/download?jwt={office}") == NO_SCOPE
 
 
-def test_old_or_forged_link_is_refused(service: Service, link: str) -> None:
+def test_old_or_forged_link_is_rejected(service: Service, link: str) -> None:
     past = altered(token_of(link), exp=LONG_AGO)
     assert service.call("GET", f"/download?jwt={past}") == (401, {"msg": "Token has expired"})
-    claims = access_claims(scope="download", report="july")
+    claims = example_claims(scope="download", report="july")
     forged = jwt.encode(claims, SECRET.upper(), algorithm="HS256")
     answer = service.call("GET", f"/download?jwt={forged}")
     assert answer == (422, {"msg": "Signature verification failed"})
@@ -120,7 +121,7 @@ def test_token_of_a_link_opens_nothing_else(service: Service, link: str) -> None
 def test_log_of_requests_shows_tokens_of_the_query_string_and_no_others(
     service: Service, link: str
 ) -> None:
-    """What the example warns of, and why those tokens last only a minute."""
+    """The example warns of this. Tokens in links therefore expire after a minute."""
     assert service.call("GET", link).status == 200
     office = log_in(service).access
     partner = add_partner(service, office, "another-bank")
@@ -134,11 +135,11 @@ def test_log_of_requests_shows_tokens_of_the_query_string_and_no_others(
 # --- the JSON body -------------------------------------------------------------------------------
 
 
-def test_webhook_with_its_token_in_the_body_is_taken(
+def test_webhook_with_its_token_in_the_body_is_accepted(
     service: Service, office: str, partner: str
 ) -> None:
     claims = decoded(partner)
-    assert (claims["identity"], claims["scope"]) == ("bank", "webhook")
+    assert (claims["sub"], claims["scope"]) == ("bank", "webhook")
     assert claims["exp"] - claims["iat"] == 90 * 24 * 3600
     body = {"access_token": partner, "order": "A-18"}
     assert service.call("POST", "/webhooks/paid", body=body) == (200, {"msg": "Thank you"})
@@ -154,7 +155,7 @@ def test_webhook_with_its_token_in_the_body_is_taken(
         (None, "Invalid content-type. Must be application/json."),
     ],
 )
-def test_webhook_without_a_token_in_the_body_is_refused(
+def test_webhook_without_a_token_in_the_body_is_rejected(
     service: Service, office: str, partner: str, body: Any, message: str
 ) -> None:
     before = service.call("GET", "/payments", office)
@@ -166,7 +167,7 @@ def test_webhook_without_a_token_in_the_body_is_refused(
 def test_webhook_without_an_order_is_a_bad_request(service: Service, partner: str) -> None:
     for order in ({}, {"order": 18}):
         answer = service.call("POST", "/webhooks/paid", body={"access_token": partner, **order})
-        assert answer == (400, {"msg": "Send the number of the order"})
+        assert answer == (400, {"msg": "Send the order number"})
 
 
 def test_token_of_a_partner_opens_nothing_else(service: Service, partner: str) -> None:
@@ -175,21 +176,21 @@ def test_token_of_a_partner_opens_nothing_else(service: Service, partner: str) -
     assert service.call("GET", f"/download?jwt={partner}") == NO_SCOPE
 
 
-def test_newest_token_of_a_partner_is_the_only_good_one(service: Service, office: str) -> None:
+def test_only_the_newest_token_of_a_partner_is_valid(service: Service, office: str) -> None:
     def call(token: str) -> Answer:
         return service.call("POST", "/webhooks/paid", body={"access_token": token, "order": "C-1"})
 
     first, second = [add_partner(service, office, "shop") for _ in range(2)]
     assert call(first) == REVOKED
     assert call(second) == (200, {"msg": "Thank you"})
-    gone = (200, {"msg": "The token of shop is refused from now on"})
+    gone = (200, {"msg": "Revoked the token of shop"})
     assert service.call("DELETE", "/partners/shop", second) == NO_SCOPE
     assert service.call("DELETE", "/partners/shop", office) == gone
     assert call(second) == REVOKED
-    assert service.call("DELETE", "/partners/shop", office) == (404, {"msg": "No such partner"})
+    assert service.call("DELETE", "/partners/shop", office) == (404, {"msg": "Partner not found"})
 
 
-def test_token_of_a_login_is_no_token_of_a_partner(service: Service, office: str) -> None:
+def test_webhook_rejects_the_token_of_a_login(service: Service, office: str) -> None:
     body = {"access_token": office, "order": "A-19"}
     assert service.call("POST", "/webhooks/paid", body=body) == NO_SCOPE
 
@@ -208,11 +209,11 @@ def test_token_of_a_login_is_no_token_of_a_partner(service: Service, office: str
     ],
     ids=str,
 )
-def test_wrong_login_is_refused(service: Service, body: Any) -> None:
+def test_wrong_login_is_rejected(service: Service, body: Any) -> None:
     answer = service.call("POST", "/login", body=body)
     assert answer == (401, {"msg": "Wrong username or password"})
 
 
-def test_office_needs_a_token(service: Service) -> None:
+def test_office_requires_a_token(service: Service) -> None:
     assert service.call("GET", "/payments").status == 401
     assert service.call("POST", "/partners/mallory").status == 401

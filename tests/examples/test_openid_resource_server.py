@@ -1,4 +1,4 @@
-"""The resource server, with a provider that rotates keys and goes away."""
+"""Test examples/openid_resource_server.py with a provider that rotates keys and has outages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def environment(provider: Provider) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def provider() -> Iterator[Provider]:
-    """One that has an EC key and an RSA key, and stays there."""
+    """A provider with an EC key and an RSA key, which stays available."""
     with Provider() as provider:
         provider.rotate("RSA")
         yield provider
@@ -61,7 +61,7 @@ def assert_rejected(answer: Answer, code: str = "token_invalid") -> None:
 # --- A process of its own -------------------------------------------------------------------------
 
 
-def test_tokens_of_the_provider_are_accepted_whatever_their_key(
+def test_tokens_of_the_provider_are_accepted_with_each_key(
     provider: Provider, service: Service
 ) -> None:
     for kid in provider.keys:
@@ -77,7 +77,7 @@ def test_keys_are_fetched_once_before_the_first_request(
     assert provider.requests == FETCH
 
 
-def test_health_tells_what_is_known_and_fetches_nothing(
+def test_health_reports_the_state_of_the_keys_and_fetches_nothing(
     provider: Provider, service: Service
 ) -> None:
     before = list(provider.requests)
@@ -88,7 +88,7 @@ def test_health_tells_what_is_known_and_fetches_nothing(
     assert provider.requests == before
 
 
-def test_scope_of_the_provider_opens_the_view_that_needs_it(
+def test_scope_of_the_provider_is_required_by_the_view(
     provider: Provider, service: Service
 ) -> None:
     token = provider.token(AUDIENCE, scope="openid notes:read")
@@ -142,7 +142,7 @@ def test_expired_token_is_rejected(provider: Provider, service: Service) -> None
     assert_rejected(service.call("GET", "/me", token), "token_expired")
 
 
-def test_token_by_another_key_of_the_same_name_is_rejected(
+def test_token_signed_with_another_key_of_the_same_id_is_rejected(
     provider: Provider, service: Service
 ) -> None:
     stranger = ec.generate_private_key(ec.SECP256R1())
@@ -151,7 +151,7 @@ def test_token_by_another_key_of_the_same_name_is_rejected(
 
 
 def test_token_that_anybody_can_make_is_rejected(service: Service) -> None:
-    """The service has no key of its own, by which it could be verified."""
+    """The service has no key of its own, which could verify the token."""
     token = hs_token({"sub": SUBJECT, "aud": AUDIENCE}, secret="")
     assert_rejected(service.call("GET", "/me", token))
 
@@ -199,7 +199,7 @@ async def example(lone: Provider, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         yield module
 
 
-async def test_service_outlives_an_outage_of_its_provider(
+async def test_service_continues_during_an_outage_of_its_provider(
     example: ModuleType, lone: Provider
 ) -> None:
     client = example.app.test_client()

@@ -1,4 +1,4 @@
-"""examples/refresh_and_fresh.py, over real HTTP."""
+"""Test examples/refresh_and_fresh.py over real HTTP."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def test_refresh_gives_two_new_tokens_of_the_same_login(service: Service) -> Non
     renew(service, later_refresh)
 
 
-def test_refresh_token_that_comes_back_ends_the_login_for_everybody(service: Service) -> None:
+def test_reused_refresh_token_revokes_the_session(service: Service) -> None:
     access, stolen = log_in(service)
     other_access, other_refresh = log_in(service)
-    # The last one may be sent twice for ten seconds; the one before may not.
+    # The previous token is accepted for ten seconds; the one before it is not.
     later_access, later_refresh = renew(service, renew(service, stolen)[1])
     assert service.call("POST", "/refresh", stolen) == REUSED
     for token in (stolen, later_refresh):
@@ -54,17 +54,19 @@ def test_refresh_token_that_comes_back_ends_the_login_for_everybody(service: Ser
     renew(service, other_refresh)
 
 
-def test_tokens_do_not_serve_in_each_others_place(service: Service) -> None:
+def test_access_and_refresh_token_are_not_interchangeable(service: Service) -> None:
     access, refresh = log_in(service)
     only_access = (422, {"msg": "Only access tokens are allowed"})
     assert service.call("GET", "/me", refresh) == only_access
     only_refresh = (422, {"msg": "Only refresh tokens are allowed"})
     assert service.call("POST", "/refresh", access) == only_refresh
-    # Neither mistake is taken for a theft.
+    # Neither mistake counts as reuse.
     renew(service, refresh)
 
 
-def test_expired_or_forged_refresh_token_is_refused_and_ends_no_login(service: Service) -> None:
+def test_expired_or_forged_refresh_token_is_rejected_and_revokes_no_session(
+    service: Service,
+) -> None:
     _, refresh = log_in(service)
     expired = altered(refresh, exp=LONG_AGO, jti="another")
     assert service.call("POST", "/refresh", expired) == (401, {"msg": "Token has expired"})
@@ -75,7 +77,7 @@ def test_expired_or_forged_refresh_token_is_refused_and_ends_no_login(service: S
     renew(service, refresh)
 
 
-def test_lost_answer_to_a_refresh_costs_no_login(service: Service) -> None:
+def test_lost_response_to_a_refresh_does_not_log_out(service: Service) -> None:
     _, refresh = log_in(service)
     first, again = renew(service, refresh), renew(service, refresh)
     for access, later in (first, again):
@@ -83,7 +85,7 @@ def test_lost_answer_to_a_refresh_costs_no_login(service: Service) -> None:
         renew(service, later)
 
 
-def test_tokens_from_before_there_were_sessions_serve_until_they_are_refreshed(
+def test_tokens_without_a_session_are_valid_until_they_are_refreshed(
     service: Service,
 ) -> None:
     access, refresh = (
@@ -95,7 +97,7 @@ def test_tokens_from_before_there_were_sessions_serve_until_they_are_refreshed(
     assert answer == (422, {"msg": "Missing or invalid claim: sid"})
 
 
-def test_logout_ends_all_tokens_of_one_login(service: Service) -> None:
+def test_logout_revokes_all_tokens_of_one_session(service: Service) -> None:
     access, refresh = log_in(service)
     other_access, other_refresh = log_in(service)
     later_access, later_refresh = renew(service, refresh)
@@ -116,7 +118,7 @@ def test_login_is_fresh_for_five_minutes(service: Service) -> None:
     assert claims["fresh"] - claims["iat"] == pytest.approx(300, abs=1)
     for password in ("short", "\ud800" * 8):
         answer = service.call("PUT", "/password", access, {"password": password})
-        assert answer == (400, {"msg": "A password has at least 8 characters, all printable"})
+        assert answer == (400, {"msg": "The password must have at least 8 printable characters"})
     stale = altered(access, fresh=LONG_AGO)
     assert service.call("GET", "/me", stale).status == 200
     assert service.call("PUT", "/password", stale, {"password": "looking-glass"}) == NOT_FRESH
@@ -128,7 +130,7 @@ def test_refreshed_access_token_is_not_fresh(service: Service) -> None:
     assert service.call("PUT", "/password", later, {"password": "looking-glass"}) == NOT_FRESH
 
 
-def test_confirmation_takes_the_password_and_gives_a_fresh_token_of_the_login(
+def test_confirmation_of_the_password_creates_a_fresh_token_of_the_session(
     service: Service,
 ) -> None:
     later, refresh = renew(service, log_in(service)[1])
@@ -147,10 +149,10 @@ def test_confirmation_takes_the_password_and_gives_a_fresh_token_of_the_login(
     assert answer.status == 200
 
 
-def test_new_password_ends_all_other_logins_of_the_user(service: Service) -> None:
+def test_new_password_revokes_all_other_sessions_of_the_user(service: Service) -> None:
     access, refresh = log_in(service)
     other_access, other_refresh = log_in(service)
-    # The same password will do: it is what others may have known.
+    # The new password may be the same as the old one.
     answer = service.call("PUT", "/password", access, {"password": "wonderland"})
     assert answer.status == 200
     assert service.call("GET", "/me", other_access) == ENDED
@@ -164,7 +166,7 @@ def test_new_password_ends_all_other_logins_of_the_user(service: Service) -> Non
     [{"password": "x"}, {"password": "\ud800"}, {"password": None}, {}, [], None],
     ids=str,
 )
-def test_confirmation_without_the_password_is_refused(service: Service, body: Any) -> None:
+def test_confirmation_without_the_password_is_rejected(service: Service, body: Any) -> None:
     _, refresh = log_in(service)
     answer = service.call("POST", "/confirm", refresh, body)
     assert answer == (401, {"msg": "Wrong password"})
@@ -181,7 +183,7 @@ def test_confirmation_without_the_password_is_refused(service: Service, body: An
     ],
     ids=str,
 )
-def test_wrong_login_is_refused(service: Service, body: Any) -> None:
+def test_wrong_login_is_rejected(service: Service, body: Any) -> None:
     answer = service.call("POST", "/login", body=body)
     assert answer == (401, {"msg": "Wrong username or password"})
 
@@ -196,5 +198,5 @@ def test_wrong_login_is_refused(service: Service, body: Any) -> None:
         ("GET", "/me"),
     ],
 )
-def test_no_token_is_refused(service: Service, method: str, path: str) -> None:
+def test_request_without_a_token_is_rejected(service: Service, method: str, path: str) -> None:
     assert service.call(method, path).status == 401

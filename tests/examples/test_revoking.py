@@ -1,4 +1,4 @@
-"""examples/revoking.py, as a process of its own, on each store."""
+"""Test examples/revoking.py in a separate process, with each store."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from typing import Any
 
 import pytest
 
-from support import access_claims, hs_token
+from support import hs_token
 from support.example_process import (
     ALICE,
     SECRET,
     Answer,
     Service,
     decoded,
+    example_claims,
     log_in,
     running,
+    signed,
 )
 from support.services import PostgresServer, RedisServer
 from support.services import postgres_server as postgres_server
@@ -29,7 +31,7 @@ from support.services import redis_server as redis_server
 
 LOGGED_OUT = (200, {"msg": "Token revoked"})
 REVOKED = (401, {"msg": "Token has been revoked"})
-AWAY = (503, {"msg": "Token store unavailable"})
+UNAVAILABLE = (503, {"msg": "Token store unavailable"})
 
 
 Run = Callable[[], AbstractContextManager[Service]]
@@ -55,7 +57,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def run(request: pytest.FixtureRequest, kind: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Starts the service on one store; several may run, one after the other or side by side."""
+    """Return a function that starts the service on one store. It may run several times."""
     directory = tmp_path_factory.mktemp(kind)
     if kind == "memory":
         return run_on(directory)
@@ -83,7 +85,7 @@ WELCOME = (200, {"username": "alice"})
 # --- Every store ----------------------------------------------------------------------------------
 
 
-def test_logged_out_access_token_is_refused_and_no_other(service: Service) -> None:
+def test_logout_revokes_the_access_token_and_no_other(service: Service) -> None:
     access, refresh = log_in(service)
     other, _ = log_in(service)
     assert me(service, access) == WELCOME
@@ -95,7 +97,7 @@ def test_logged_out_access_token_is_refused_and_no_other(service: Service) -> No
     assert me(service, answer.body["access_token"]) == WELCOME
 
 
-def test_logged_out_refresh_token_is_refused_and_no_other(service: Service) -> None:
+def test_logout_revokes_the_refresh_token_and_no_other(service: Service) -> None:
     access, refresh = log_in(service)
     _, other = log_in(service)
     assert service.call("POST", "/logout", refresh) == LOGGED_OUT
@@ -104,7 +106,7 @@ def test_logged_out_refresh_token_is_refused_and_no_other(service: Service) -> N
     assert me(service, access) == WELCOME
 
 
-def test_second_logout_is_refused(service: Service) -> None:
+def test_second_logout_is_rejected(service: Service) -> None:
     access, _ = log_in(service)
     assert service.call("POST", "/logout", access) == LOGGED_OUT
     assert service.call("POST", "/logout", access) == REVOKED
@@ -134,15 +136,15 @@ def test_logouts_of_one_token_at_the_same_time_do_not_fail(service: Service) -> 
     ],
     ids=repr,
 )
-def test_wrong_credentials_are_refused(service: Service, body: Any) -> None:
+def test_wrong_credentials_are_rejected(service: Service, body: Any) -> None:
     answer = service.call("POST", "/login", body=body)
     assert answer == (401, {"msg": "Wrong username or password"})
 
 
-def test_only_the_memory_of_one_process_is_not_shared_by_another(
+def test_every_store_but_memory_is_shared_by_processes(
     kind: str, run: Run, service: Service
 ) -> None:
-    """The other one starts after the first logout, so this is about restarts, too."""
+    """The other process starts after the first logout, so this also tests restarts."""
     first, _ = log_in(service)
     second, _ = log_in(service)
     assert service.call("POST", "/logout", first) == LOGGED_OUT
@@ -154,17 +156,17 @@ def test_only_the_memory_of_one_process_is_not_shared_by_another(
 
 
 def test_token_that_never_expires_is_revoked(service: Service) -> None:
-    token = hs_token(access_claims(exp=..., jti="eternal"), secret=SECRET)
+    token = signed(exp=..., jti="eternal")
     assert me(service, token) == WELCOME
     assert service.call("POST", "/logout", token) == LOGGED_OUT
     assert me(service, token) == REVOKED
 
 
-# --- The store is away ----------------------------------------------------------------------------
+# --- The store is down ----------------------------------------------------------------------------
 
 
 def ask_redis(server: RedisServer, *command: str) -> str:
-    """One command and its answer, without a client library."""
+    """Send one command and return the response, without a client library."""
     words = b"".join(b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in command)
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         connection.sendall(b"*%d\r\n%s" % (len(command), words))
@@ -179,28 +181,28 @@ def redis_service(
         yield service
 
 
-def assert_nobody_gets_in(service: Service, good: str, refresh: str, revoked: str) -> None:
-    """What the service answers while its store is away."""
+def assert_requests_are_rejected(service: Service, valid: str, refresh: str, revoked: str) -> None:
+    """Check the responses of the service while its store is unavailable."""
     for method, path, token in [
-        ("GET", "/me", good),
+        ("GET", "/me", valid),
         ("POST", "/refresh", refresh),
-        ("POST", "/logout", good),
+        ("POST", "/logout", valid),
     ]:
         answer = service.call(method, path, token)
-        assert answer == AWAY
+        assert answer == UNAVAILABLE
         assert int(answer.headers["Retry-After"]) > 0
-    # These need no store: the process itself remembers what it has revoked.
+    # These need no store: the process remembers the tokens that it has revoked.
     assert me(service, revoked) == REVOKED
     assert service.call("POST", "/login", body=ALICE).status == 200
     assert service.call("GET", "/me").status == 401
-    expired = hs_token(access_claims(exp=1), secret=SECRET)
+    expired = signed(exp=1)
     assert me(service, expired) == (401, {"msg": "Token has expired"})
-    forged = hs_token(access_claims(), secret="another key of 32 bytes and more than that")
+    forged = hs_token(example_claims(), secret="another key of 32 bytes and more than that")
     assert me(service, forged) == (422, {"msg": "Signature verification failed"})
 
 
-def assert_log_tells(service: Service, message: str, *tokens: str) -> None:
-    """What was wrong, and not with which tokens."""
+def assert_logged(service: Service, message: str, *tokens: str) -> None:
+    """Check that the log names the error, and contains no token."""
     errors = service.errors
     assert message in errors
     for token in tokens:
@@ -209,117 +211,117 @@ def assert_log_tells(service: Service, message: str, *tokens: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["stop", "kill"])
-def test_redis_away_lets_nobody_in_and_redis_back_serves_as_before(
+def test_requests_are_rejected_only_while_redis_is_down(
     redis_server: RedisServer, redis_service: Service, way: str
 ) -> None:
-    good, refresh = log_in(redis_service)
+    valid, refresh = log_in(redis_service)
     revoked, _ = log_in(redis_service)
     assert redis_service.call("POST", "/logout", revoked) == LOGGED_OUT
     getattr(redis_server, way)()
     try:
-        assert_nobody_gets_in(redis_service, good, refresh, revoked)
+        assert_requests_are_rejected(redis_service, valid, refresh, revoked)
     finally:
         redis_server.start()
-    # The logout that was answered 503 did not happen, as it said.
-    assert me(redis_service, good) == WELCOME
+    # The logout that got a 503 response did not revoke the token.
+    assert me(redis_service, valid) == WELCOME
     assert me(redis_service, revoked) == REVOKED
     assert redis_service.call("POST", "/refresh", refresh).status == 200
-    assert redis_service.call("POST", "/logout", good) == LOGGED_OUT
-    assert me(redis_service, good) == REVOKED
-    assert_log_tells(redis_service, "redis.exceptions.ConnectionError", good, refresh, revoked)
+    assert redis_service.call("POST", "/logout", valid) == LOGGED_OUT
+    assert me(redis_service, valid) == REVOKED
+    assert_logged(redis_service, "redis.exceptions.ConnectionError", valid, refresh, revoked)
 
 
-def test_restart_of_redis_that_no_request_has_noticed_costs_no_request(
+def test_restart_of_redis_between_requests_fails_no_request(
     redis_server: RedisServer, redis_service: Service
 ) -> None:
-    good, _ = log_in(redis_service)
+    valid, _ = log_in(redis_service)
     with ThreadPoolExecutor(8) as pool:
-        # Several connections are open now, all of which the restart cuts.
-        assert set(pool.map(lambda _: me(redis_service, good).status, range(16))) == {200}
+        # Several connections are open now, and the restart closes all of them.
+        assert set(pool.map(lambda _: me(redis_service, valid).status, range(16))) == {200}
         redis_server.stop()
         redis_server.start()
-        assert set(pool.map(lambda _: me(redis_service, good).status, range(16))) == {200}
+        assert set(pool.map(lambda _: me(redis_service, valid).status, range(16))) == {200}
 
 
-def test_redis_that_hangs_lets_nobody_in(redis_server: RedisServer, redis_service: Service) -> None:
-    good, _ = log_in(redis_service)
-    with redis_server.hanging():
-        assert me(redis_service, good) == AWAY
-    assert me(redis_service, good) == WELCOME
-
-
-def test_redis_that_takes_no_more_entries_does_not_log_anybody_out(
+def test_requests_are_rejected_while_redis_hangs(
     redis_server: RedisServer, redis_service: Service
 ) -> None:
-    """Never a "Token revoked" for a token that is not."""
-    good, _ = log_in(redis_service)
+    valid, _ = log_in(redis_service)
+    with redis_server.hanging():
+        assert me(redis_service, valid) == UNAVAILABLE
+    assert me(redis_service, valid) == WELCOME
+
+
+def test_logout_fails_if_redis_is_full(redis_server: RedisServer, redis_service: Service) -> None:
+    """The response is never "Token revoked" for a token that is not revoked."""
+    valid, _ = log_in(redis_service)
     assert ask_redis(redis_server, "CONFIG", "SET", "maxmemory", "1") == "+OK"
     try:
-        assert redis_service.call("POST", "/logout", good) == AWAY
+        assert redis_service.call("POST", "/logout", valid) == UNAVAILABLE
     finally:
         assert ask_redis(redis_server, "CONFIG", "SET", "maxmemory", "0") == "+OK"
-    assert me(redis_service, good) == WELCOME
+    assert me(redis_service, valid) == WELCOME
 
 
-def test_fault_of_the_database_lets_nobody_in(tmp_path: Path) -> None:
+def test_requests_are_rejected_after_a_database_error(tmp_path: Path) -> None:
     file = tmp_path / "revoked.db"
     with run_on(tmp_path, DATABASE_URL=sqlite_url(tmp_path))() as service:
-        good, refresh = log_in(service)
+        valid, refresh = log_in(service)
         revoked, _ = log_in(service)
         assert service.call("POST", "/logout", revoked) == LOGGED_OUT
         with closing(sqlite3.connect(file)) as database:
             database.execute("ALTER TABLE jwt_sessions_revoked_tokens RENAME TO elsewhere")
-        assert_nobody_gets_in(service, good, refresh, revoked)
+        assert_requests_are_rejected(service, valid, refresh, revoked)
         with closing(sqlite3.connect(file)) as database:
             database.execute("ALTER TABLE elsewhere RENAME TO jwt_sessions_revoked_tokens")
-        assert me(service, good) == WELCOME
+        assert me(service, valid) == WELCOME
         assert me(service, revoked) == REVOKED
-        assert_log_tells(
-            service, "no such table: jwt_sessions_revoked_tokens", good, refresh, revoked
+        assert_logged(
+            service, "no such table: jwt_sessions_revoked_tokens", valid, refresh, revoked
         )
 
 
-def test_restart_of_postgres_that_no_request_has_noticed_costs_no_request(
+def test_restart_of_postgres_between_requests_fails_no_request(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
     with run_on(tmp_path, DATABASE_URL=asyncpg_url(postgres_server))() as service:
-        good, _ = log_in(service)
-        assert me(service, good) == WELCOME
+        valid, _ = log_in(service)
+        assert me(service, valid) == WELCOME
         postgres_server.stop()
         postgres_server.start()
-        assert me(service, good) == WELCOME
+        assert me(service, valid) == WELCOME
 
 
 @pytest.mark.parametrize("way", ["stop", "kill"])
-def test_postgres_away_lets_nobody_in_and_postgres_back_serves_as_before(
+def test_requests_are_rejected_only_while_postgres_is_down(
     postgres_server: PostgresServer, tmp_path: Path, way: str
 ) -> None:
     with run_on(tmp_path, DATABASE_URL=asyncpg_url(postgres_server))() as service:
-        good, refresh = log_in(service)
+        valid, refresh = log_in(service)
         revoked, _ = log_in(service)
         assert service.call("POST", "/logout", revoked) == LOGGED_OUT
         getattr(postgres_server, way)()
         try:
-            assert_nobody_gets_in(service, good, refresh, revoked)
+            assert_requests_are_rejected(service, valid, refresh, revoked)
         finally:
             postgres_server.start()
-        assert me(service, good) == WELCOME
+        assert me(service, valid) == WELCOME
         assert me(service, revoked) == REVOKED
-        assert service.call("POST", "/logout", good) == LOGGED_OUT
-        assert me(service, good) == REVOKED
-        assert_log_tells(service, "store", good, refresh, revoked)
+        assert service.call("POST", "/logout", valid) == LOGGED_OUT
+        assert me(service, valid) == REVOKED
+        assert_logged(service, "store", valid, refresh, revoked)
 
 
-def test_postgres_that_hangs_lets_nobody_in(
+def test_requests_are_rejected_while_postgres_hangs(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
     with run_on(tmp_path, DATABASE_URL=asyncpg_url(postgres_server))() as service:
-        good, _ = log_in(service)
-        assert me(service, good) == WELCOME
+        valid, _ = log_in(service)
+        assert me(service, valid) == WELCOME
         with postgres_server.hanging():
-            # One that finds a connection in the pool, and one that has to make one. A request
-            # that gets no answer fails the test by itself.
+            # The first request uses a connection of the pool, the second opens one. A request
+            # without a response fails the test by itself.
             for _ in range(2):
-                assert me(service, good) == AWAY
-        assert me(service, good) == WELCOME
-        assert_log_tells(service, "store", good)
+                assert me(service, valid) == UNAVAILABLE
+        assert me(service, valid) == WELCOME
+        assert_logged(service, "store", valid)

@@ -1,4 +1,4 @@
-"""The example with users in a database, as a process of its own, on SQLite and PostgreSQL."""
+"""Test examples/users_in_database.py in a separate process, with SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from support import access_claims, hs_token
-from support.example_process import SECRET, Answer, Service, decoded, log_in, running
+from support.example_process import SECRET, Answer, Service, decoded, log_in, running, signed
 from support.services import PostgresServer
 from support.services import postgres_server as postgres_server
 
 PASSWORD = "correct horse battery staple"
 
-AWAY = (503, {"msg": "Users cannot be looked up now, try again later"})
+UNAVAILABLE = (503, {"msg": "Database unavailable"})
 WRONG = (401, {"msg": "Wrong username or password"})
 MALFORMED = (
     400,
-    {"msg": "Send JSON with a username of 1 to 80 characters and a password"},
+    {"msg": "Send a JSON object with a username of 1 to 80 characters and a password"},
 )
 
 Run = Callable[[], AbstractContextManager[Service]]
@@ -37,7 +36,7 @@ def run_on(url: str, directory: Path) -> Run:
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Starts the service on one database; several may run, one after the other or side by side."""
+    """Return a function that starts the service on one database. It may run several times."""
     directory = tmp_path_factory.mktemp("users")
     if request.param == "sqlite":
         return run_on(f"sqlite+aiosqlite:///{directory}/users.db", directory)
@@ -55,7 +54,7 @@ def service(run: Run) -> Iterator[Service]:
 
 
 class Member(NamedTuple):
-    """Somebody who has registered and logged in."""
+    """A user who has registered and logged in."""
 
     id: str
     name: str
@@ -95,15 +94,15 @@ def test_registered_user_logs_in_and_is_loaded(service: Service) -> None:
 @pytest.mark.parametrize(
     "name", ["Zoë Åström", "李小龙", "🦆", "' OR 1=1 --", "%", "a" * 80, "é" * 80]
 )
-def test_name_of_any_printable_characters_is_taken_as_it_is(service: Service, name: str) -> None:
+def test_name_may_contain_any_printable_characters(service: Service, name: str) -> None:
     member = join(service, name)
     assert me(service, member.token) == member.shown == (200, {"id": member.id, "username": name})
 
 
-def test_name_that_is_taken_is_a_conflict(service: Service) -> None:
+def test_duplicate_name_is_a_conflict(service: Service) -> None:
     member = join(service)
     answer = service.call("POST", "/register", body=credentials(member.name, "another password"))
-    assert answer == (409, {"msg": "This name is taken"})
+    assert answer == (409, {"msg": "This username is taken"})
     answer = service.call("POST", "/login", body=credentials(member.name, "another password"))
     assert answer == WRONG
     assert log_in(service, credentials(member.name)).access
@@ -149,13 +148,13 @@ def test_text_that_is_not_unicode_is_a_bad_request(service: Service, path: str, 
 
 
 @pytest.mark.parametrize("password", ["", "1234567"])
-def test_short_password_is_refused_at_registration(service: Service, password: str) -> None:
+def test_short_password_is_rejected_at_registration(service: Service, password: str) -> None:
     answer = service.call("POST", "/register", body=credentials("carol", password))
-    assert answer == (400, {"msg": "The password needs 8 characters or more"})
+    assert answer == (400, {"msg": "The password must have at least 8 characters"})
     assert service.call("POST", "/login", body=credentials("carol", password)) == WRONG
 
 
-def test_wrong_password_and_unknown_name_are_refused_in_the_same_words(service: Service) -> None:
+def test_wrong_password_and_unknown_name_get_the_same_response(service: Service) -> None:
     member = join(service)
     for body in (
         credentials(member.name, PASSWORD.upper()),
@@ -168,7 +167,7 @@ def test_wrong_password_and_unknown_name_are_refused_in_the_same_words(service: 
 # --- Loading --------------------------------------------------------------------------------------
 
 
-def test_deleted_user_is_refused_and_a_namesake_is_another(service: Service) -> None:
+def test_deleted_user_is_rejected_and_a_user_of_the_same_name_is_another(service: Service) -> None:
     member, other = join(service), join(service)
     answer = service.call("DELETE", "/me", member.token)
     assert answer == (200, {"msg": "User deleted"})
@@ -185,7 +184,7 @@ def test_deleted_user_is_refused_and_a_namesake_is_another(service: Service) -> 
 
 def test_token_that_is_not_fresh_deletes_nobody(service: Service) -> None:
     member = join(service)
-    stale = hs_token(access_claims(identity=..., sub=member.id, fresh=False), secret=SECRET)
+    stale = signed(sub=member.id, fresh=False)
     assert me(service, stale) == member.shown
     answer = service.call("DELETE", "/me", stale)
     assert answer == (401, {"msg": "Fresh token required"})
@@ -193,7 +192,7 @@ def test_token_that_is_not_fresh_deletes_nobody(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    ("subject", "refusal"),
+    ("subject", "expected"),
     [
         ("unknown", (401, {"msg": "Error loading the user unknown"})),
         ("", (401, {"msg": "Error loading the user "})),
@@ -202,21 +201,21 @@ def test_token_that_is_not_fresh_deletes_nobody(service: Service) -> None:
         (..., (422, {"msg": "Missing claim: sub"})),
     ],
 )
-def test_token_without_a_user_is_refused(
-    service: Service, subject: Any, refusal: tuple[int, Any]
+def test_token_without_a_user_is_rejected(
+    service: Service, subject: Any, expected: tuple[int, Any]
 ) -> None:
-    token = hs_token(access_claims(identity="alice", sub=subject), secret=SECRET)
-    assert me(service, token) == refusal
+    token = signed(identity="alice", sub=subject)
+    assert me(service, token) == expected
 
 
-def test_user_outlives_the_service(run: Run, service: Service) -> None:
+def test_users_persist_after_a_restart(run: Run, service: Service) -> None:
     member = join(service)
     with run() as later:
         assert me(later, member.token) == member.shown
         assert log_in(later, credentials(member.name))
 
 
-def test_password_is_kept_only_as_a_hash(tmp_path: Path) -> None:
+def test_password_is_stored_only_as_a_hash(tmp_path: Path) -> None:
     with run_on(f"sqlite+aiosqlite:///{tmp_path}/users.db", tmp_path)() as service:
         member = join(service)
         stored = (tmp_path / "users.db").read_bytes()
@@ -225,10 +224,10 @@ def test_password_is_kept_only_as_a_hash(tmp_path: Path) -> None:
     assert PASSWORD.encode() not in stored
 
 
-# --- The database is away -------------------------------------------------------------------------
+# --- The database is down -------------------------------------------------------------------------
 
 
-def test_fault_of_the_database_is_answered_and_logged_without_what_it_was_about(
+def test_database_error_is_reported_and_logged_without_personal_data(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "users.db"
@@ -237,9 +236,9 @@ def test_fault_of_the_database_is_answered_and_logged_without_what_it_was_about(
         with closing(sqlite3.connect(file)) as database:
             database.execute("ALTER TABLE users RENAME TO elsewhere")
         body = credentials("a name that nobody else has")
-        assert service.call("POST", "/register", body=body) == AWAY
-        assert service.call("POST", "/login", body=body) == AWAY
-        assert me(service, member.token) == AWAY
+        assert service.call("POST", "/register", body=body) == UNAVAILABLE
+        assert service.call("POST", "/login", body=body) == UNAVAILABLE
+        assert me(service, member.token) == UNAVAILABLE
         with closing(sqlite3.connect(file)) as database:
             database.execute("ALTER TABLE elsewhere RENAME TO users")
         assert me(service, member.token) == member.shown
@@ -248,7 +247,7 @@ def test_fault_of_the_database_is_answered_and_logged_without_what_it_was_about(
             assert secret not in service.errors
 
 
-def test_restart_of_postgres_that_no_request_has_noticed_costs_no_request(
+def test_restart_of_postgres_between_requests_fails_no_request(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
     with run_on(asyncpg_url(postgres_server), tmp_path)() as service:
@@ -256,11 +255,11 @@ def test_restart_of_postgres_that_no_request_has_noticed_costs_no_request(
         postgres_server.stop()
         postgres_server.start()
         assert me(service, member.token) == member.shown
-        assert "The database does not answer" not in service.errors
+        assert "Database unavailable" not in service.errors
 
 
 @pytest.mark.parametrize("way", ["stop", "kill"])
-def test_postgres_away_lets_nobody_in_and_postgres_back_serves_as_before(
+def test_requests_are_rejected_only_while_postgres_is_down(
     postgres_server: PostgresServer, tmp_path: Path, way: str
 ) -> None:
     with run_on(asyncpg_url(postgres_server), tmp_path)() as service:
@@ -274,8 +273,8 @@ def test_postgres_away_lets_nobody_in_and_postgres_back_serves_as_before(
                 ("POST", "/login", ""),
                 ("POST", "/register", ""),
             ]:
-                assert service.call(method, path, token, body if not token else None) == AWAY
-            expired = hs_token(access_claims(sub=member.id, exp=1), secret=SECRET)
+                assert service.call(method, path, token, body if not token else None) == UNAVAILABLE
+            expired = signed(sub=member.id, exp=1)
             assert me(service, expired) == (401, {"msg": "Token has expired"})
         finally:
             postgres_server.start()
@@ -283,17 +282,17 @@ def test_postgres_away_lets_nobody_in_and_postgres_back_serves_as_before(
         assert service.call("POST", "/login", body=body) == WRONG
         assert join(service, body["username"])
 
-        assert "The database does not answer" in service.errors
+        assert "Database unavailable" in service.errors
         for secret in ("Traceback", "a secret of nobody else", "scrypt:", member.token, member.id):
             assert secret not in service.errors
 
 
-def test_postgres_that_hangs_lets_nobody_in(
+def test_requests_are_rejected_while_postgres_hangs(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
     with run_on(asyncpg_url(postgres_server), tmp_path)() as service:
         member = join(service)
         with postgres_server.hanging():
-            assert me(service, member.token) == AWAY
+            assert me(service, member.token) == UNAVAILABLE
         assert me(service, member.token) == member.shown
         assert "Traceback" not in service.errors

@@ -1,4 +1,4 @@
-"""examples/websocket.py under two servers, over the wire with a real client."""
+"""Test examples/websocket.py under two servers, with a real client."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from support import LONG_AGO, access_claims, bearer, hs_token
+from support import LONG_AGO, bearer, hs_token
 from support.example_process import (
     ALICE,
     CALL_LIMIT,
@@ -24,6 +24,7 @@ from support.example_process import (
     STOP_LIMIT,
     Service,
     assert_start_fails,
+    example_claims,
     in_shell,
     log_in,
     running,
@@ -39,7 +40,7 @@ BAD_SIGNATURE = (422, {"msg": "Signature verification failed"})
 IS_REVOKED = (401, {"msg": "Token has been revoked"})
 FOREIGN = (403, {"msg": "The origin of the page may not open this WebSocket"})
 
-# What the servers import: the app of the example.
+# The servers import this module, which creates the app of the example.
 MODULE = f"""\
 import os, runpy
 create_app = runpy.run_path({str(EXAMPLE)!r}, run_name="example")["create_app"]
@@ -55,7 +56,7 @@ def server(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.fixture(autouse=True)
 def _direct_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client would ask a proxy that the environment names."""
+    """Otherwise, the client would use a proxy that the environment names."""
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "127.0.0.1")
 
@@ -74,13 +75,13 @@ async def heard(client: Any) -> Any:
 
 
 async def echo(server: Service, **options: Any) -> tuple[str | None, Any]:
-    """The subprotocol, and the answer to one message."""
+    """Return the subprotocol, and the response to one message."""
     async with socket_to(server, **options) as client:
         await client.send("hello")
         return client.subprotocol, await heard(client)
 
 
-async def refusal(server: Service, **options: Any) -> tuple[int, Any]:
+async def rejection(server: Service, **options: Any) -> tuple[int, Any]:
     with pytest.raises(InvalidStatus) as caught:
         async with socket_to(server, **options):
             pass
@@ -115,33 +116,33 @@ TO_SERVER: dict[str, Callable[[str], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("location", TO_SERVER)
-async def test_server_lets_a_good_token_in(server: Service, location: str) -> None:
+async def test_server_accepts_a_valid_token(server: Service, location: str) -> None:
     token = log_in(server).access
     protocol = "bearer" if location == "websocket_protocol" else None
     assert await echo(server, **TO_SERVER[location](token)) == (protocol, HELLO)
 
 
-async def test_server_refuses_a_missing_token(server: Service) -> None:
-    status, body = await refusal(server)
+async def test_server_rejects_a_missing_token(server: Service) -> None:
+    status, body = await rejection(server)
     assert (status, list(body)) == (401, ["msg"])
     assert body["msg"].startswith("Missing JWT in headers, cookies or websocket_protocol")
-    assert (await refusal(server, subprotocols=["bearer"]))[0] == 401
+    assert (await rejection(server, subprotocols=["bearer"]))[0] == 401
 
 
 @pytest.mark.parametrize("location", TO_SERVER)
-async def test_server_refuses_an_expired_token(server: Service, location: str) -> None:
+async def test_server_rejects_an_expired_token(server: Service, location: str) -> None:
     token = signed(exp=LONG_AGO)
-    assert await refusal(server, **TO_SERVER[location](token)) == HAS_EXPIRED
+    assert await rejection(server, **TO_SERVER[location](token)) == HAS_EXPIRED
 
 
 @pytest.mark.parametrize("location", TO_SERVER)
-async def test_server_refuses_a_forged_token(server: Service, location: str) -> None:
-    token = hs_token(access_claims(), secret=SECRET.upper())
-    assert await refusal(server, **TO_SERVER[location](token)) == BAD_SIGNATURE
+async def test_server_rejects_a_forged_token(server: Service, location: str) -> None:
+    token = hs_token(example_claims(), secret=SECRET.upper())
+    assert await rejection(server, **TO_SERVER[location](token)) == BAD_SIGNATURE
 
 
 @pytest.mark.parametrize("location", TO_SERVER)
-async def test_server_refuses_a_revoked_token_and_closes_its_sockets(
+async def test_server_rejects_a_revoked_token_and_closes_its_sockets(
     server: Service, location: str
 ) -> None:
     token = log_in(server).access
@@ -151,11 +152,11 @@ async def test_server_refuses_a_revoked_token_and_closes_its_sockets(
         assert await heard(client) == HELLO
         assert server.call("POST", "/logout", token).status == 200
         await assert_closed(client, "Token has been revoked")
-    assert await refusal(server, **TO_SERVER[location](token)) == IS_REVOKED
+    assert await rejection(server, **TO_SERVER[location](token)) == IS_REVOKED
     assert (await echo(server, **TO_SERVER[location](other)))[1] == HELLO
 
 
-async def test_expiry_ends_sockets_that_are_open(server: Service) -> None:
+async def test_open_socket_is_closed_when_its_token_expires(server: Service) -> None:
     expiry = int(time.time()) + 2
     token = signed(exp=expiry)
     async with socket_to(server, subprotocols=["bearer", token]) as client:
@@ -165,12 +166,12 @@ async def test_expiry_ends_sockets_that_are_open(server: Service) -> None:
         assert time.time() >= expiry
 
 
-async def test_new_token_in_a_message_lets_a_socket_go_on(server: Service) -> None:
+async def test_new_token_in_a_message_keeps_the_socket_open(server: Service) -> None:
     expiry = int(time.time()) + 6
     async with socket_to(server, subprotocols=["bearer", signed(exp=expiry)]) as client:
-        await client.send(f"renew {signed(identity='bob')}")
-        refused = {"msg": "The token belongs to another identity or session"}
-        assert await heard(client) == refused
+        await client.send(f"renew {signed(sub='bob')}")
+        mismatch = {"msg": "The token belongs to another identity or session"}
+        assert await heard(client) == mismatch
         await client.send("renew nonsense")
         assert await heard(client) == {"msg": "Not enough segments"}
         token = log_in(server).access
@@ -182,7 +183,7 @@ async def test_new_token_in_a_message_lets_a_socket_go_on(server: Service) -> No
         await assert_closed(client, "Token has been revoked")
 
 
-async def test_server_takes_the_cookies_of_the_login_from_its_own_pages(server: Service) -> None:
+async def test_server_accepts_the_cookies_of_the_login_from_its_own_pages(server: Service) -> None:
     cookies = cookies_of_a_login(server)
     headers = {"Cookie": cookies}
     own = f"http://127.0.0.1:{server.port}"
@@ -191,17 +192,17 @@ async def test_server_takes_the_cookies_of_the_login_from_its_own_pages(server: 
 
 
 @pytest.mark.parametrize("origin", ["http://127.0.0.1", "https://evil.example", "null"])
-async def test_server_refuses_the_cookies_of_a_foreign_page(server: Service, origin: str) -> None:
+async def test_server_rejects_the_cookies_of_a_foreign_page(server: Service, origin: str) -> None:
     token, cookies = log_in(server).access, cookies_of_a_login(server)
     headers = {"Cookie": cookies}
-    assert await refusal(server, additional_headers=headers, origin=origin) == FOREIGN
+    assert await rejection(server, additional_headers=headers, origin=origin) == FOREIGN
     answer = await echo(server, subprotocols=["bearer", token], origin=origin)
     assert answer == ("bearer", HELLO)
 
 
 async def test_server_keeps_many_sockets_apart(server: Service) -> None:
     async def converse(number: int) -> Any:
-        token = signed(identity=f"user {number}")
+        token = signed(sub=f"user {number}")
         async with socket_to(server, subprotocols=["bearer", token]) as client:
             users = set()
             for _ in range(10):
@@ -216,7 +217,7 @@ async def test_server_keeps_many_sockets_apart(server: Service) -> None:
 async def test_server_prints_neither_tokens_nor_tracebacks(server: Service) -> None:
     token = log_in(server).access
     await echo(server, subprotocols=["bearer", token])
-    await refusal(server, subprotocols=["bearer", token + "A"])
+    await rejection(server, subprotocols=["bearer", token + "A"])
     output = server.printed + server.errors
     assert "Traceback" not in output
     assert token not in output
@@ -234,19 +235,14 @@ async def test_server_prints_neither_tokens_nor_tracebacks(server: Service) -> N
         {"username": "alice"},
         {"username": "alice", "password": None},
         {"username": "alice", "password": "\ud800"},
+        {"username": "alice", "password": "x"},
+        {"username": "bob", "password": "wonderland"},
+        {"username": "", "password": ""},
     ],
     ids=str,
 )
-def test_example_login_without_two_strings_is_a_bad_request(service: Service, body: Any) -> None:
-    message = "Send a JSON object with these strings: username, password"
-    assert service.call("POST", "/login", body=body) == (400, {"msg": message})
-
-
-@pytest.mark.parametrize(("name", "password"), [("alice", "x"), ("bob", "wonderland"), ("", "")])
-def test_example_login_with_a_wrong_password_is_refused(
-    service: Service, name: str, password: str
-) -> None:
-    answer = service.call("POST", "/login", body={"username": name, "password": password})
+def test_example_rejects_any_other_login_with_the_same_message(service: Service, body: Any) -> None:
+    answer = service.call("POST", "/login", body=body)
     assert answer == (401, {"msg": "Wrong username or password"})
     assert "Set-Cookie" not in answer.headers
 
@@ -259,17 +255,17 @@ def test_example_logout_clears_the_cookies(service: Service) -> None:
     assert page.cookies == {}
 
 
-def test_example_lines_do_what_their_comments_say(service: Service, tmp_path: Path) -> None:
+def test_printed_commands_do_what_their_comments_say(service: Service, tmp_path: Path) -> None:
     lines = service.printed.splitlines()
     first = next(index for index, line in enumerate(lines) if line.startswith("# "))
     last = max(index for index, line in enumerate(lines) if "$ACCESS" in line)
     printed, calls = in_shell(lines[first : last + 1], tmp_path)
     assert calls == ["POST /login 200", "POST /logout 200"]
-    by_header, by_protocol, logout, refusal = printed
+    by_header, by_protocol, logout, rejected = printed
     said, _, protocol = by_protocol.partition(" by subprotocol ")
     assert (json.loads(by_header), json.loads(said), protocol) == (HELLO, HELLO, "bearer")
-    assert json.loads(logout) == {"msg": "Access token revoked"}
-    assert "HTTP 401" in refusal
+    assert json.loads(logout) == {"msg": "Logged out"}
+    assert "HTTP 401" in rejected
 
 
 def test_example_prints_no_configured_key(service: Service) -> None:
@@ -279,7 +275,7 @@ def test_example_prints_no_configured_key(service: Service) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_example_without_a_key_makes_one_and_a_signal_ends_it_cleanly(
+def test_example_without_a_key_creates_one_and_stops_cleanly_on_a_signal(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     with running(APPLICATION, tmp_path) as server:
@@ -292,7 +288,7 @@ def test_example_without_a_key_makes_one_and_a_signal_ends_it_cleanly(
 @pytest.mark.parametrize(
     ("port", "message"), [("taken", "Choose another port"), ("http", "PORT must be a number")]
 )
-def test_example_with_an_unusable_port_ends_with_a_message(
+def test_example_with_an_unusable_port_exits_with_a_message(
     service: Service, port: str, message: str
 ) -> None:
     number = str(service.port) if port == "taken" else port

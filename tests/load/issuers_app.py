@@ -66,5 +66,5 @@ def _is_news(record: logging.LogRecord) -> bool:
     return not (
         text.startswith(("Token issuer unavailable", "Rejected: "))
         or " could not be fetched: " in text
-        or text.endswith(" are fetched again")
+        or text.endswith(" can be fetched again")
     )

@@ -460,7 +460,7 @@ async def test_token_without_csrf_claim_is_refused_and_sets_no_cookie(
     """A token made before protection was switched on could never be used with its cookie."""
     async with cookie_app().app_context():
         response = Response("")
-        with pytest.raises(ValueError, match="is no token that can be set: Missing claim: csrf$"):
+        with pytest.raises(ValueError, match="cannot be stored in a cookie: Missing claim: csrf$"):
             helper(response, OTHER_TOKEN)
         assert parse_set_cookies(response) == {}
 
@@ -543,17 +543,25 @@ SLIPS: dict[str, tuple[Callable[[], tuple[Any, Any]], type[Exception], str]] = {
     "no response": (lambda: (None, TOKEN), TypeError, "response must be a response"),
     "tuple": (lambda: (("", 200), TOKEN), TypeError, "response must be a response"),
     "dict as response": (lambda: ({"msg": ""}, TOKEN), TypeError, "response must be a response"),
-    "no token": (lambda: (Response(""), None), TypeError, "encoded_{kind}_token must be a token"),
+    "no token": (
+        lambda: (Response(""), None),
+        TypeError,
+        "encoded_{kind}_token must be an encoded token",
+    ),
     "dict": (
         lambda: (Response(""), {"token": TOKEN}),
         TypeError,
-        "encoded_{kind}_token must be a token, a str or bytes, not a value of type dict",
+        "encoded_{kind}_token must be an encoded token (str or bytes), not a value of type dict",
     ),
-    "number": (lambda: (Response(""), 5), TypeError, "encoded_{kind}_token must be a token"),
+    "number": (
+        lambda: (Response(""), 5),
+        TypeError,
+        "encoded_{kind}_token must be an encoded token",
+    ),
     "text that is no token": (
         lambda: (Response(""), "alice"),
         ValueError,
-        "encoded_{kind}_token is no token that can be set: Not enough segments",
+        "encoded_{kind}_token cannot be stored in a cookie: Not enough segments",
     ),
 }
 
@@ -604,6 +612,6 @@ async def test_response_that_is_none_cannot_be_cleared(helper: Callable[..., Non
 async def test_domain_that_is_none_writes_nothing_into_a_cookie(helper: Any, domain: Any) -> None:
     async with cookie_app().app_context():
         response = Response("")
-        with pytest.raises(ValueError, match="^domain must be the name of a domain or None"):
+        with pytest.raises(ValueError, match="^domain must be a domain name or None"):
             helper(response, domain)
         assert "Set-Cookie" not in response.headers

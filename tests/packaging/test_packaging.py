@@ -198,5 +198,5 @@ def test_make_without_a_python_that_is_supported_says_so(
         interpreter.chmod(0o755)
     done = attempt("make", "demo", f"PYTHON={interpreter}", cwd=tree)
     assert done.returncode != 0
-    assert f"{interpreter} is no Python of 3.10 or later that runs; name one with" in done.stderr
+    assert f"{interpreter} is not a working Python 3.10 or later; specify one with" in done.stderr
     assert not (tree / ".venv").exists()

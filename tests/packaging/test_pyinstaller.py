@@ -32,6 +32,7 @@ from quart_jwt_extended.tokens import encode_access_token
 
 app = Quart(__name__)
 app.config["JWT_SECRET_KEY"] = os.environ["JWT_SECRET_KEY"]
+app.config["JWT_IDENTITY_CLAIM"] = "sub"
 JWTManager(app)
 
 

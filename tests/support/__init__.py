@@ -141,17 +141,17 @@ def make_app(*, token_store: Any = None, **options: Any) -> Quart:
         return answer("protected")
 
     @app.route("/optional", methods=methods)
-    @qje.jwt_optional
+    @qje.jwt_required(optional=True)
     async def optional() -> dict[str, Any]:
         return answer("optional")
 
     @app.route("/fresh", methods=methods)
-    @qje.fresh_jwt_required
+    @qje.jwt_required(fresh=True)
     async def fresh() -> dict[str, Any]:
         return answer("fresh")
 
     @app.route("/refresh", methods=methods)
-    @qje.jwt_refresh_token_required
+    @qje.jwt_required(refresh=True)
     async def refresh() -> dict[str, Any]:
         return answer("refresh")
 

@@ -133,7 +133,7 @@ class Changing:
         @qje.jwt_required
         async def view() -> Any:
             await self.pass_time("view")
-            era = qje.get_raw_jwt()["iss"].removesuffix(" issuer")
+            era = qje.get_jwt()["iss"].removesuffix(" issuer")
             return [era, qje.get_jwt_identity(), qje.get_current_user(), qje.get_jwt_claims()]
 
 

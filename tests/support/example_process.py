@@ -1,4 +1,4 @@
-"""An example, or any other server, as a process of its own that is called over real HTTP."""
+"""Run an example, or another server, in a separate process, and call it over real HTTP."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from support.services import free_port
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
-# Seconds; ample for a slow machine, so that nothing here waits without an end.
+# In seconds, and long enough for a slow machine. Nothing here waits without a limit.
 START_LIMIT = 60
 STOP_LIMIT = 20
 CALL_LIMIT = 20
 
-# The key that an example is given, and a user that it knows.
+# The secret key and a user of the examples.
 SECRET = "a key for the examples, from the environment, of 32 bytes and more"
 ALICE = {"username": "alice", "password": "wonderland"}
 
-# A test machine need not have curl. This takes the options that the printed lines use, fails on
-# any other, and notes the status of each answer.
+# A replacement for curl, which a test machine may not have. It accepts only the options that the
+# printed commands use, and logs the status of each response.
 CURL = f"""\
 #!{sys.executable}
 import argparse, httpx, os, sys
@@ -60,20 +60,20 @@ class _StatusAndBody(NamedTuple):
 
 
 class Answer(_StatusAndBody):
-    """Status and body compare as a pair; the headers are beside them.
+    """A response. It compares as the pair of status and body; the headers are an attribute.
 
-    The body is the JSON value that was sent, or text.
+    The body is the decoded JSON value, or text.
     """
 
     headers: httpx.Headers
 
 
 class Session:
-    """A client that keeps cookies as a browser does, but for SameSite and HttpOnly."""
+    """A client that stores cookies like a browser, except for SameSite and HttpOnly."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        # It leaves no connection open, so that nobody has to close it.
+        # It keeps no connection open, so that it does not have to be closed.
         self._client = httpx.Client(
             base_url=f"http://127.0.0.1:{service.port}",
             limits=httpx.Limits(max_keepalive_connections=0),
@@ -84,7 +84,7 @@ class Session:
 
     @property
     def cookies(self) -> dict[str, http.cookiejar.Cookie]:
-        """The cookies by name; ``value``, ``path``, ``expires`` are among what each one knows."""
+        """The cookies by name, with attributes such as ``value``, ``path`` and ``expires``."""
         return {cookie.name: cookie for cookie in self._client.cookies.jar}
 
     def call(
@@ -95,9 +95,9 @@ class Session:
         body: Any = None,
         headers: dict[str, str] | None = None,
     ) -> Answer:
-        """Send one request; bytes go out as they are, any other body as JSON.
+        """Send one request, with bytes unchanged and any other body as JSON.
 
-        A fault of the server, or no answer, fails the test with what the process has written.
+        An error of the server, or no response, fails the test with the error output of the process.
         """
         fields = {"Content-Type": "application/json"} if body is not None else {}
         fields.update({**(bearer(token) if token else {}), **(headers or {})})
@@ -125,16 +125,16 @@ class Service(NamedTuple):
 
     @property
     def printed(self) -> str:
-        """What the process has written to its standard output so far."""
+        """The standard output of the process so far."""
         return self.output.read_text()
 
     @property
     def errors(self) -> str:
-        """What the process has written to its standard error so far."""
+        """The standard error of the process so far."""
         return self.error_output.read_text()
 
     def session(self) -> Session:
-        """A new client without cookies."""
+        """Create a client without cookies."""
         return Session(self)
 
     def call(
@@ -145,12 +145,12 @@ class Service(NamedTuple):
         body: Any = None,
         headers: dict[str, str] | None = None,
     ) -> Answer:
-        """Send one request of a new client; see :meth:`Session.call`."""
+        """Send one request with a new client; see :meth:`Session.call`."""
         return self.session().call(method, path, token, body, headers)
 
 
 class Tokens(NamedTuple):
-    """What a login gives; an example without refresh tokens leaves theirs empty."""
+    """The tokens of a login. In an example without refresh tokens, ``refresh`` is empty."""
 
     access: str
     refresh: str
@@ -159,37 +159,42 @@ class Tokens(NamedTuple):
 def log_in(
     service: Service, credentials: dict[str, str] | None = None, path: str = "/login"
 ) -> Tokens:
-    """New tokens of a user, by default of Alice."""
+    """Log a user in, by default Alice, and return the tokens."""
     answer = service.call("POST", path, body=credentials or ALICE)
     assert answer.status == 200, answer
     return Tokens(answer.body["access_token"], answer.body.get("refresh_token", ""))
 
 
 def decoded(token: str) -> dict[str, Any]:
-    """The claims of a token of an example, read by PyJWT."""
+    """Return the claims of a token of an example, decoded with PyJWT."""
     return jwt.decode(token, SECRET, algorithms=["HS256"])
 
 
+def example_claims(**changes: Any) -> dict[str, Any]:
+    """Return the claims of an access token of an example; see :func:`support.access_claims`."""
+    return access_claims(**{"identity": ..., "sub": "alice", **changes})
+
+
 def signed(**changes: Any) -> str:
-    """An access token under the key of the examples; see :func:`support.access_claims`."""
-    return hs_token(access_claims(**changes), secret=SECRET)
+    """Create an access token with :func:`example_claims` and the key of the examples."""
+    return hs_token(example_claims(**changes), secret=SECRET)
 
 
 def altered(token: str, **changes: Any) -> str:
-    """The same claims, but for ``changes``, under the key of the examples."""
+    """Create a token with the same claims except for ``changes``, and the key of the examples."""
     return hs_token({**decoded(token), **changes}, secret=SECRET)
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Ours, without what would configure an example; warnings of the process are errors."""
+    """Return our environment without variables of the examples. Warnings are errors."""
     inherited = {k: v for k, v in os.environ.items() if k not in ("PORT", "JWT_SECRET_KEY")}
     return {**inherited, "PYTHONWARNINGS": "error", **changes}
 
 
 def hypercorn(application: str, *options: str) -> list[str]:
-    """Arguments of Python that serve an application in the folder of the examples.
+    """Return the arguments for Python that serve an application in the folder of the examples.
 
-    Without workers there is one process, which does not leave another one behind when it is killed.
+    Without workers there is one process, which leaves no other one running when it is killed.
     """
     bind = "127.0.0.1:{port}"
     return ["-m", "hypercorn", str(EXAMPLES / application), "--bind", bind, "--workers=0", *options]
@@ -199,12 +204,12 @@ def hypercorn(application: str, *options: str) -> list[str]:
 def running(
     command: str | Sequence[str], directory: Path, *, ends_with: int = 0, **variables: str
 ) -> Iterator[Service]:
-    """Start a process on a free port, wait until it answers, and see that it stops cleanly.
+    """Start a process on a free port, wait until it accepts connections, and stop it cleanly.
 
-    ``command`` names an application of an example, such as ``headers:app``, or gives arguments of
-    Python. The port is in the environment as PORT, and takes the place of ``{port}`` in the
-    arguments. The process runs in ``directory``, where its output is kept. ``ends_with`` is the
-    status of a server that ends itself by the signal that it got.
+    ``command`` is an application of an example, such as ``headers:app``, or arguments for Python.
+    The port is in the environment variable PORT, and replaces ``{port}`` in the arguments. The
+    process runs in ``directory``, which contains its output. ``ends_with`` is the expected exit
+    code; it is not 0 for a server that ends itself with the signal that it got.
     """
     port = free_port()
     arguments = hypercorn(command) if isinstance(command, str) else command
@@ -239,8 +244,8 @@ def running(
         process.wait(STOP_LIMIT)
 
 
-# The servers that Quart names, with their arguments and what they end with by SIGTERM: uvicorn ends
-# itself by the signal that it got.
+# The servers that Quart names, with their arguments and their exit code after SIGTERM: uvicorn ends
+# itself with the signal that it got.
 SERVERS = {
     "hypercorn": (["hypercorn", "served:app", "--bind", "127.0.0.1:{port}"], 0),
     "uvicorn": (
@@ -252,7 +257,7 @@ SERVERS = {
 
 @contextmanager
 def running_under(server: str, module: str, directory: Path) -> Iterator[Service]:
-    """The ``app`` of a module, given as text, under one of SERVERS; see :func:`running`."""
+    """Serve the ``app`` of a module, given as text, under one of SERVERS; see :func:`running`."""
     (directory / "served.py").write_text(module)
     arguments, ends_with = SERVERS[server]
     with running(
@@ -260,16 +265,16 @@ def running_under(server: str, module: str, directory: Path) -> Iterator[Service
         directory,
         ends_with=ends_with,
         JWT_SECRET_KEY=SECRET,
-        # What the libraries of the servers warn of is not about us.
+        # The libraries of the servers cause warnings of their own.
         PYTHONWARNINGS="default",
     ) as service:
         yield service
 
 
 def in_shell(lines: Sequence[str], directory: Path) -> tuple[list[str], list[str]]:
-    """What lines for a shell print, and what its stand-in for curl has sent and been answered.
+    """Run commands in a shell; return the printed lines, and the log of the replacement for curl.
 
-    The stand-ins, for programs that a test machine may lack, are put into ``directory``.
+    The replacements, for programs that a test machine may not have, are written to ``directory``.
     """
     (directory / "curl").write_text(CURL)
     (directory / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
@@ -290,10 +295,10 @@ def in_shell(lines: Sequence[str], directory: Path) -> tuple[list[str], list[str
 
 
 def assert_start_fails(example: Path, port: str, message: str) -> None:
-    """An example says in one message why it does not start on this port."""
+    """Check that an example reports in one message why it does not start on this port."""
     done = subprocess.run(
         [sys.executable, str(example)],
-        # Hypercorn leaves the socket open that it could not bind; Python 3.10 then tells it.
+        # Hypercorn does not close a socket that it could not bind. Python 3.10 warns of this.
         env=environment(PORT=port, PYTHONWARNINGS="error,ignore:unclosed:ResourceWarning"),
         capture_output=True,
         text=True,

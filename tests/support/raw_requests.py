@@ -260,7 +260,7 @@ class Probe:
             await qje.verify_jwt_in_request()
         else:
             await qje.verify_jwt_refresh_token_in_request()
-        return qje.get_raw_jwt()
+        return qje.get_jwt()
 
     async def ask_both(self, request: Request) -> Any:
         # The module goes first: nothing that the comparison reads may have warmed it up.

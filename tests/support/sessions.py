@@ -138,7 +138,7 @@ def session_app(store: Any = None, **options: Any) -> Quart:
     @app.get("/whose")
     @qje.jwt_required(optional=True, verify_type=False)
     async def whose() -> dict[str, Any]:
-        return {"session": qje.get_session_id(), "claims": qje.get_raw_jwt()}
+        return {"session": qje.get_session_id(), "claims": qje.get_jwt()}
 
     @app.delete("/session")
     @qje.jwt_required(verify_type=False)

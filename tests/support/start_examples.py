@@ -1,7 +1,7 @@
-"""A program that starts examples, by default all, and stops them again without a request.
+"""Start examples, by default all of them, and stop them without a request.
 
-It takes names of files and folders in the current folder, and needs only what the examples need.
-Those that make their app when they are called are imported, no more.
+The arguments are names of files and folders in the current folder. The program requires only the
+packages of the examples. Examples with an application factory are only imported.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def an_issuer() -> Iterator[str]:
             self.wfile.write(json.dumps(document).encode())
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Do not log."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         name = f"http://127.0.0.1:{server.server_address[1]}"

@@ -1,16 +1,16 @@
-// The page of app.py. It never sees a token: they are in HttpOnly cookies.
+// The script of the page. It never sees a token, because the tokens are in HttpOnly cookies.
 
 const element = (id) => document.getElementById(id);
 
 // --- Requests ------------------------------------------------------------------------
 
-// Only the cookies with the CSRF values can be read here.
+// Scripts can only read the cookies with the CSRF values.
 function cookie(name) {
   const pair = document.cookie.split("; ").find((pair) => pair.startsWith(`${name}=`));
   return pair === undefined ? "" : pair.slice(name.length + 1);
 }
 
-// The browser adds the token, also for other sites; the CSRF value shows that it is us.
+// The browser adds the token. The CSRF value proves that this page sends the request.
 function attempt(method, path, body, csrfCookie = "csrf_access_token") {
   const headers = { "X-CSRF-TOKEN": cookie(csrfCookie) };
   if (body !== undefined) headers["Content-Type"] = "application/json";
@@ -19,7 +19,7 @@ function attempt(method, path, body, csrfCookie = "csrf_access_token") {
 
 let renewal = null;
 
-// One renewal serves all requests that wait for it.
+// Requests that fail at the same time share one renewal.
 function renew() {
   renewal ??= attempt("POST", "/token/refresh", undefined, "csrf_refresh_token")
     .then((response) => {
@@ -30,16 +30,16 @@ function renew() {
   return renewal;
 }
 
-// 422: a token that was never good here, such as one of an older key.
-const isRefused = ({ status }) => status === 401 || status === 422;
+// The status is 422 if a token is invalid, for example if it was signed with an older key.
+const isRejected = ({ status }) => status === 401 || status === 422;
 
-// An access token that has expired is renewed once, and the request goes out again.
+// If the access token has expired, renew it and repeat the request once.
 async function send(method, path, body) {
   let response = await attempt(method, path, body);
-  if (isRefused(response) && (await renew())) {
+  if (isRejected(response) && (await renew())) {
     response = await attempt(method, path, body);
   }
-  if (isRefused(response)) showLogin("Please log in");
+  if (isRejected(response)) showLogin("Please log in");
   return response;
 }
 
@@ -91,7 +91,7 @@ async function logIn() {
 async function logOut() {
   const response = await send("POST", "/logout");
   if (response.ok) showLogin("Logged out");
-  else if (!isRefused(response)) throw new Error("you are still logged in");
+  else if (!isRejected(response)) throw new Error("you are still logged in");
 }
 
 async function addNote() {
@@ -101,7 +101,7 @@ async function addNote() {
   showNotes((await response.json()).notes);
 }
 
-// A rejected WebSocket tells a page nothing. So ask by a request first, which can renew.
+// A page cannot see why a WebSocket was rejected. This request first renews the token if needed.
 async function connect() {
   if (!(await load())) return;
   socket?.close();
@@ -134,6 +134,6 @@ on("submit", "note-form", addNote);
 on("click", "logout", logOut);
 on("click", "connect", connect);
 
-// Without a CSRF cookie nobody is logged in, and there is no need to ask.
+// Without a CSRF cookie, nobody is logged in, and a request is not necessary.
 if (cookie("csrf_refresh_token")) await load();
 else showLogin();
