@@ -382,6 +382,38 @@ async def test_cookies_of_the_page_on_sessions_log_in_refresh_and_log_out() -> N
     assert await live_sessions(app) == set()
 
 
+async def test_api_key_of_the_page_is_limited_listed_and_revoked() -> None:
+    app = (await namespace_after("scopes.md", "create_api_key"))["app"]
+    for name in ("read", "write"):
+        view = qje.jwt_required(lambda: "ok", scopes=f"invoices:{name}")
+        app.add_url_rule(f"/{name}", name, view)
+    async with app.app_context():
+        token = qje.create_access_token("alice", fresh=True)
+    client = app.test_client()
+    made = await (await client.post("/api-keys", headers=bearer(token))).get_json()
+    headers = bearer(made["api_key"])
+    assert (await client.get("/read", headers=headers)).status_code == 200
+    assert (await client.get("/write", headers=headers)).status_code == 403
+    assert (await client.post("/api-keys", headers=headers)).status_code == 401
+    async with app.app_context():
+        claims = qje.decode_token(made["api_key"])
+        assert claims["exp"] - claims["iat"] == 90 * 86_400
+        (session,) = await qje.get_sessions("alice")
+        assert (session.id, session.metadata) == (made["id"], {"name": "nightly export"})
+        assert await qje.revoke_session(made["id"], identity="alice")
+    assert (await client.get("/read", headers=headers)).status_code == 401
+
+
+async def test_token_of_the_page_for_support_names_both_people() -> None:
+    app = (await namespace_after("claims.md", "impersonate"))["app"]
+    async with app.app_context():
+        support = {"scope": "support"}
+        token = qje.create_access_token("sue", fresh=True, additional_claims=support)
+        response = await app.test_client().post("/impersonate/alice", headers=bearer(token))
+        claims = qje.decode_token((await response.get_json())["access_token"])
+    assert (claims["identity"], claims["act"]) == ("alice", {"sub": "sue"})
+
+
 async def test_socket_of_the_page_goes_on_with_a_new_token() -> None:
     app = (await namespace_after("websockets.md", "renew_websocket"))["app"]
     async with app.app_context():
