@@ -4275,7 +4275,9 @@ cdef class _Search:
             return self.foreign_header
         if self.reasons is None:
             # For example a WebSocket where only JSON bodies are looked into.
-            return NoAuthorizationError("Missing JWT: none of the locations applies here")
+            return NoAuthorizationError(
+                "Missing JWT: this request cannot carry a token in any of the allowed locations"
+            )
         if len(self.reasons) == 1:
             return NoAuthorizationError(self.reasons[0])
         return NoAuthorizationError(
@@ -4989,7 +4991,7 @@ cdef class _Rules:
         self.skip_revocation = _read_rule("skip_revocation_check", skip_revocation_check)
         self.close_with_token = _read_rule("close_with_token", close_with_token)
         if self.fresh and self.token_type == _REFRESH:
-            raise ValueError("fresh and refresh exclude each other: refresh tokens are never fresh")
+            raise ValueError("fresh and refresh cannot be combined: refresh tokens are never fresh")
         if locations is not None:
             accepts = ", ".join([f'"{name}"' for name in _LOCATIONS])
             self.locations = _read_rule_names("locations", locations, accepts)
@@ -5052,7 +5054,7 @@ cdef class _Rules:
             request = None if app_context is None else _request_in(app_context)
             if request is None:
                 raise RuntimeError(
-                    "Not within a request: a token is looked for in the current request"
+                    "Not within a request: the token is read from the current request"
                 )
             before = getattr(request, _VERIFIED, None)
             if before is not None and self in (<_VerifiedToken>before).satisfied:
@@ -5303,7 +5305,7 @@ cdef object _revoked(_AppState state, object answer):
 cdef object _no_generator(object answer, str loader):
     """An answer of a callback that is no generator: nothing of such a callback has run yet."""
     if type(answer) is _GeneratorType or type(answer) is _AsyncGeneratorType:
-        raise RuntimeError(f"The callback of {loader} must return its answer, not yield it")
+        raise RuntimeError(f"The callback of {loader} must return its result, not yield it")
     return answer
 
 
@@ -5521,7 +5523,7 @@ cdef tuple _STORE_METHODS = tuple([name for name in vars(TokenStore) if name[0] 
 
 cdef object _verified_store(object store):
     if isinstance(store, type):
-        raise TypeError(f"token_store must be an object, not the class {store.__name__} itself")
+        raise TypeError(f"token_store must be an instance, not the class {store.__name__}")
     for name in () if store is None else _STORE_METHODS:
         method = getattr(store, name, None)
         # A subclass of the protocol has methods that do nothing.
@@ -6096,16 +6098,16 @@ class SQLTokenStore:
 
         if not hasattr(engine, "sync_engine"):
             raise TypeError(
-                "engine must be an AsyncEngine, such as create_async_engine(url) gives, not "
+                "engine must be an AsyncEngine, as returned by create_async_engine(url), not "
                 f"{_shown(engine)}"
             )
         if engine.dialect.name not in ("postgresql", "sqlite"):
             raise ValueError(
-                f"SQLTokenStore works with PostgreSQL and SQLite, not with {engine.dialect.name}"
+                f"SQLTokenStore supports PostgreSQL and SQLite, not {engine.dialect.name}"
             )
         if isinstance(engine.pool, sa.StaticPool):
             raise ValueError(
-                "SQLTokenStore needs connections of its own: use a database in a file, or "
+                "SQLTokenStore requires its own connections: use a database file, or "
                 "MemoryTokenStore in tests"
             )
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -6399,7 +6401,9 @@ cdef str _identity_text(object identity, _AppState state):
         identity = identity["identity"]
         if isinstance(identity, dict) and not isinstance(given, dict):
             # A user, a dataclass for example, which no token has as it is.
-            raise TypeError(f"identity must be as in the tokens, not {_shown(given)}")
+            raise TypeError(
+                f"identity must be the value that the tokens contain, not {_shown(given)}"
+            )
     # No database keeps text with a null character or a lone surrogate.
     if isinstance(identity, str) and "\0" not in identity and not _SURROGATE_RE.search(identity):
         return _plain_text(identity)
@@ -6784,7 +6788,7 @@ cdef dict _verified_metadata(object metadata):
         raise kind(f"metadata must be a JSON object: {error}") from None
     if len(text) > _METADATA_SIZE:
         raise ValueError(
-            f"metadata must take at most {_METADATA_SIZE} bytes as JSON, not {len(text)}"
+            f"metadata must be at most {_METADATA_SIZE} bytes as JSON, not {len(text)}"
         )
     return json.loads(text)
 
@@ -6848,7 +6852,7 @@ cdef _Pair _new_pair(
         ("JWT_USER_CLAIMS", pair.access.settings.user_claims_key),
     ):
         if claim in ("sid", "gen"):
-            raise RuntimeError(f'{name} must not be "{claim}", which is a claim of sessions')
+            raise RuntimeError(f'{name} must not be "{claim}", which sessions use')
     return pair
 
 
@@ -7176,7 +7180,7 @@ cdef class _Creation:
             header = _new_header(key.name, self.settings.encode_type, headers)
             header = _dump_object(header, self.state)
             if b"\\u" in header and _has_lone_surrogate(_load_object(header, "header")):
-                raise ValueError("headers must not hold a lone surrogate")
+                raise ValueError("headers must not contain a lone surrogate")
         return _encode_token(header, self.payload(), key)
 
     cdef bytes payload(self):
@@ -7186,8 +7190,7 @@ cdef class _Creation:
             if _is_writable(self.identity, self.state):
                 raise
             raise TypeError(
-                f"{error}: pass another identity, or register user_identity_loader to make one of "
-                "it"
+                f"{error}: pass another identity, or convert it in a user_identity_loader"
             ) from None
 
     cdef int verify(self) except -1:
@@ -7237,7 +7240,7 @@ cdef int _verify_additional_claims(
         reserved += ("sid", "gen", "jti")
     for name in reserved:
         if name in claims:
-            raise ValueError(f'{origin} must not hold "{name}", which the extension sets')
+            raise ValueError(f'{origin} must not contain "{name}", which the extension sets')
     for name in ("exp", "nbf", "iat"):
         if name in claims and not isinstance(claims[name], datetime.datetime):
             if not _is_number(claims[name]):
@@ -7281,7 +7284,7 @@ cdef dict _headers_with_name(dict headers, _PreparedKey key):
     for name, value in (("kid", key.kid), ("alg", key.name)):
         if headers.get(name, value) != value:
             raise ValueError(
-                f'The "{name}" header must be that of the key of JWT_KEYS that signs, {value!r}'
+                f'The "{name}" header must be {value!r}, the value of the signing key in JWT_KEYS'
             )
     return {**headers, "kid": key.kid}
 
@@ -7309,7 +7312,7 @@ cdef object _needs_awaiting(object awaitable, str twin):
     close = getattr(awaitable, "close", None)
     if close is not None:
         close()
-    return RuntimeError(f"A callback that this needs is async: use `await {twin}(...)` instead")
+    return RuntimeError(f"An async callback must be awaited: use `await {twin}(...)` instead")
 
 
 cdef str _create_token(_Creation creation, str twin):
@@ -7366,7 +7369,7 @@ cdef dict _ANSWERS = {
     "needs_fresh_token": (401, "Fresh token required", "token_not_fresh", "Token not fresh"),
     "user_loader_error": (401, None, "user_not_found", "User not found"),
     "verify_claims_failed": (
-        400, "User claims verification failed", "claims_refused", "Claims refused"
+        400, "User claims verification failed", "claims_refused", "Claims rejected"
     ),
     "insufficient_scope": (403, "Insufficient scope", "insufficient_scope", "Insufficient scope"),
     "store_unavailable": (
@@ -7427,16 +7430,16 @@ cdef tuple _problem_of(error):
     """Status and message of 0.1.0, code and title of a problem, for an error that is answered."""
     status, message, code, title = _ANSWERS[_answer_name(error)]
     if isinstance(error, WebSocketOriginError):
-        status, code, title = 403, "origin_refused", "Origin refused"
+        status, code, title = 403, "origin_refused", "Origin rejected"
     elif isinstance(error, CSRFError):
-        code, title = "csrf_mismatch", "CSRF value wrong"
+        code, title = "csrf_mismatch", "CSRF value mismatch"
         if str(error) == _MISSING_CSRF:
             code, title = "csrf_missing", "CSRF value missing"
     elif isinstance(error, InvalidHeaderError) and error._has_other_scheme:
         # Credentials of another scheme are no token; 0.1.0 answers 422 to them all the same.
         code, title = "token_missing", "Token missing"
     elif isinstance(error, WrongTokenError):
-        code, title = "wrong_token_type", "Wrong type of token"
+        code, title = "wrong_token_type", "Wrong token type"
     elif isinstance(error, SessionEndedError):
         message, code, title = _SESSION_ENDED, "session_ended", "Session ended"
     elif isinstance(error, TokenReusedError):
@@ -7619,9 +7622,9 @@ cdef object _adapt(object callback, str loader, dict forms, dict deprecated):
     :raises TypeError: it takes none of these numbers of arguments.
     """
     if not callable(callback):
-        raise TypeError(f"{loader} takes a function, not {type(callback).__name__}")
+        raise TypeError(f"{loader} accepts a function, not {type(callback).__name__}")
     if inspect.isgeneratorfunction(callback) or inspect.isasyncgenfunction(callback):
-        raise TypeError(f"The callback of {loader} must return its answer, not yield it")
+        raise TypeError(f"The callback of {loader} must return its result, not yield it")
     for count, adapted in forms.items():
         if _accepts(callback, count):
             if count in deprecated:
@@ -7629,7 +7632,7 @@ cdef object _adapt(object callback, str loader, dict forms, dict deprecated):
             return adapted
     words = ("no arguments", "one argument", "two arguments")
     raise TypeError(
-        f"The callback of {loader} must take {' or '.join([words[count] for count in forms])}"
+        f"The callback of {loader} must accept {' or '.join([words[count] for count in forms])}"
     )
 
 
@@ -7653,16 +7656,18 @@ cdef dict _LOADERS_BY_PRIVATE_NAME = {
 }
 # Methods of 0.1.0's manager, which subclasses overrode, with what does the same.
 cdef dict _PRIVATE_METHODS = {
-    "_set_error_handler_callbacks": "the loaders of the answers, or app.register_error_handler",
+    "_set_error_handler_callbacks": (
+        "the loaders for error responses, or app.register_error_handler"
+    ),
     "_set_default_configuration_options": "app.config",
-    "_create_access_token": "create_access_token and the loaders of what goes into a token",
-    "_create_refresh_token": "create_refresh_token and the loaders of what goes into a token",
+    "_create_access_token": "create_access_token and the loaders for token contents",
+    "_create_refresh_token": "create_refresh_token and the loaders for token contents",
 }
 
 
 cdef object _not_called(str name):
     public = _PRIVATE_METHODS.get(name) or _LOADERS_BY_PRIVATE_NAME[name]
-    return TypeError(f"JWTManager.{name} is private to 0.1.0 and never called: use {public}")
+    return TypeError(f"JWTManager.{name} was private in 0.1.0 and is never called: use {public}")
 
 
 class JWTManager:
@@ -7840,8 +7845,8 @@ class JWTManager:
             "decode_key_loader", "decode_key", callback,
             {2: callback, 1: lambda claims, header: callback(claims)},
             {1: (
-                "The callback of decode_key_loader should take the unverified claims and the "
-                "unverified headers; the form of one argument is deprecated"
+                "The callback of decode_key_loader should accept the unverified claims and the "
+                "unverified header; the form with one argument is deprecated"
             )},
         )
 
@@ -8028,8 +8033,8 @@ class JWTManager:
                 0: lambda error, header, claims: callback(),
             },
             {0: (
-                "The callback of expired_token_loader should take the claims of the expired token; "
-                "the form without an argument is deprecated"
+                "The callback of expired_token_loader should accept the claims of the expired "
+                "token; the form without arguments is deprecated"
             )},
         )
 
@@ -8181,9 +8186,9 @@ class JWTManager:
             raise TypeError(f"issuer must be a string, not {_shown(issuer)}")
         trusted.name = _plain_text(issuer)
         if not trusted.name:
-            raise ValueError("issuer must be the iss of its tokens, which is not empty")
+            raise ValueError("issuer must be the iss of its tokens, a non-empty string")
         if trusted.name in callbacks.issuers:
-            raise ValueError(f"issuer {trusted.name!r} is trusted already")
+            raise ValueError(f"issuer {trusted.name!r} is already trusted")
         trusted.audience = _read_rule_names("audience", audience, "names of this service")
         if "" in trusted.audience:
             raise ValueError("audience must not be empty")
@@ -8234,7 +8239,7 @@ class JWTManager:
         if not isinstance(path, str):
             raise TypeError(f"path must be a string, not {_shown(path)}")
         if not path.startswith("/"):
-            raise ValueError("path must begin with a slash")
+            raise ValueError("path must start with a slash")
         _add_open_view(app, path, "jwt_jwks", _answer_jwks)
 
     def serve_resource_metadata(self, app, *, resource=None, scopes=()):
@@ -8263,7 +8268,7 @@ class JWTManager:
             raise TypeError(f"resource must be a URL or None, not {_shown(resource)}")
         if resource is not None and _RESOURCE_RE.fullmatch(resource) is None:
             raise ValueError(
-                "resource must be a URL of http or https without a query, whose path has only "
+                "resource must be an http or https URL without a query, whose path has only "
                 "letters, digits and ._~- between single slashes"
             )
         names = _Rules(scopes=scopes).scopes
@@ -8306,7 +8311,7 @@ cdef str _read_foreign_claim(str argument, object value, tuple besides):
     if not isinstance(value, str):
         raise TypeError(f"{argument} must be the name of a claim, not {_shown(value)}")
     if not value or (value not in besides and value in _RESERVED_CLAIMS | _OWN_CLAIMS):
-        raise ValueError(f"{argument} must be the name of a claim without another meaning")
+        raise ValueError(f"{argument} must be the name of a claim that has no other meaning")
     return _plain_text(value)
 
 
@@ -8317,15 +8322,15 @@ cdef object _read_fetched_url(object jwks_uri, str issuer):
         return uri
     if uri is None:
         raise ValueError(
-            "issuer is no URL of https, from which keys can be discovered: pass jwks_uri"
+            "issuer is not an https URL, so its keys cannot be discovered: pass jwks_uri"
         )
-    raise ValueError("jwks_uri must be a URL of https, or of http on this machine")
+    raise ValueError("jwks_uri must be an https URL, or an http URL on this machine")
 
 
 cdef int _add_open_view(object app, str path, str endpoint, view) except -1:
     """Add a view that needs no token, whatever guards the app."""
     if endpoint in app.view_functions:
-        raise ValueError(f"The app has the endpoint {endpoint!r} already")
+        raise ValueError(f"The app already has the endpoint {endpoint!r}")
     # Quart would run what is no Python coroutine function in a thread.
     wrapper = _WRAPPERS["exempt_coroutine"](view)
     _RULES_OF[wrapper] = None
@@ -8418,7 +8423,7 @@ cdef int _verify_configuration(object app) except -1:
         unknown = sorted(settings.csrf_request_methods - _HTTP_METHODS)
         if unknown:
             warnings.warn(
-                f"JWT_CSRF_METHODS holds methods that HTTP does not define: {', '.join(unknown)}"
+                f"JWT_CSRF_METHODS contains methods that HTTP does not define: {', '.join(unknown)}"
             )
         _add_key_faults(state, settings, faults)
         if settings.blacklist_enabled and state.callbacks.token_in_blacklist is None:
@@ -8427,7 +8432,7 @@ cdef int _verify_configuration(object app) except -1:
             faults.append(_MISSING_STORE.format(name="JWT_IMPLICIT_REFRESH"))
         _add_issuer_faults(state, settings, faults)
     if faults:
-        raise RuntimeError("\n".join(["The configuration is wrong:", *faults]))
+        raise RuntimeError("\n".join(["The configuration is invalid:", *faults]))
     # The first request need not read all of it again.
     state.current = settings
 
@@ -8439,7 +8444,7 @@ cdef int _add_issuer_faults(_AppState state, _Settings settings, list faults) ex
     if settings.encode_issuer in trusted:
         faults.append(
             "JWT_ENCODE_ISSUER must not be a trusted issuer: the tokens of the app would be "
-            "verified by the keys of that"
+            "verified with the keys of that issuer"
         )
     for name in trusted:
         try:
@@ -8462,7 +8467,9 @@ cdef int _add_issuer_faults(_AppState state, _Settings settings, list faults) ex
             ] + [all([name in names for names in route.rules.issuers]) for name in trusted]):
                 closed.add(rule.endpoint)
     for endpoint in sorted(closed - {endpoint for endpoint, _ in unknown}):
-        faults.append(f"The endpoint {endpoint!r} accepts tokens of no issuer by all its rules")
+        faults.append(
+            f"The endpoint {endpoint!r} rejects all tokens: its rules have no issuer in common"
+        )
     for endpoint, name in sorted(unknown):
         faults.append(f"The endpoint {endpoint!r} accepts tokens of {name!r}, which is not trusted")
 
