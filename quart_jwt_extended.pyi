@@ -561,7 +561,7 @@ class SQLTokenStore:
         single connection, so that a rollback in the app would undo a revocation.
     """
 
-    # Of SQLAlchemy, which need not be installed: an AsyncEngine, a MetaData.
+    # Any stands for types of SQLAlchemy, which may not be installed: AsyncEngine, MetaData.
     metadata: Any
 
     def __init__(self, engine: Any, table: str = "jwt_sessions") -> None: ...
@@ -645,7 +645,7 @@ class JWTManager:
         """
 
     def check(self, app: Quart) -> None:
-        """Check the configuration of an app, in tests and CI.
+        """Check the configuration of an app, for tests and CI.
 
         The same check runs before the app serves. It warns about ``JWT_*`` options that do not
         exist and about methods in JWT_CSRF_METHODS that HTTP does not define.
@@ -813,9 +813,10 @@ class JWTManager:
     def refresh_reuse_loader(self, callback: _ReuseReport) -> _ReuseReport:
         """Register the callback that reports the reuse of a refresh token.
 
-        It is called when a refresh token is used again after its rotation and the grace period. The
-        session is already revoked at that time (RFC 9700, section 4.14.2), and the response is 401.
-        The callback is called once per session: warn the user, whose token may have been stolen.
+        It is called when a refresh token is used again after its rotation, outside of its grace
+        period (JWT_REFRESH_GRACE). The session is already revoked at that time (RFC 9700, section
+        4.14.2), and the response is 401. The callback is called once per session: use it to warn
+        the user, whose token may have been stolen.
 
         :param callback: called with the header and the claims of the token (dicts). The return
             value is ignored.
