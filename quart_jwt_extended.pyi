@@ -313,13 +313,13 @@ _Standing: TypeAlias = Literal["live", "token_revoked", "session_ended"]
 _Revocations: TypeAlias = tuple[float, list[tuple[Literal["session", "token"], str, float | None]]]
 
 class Session(NamedTuple):
-    """One login, as :func:`get_sessions` lists it.
+    """One login of a user, as returned by :func:`get_sessions`.
 
-    ``id`` is the claim ``sid`` of its tokens; ``identity`` is their identity, as JSON text unless
-    it is a string; ``generation`` counts the rotations. The times are aware datetimes in UTC:
-    ``created_at``, ``rotated_at`` (the last rotation), ``expires_at`` (the end unless it is rotated
-    before) and ``ends_at`` (the end in any case), the last two None for no end. ``metadata`` is
-    what :func:`create_session` was given.
+    ``id`` is the claim ``sid`` of its tokens. ``identity`` is their identity, as JSON text unless
+    it is a string. ``generation`` counts the rotations. The times are timezone-aware datetimes in
+    UTC: ``created_at``, ``rotated_at`` (the last rotation), ``expires_at`` (the end unless the
+    session is rotated before) and ``ends_at`` (the end in any case). The last two are None if there
+    is no such end. ``metadata`` is the dict that was passed to :func:`create_session`.
     """
 
     id: str
@@ -332,9 +332,10 @@ class Session(NamedTuple):
     metadata: dict[str, Any]
 
 class SessionTokens(NamedTuple):
-    """The tokens of a session, encoded, and its id, the ``sid`` of both.
+    """The encoded tokens of a session, and its ID.
 
-    Its repr shows the id alone, so that no token ends up in a log.
+    ``session_id`` is the claim ``sid`` of both tokens. The repr shows only the ID, so that tokens
+    do not appear in logs.
     """
 
     access_token: str
@@ -342,14 +343,15 @@ class SessionTokens(NamedTuple):
     session_id: str
 
 class TokenStore(Protocol):
-    """What keeps sessions and revocations: the protocol of a store, to write one of your own.
+    """The protocol of a token store, which keeps sessions and revocations.
 
-    It need not be subclassed. Each method is async and works by itself, never within a transaction
-    of the application. Times are in seconds; the clock of the store decides. Whatever a method
-    raises becomes a :exc:`TokenStoreError`, and nobody gets in.
+    Implement it to write your own store; subclassing is not required. Each method is async and
+    commits its own changes, never as part of a transaction of the application. Times are in
+    seconds, by the clock of the store. An exception from a method becomes a :exc:`TokenStoreError`,
+    and the request is rejected.
 
-    The end of a session is the earlier one of ``expires_at`` and ``ends_at``. It is live before
-    that, unless it was revoked.
+    A session ends at ``expires_at`` or at ``ends_at``, the earlier of the two. It is live until
+    then, unless it is revoked.
     """
 
     def create_session(
@@ -362,15 +364,15 @@ class TokenStore(Protocol):
         linger: float,
         metadata: dict[str, Any],
     ) -> Awaitable[Session]:
-        """Keep a new session, of generation 0.
+        """Create a session with generation 0.
 
-        :param session_id: 30 characters of base64url, of which the first 8 depend on the identity.
+        :param session_id: 30 characters of base64url. The first 8 depend only on the identity.
         :param identity: the identity as text.
-        :param lifetime: how long until ``expires_at``, None for no such end.
-        :param max_age: how long until ``ends_at``, None for no such end.
-        :param linger: how much longer than the session what is known of it must be kept.
-        :param metadata: a JSON object, as a dict.
-        :return: the :class:`Session`.
+        :param lifetime: seconds until ``expires_at``, or None for no such end.
+        :param max_age: seconds until ``ends_at``, or None for no such end.
+        :param linger: seconds for which the data must be kept after the session has ended.
+        :param metadata: a JSON object (dict).
+        :return: the new :class:`Session`.
         """
     def rotate_session(
         self,
@@ -381,34 +383,36 @@ class TokenStore(Protocol):
         grace: float,
         linger: float,
     ) -> Awaitable[_Rotation]:
-        """Go on to the next generation, in one statement that nothing can come between.
+        """Advance a session to the next generation, in one atomic step.
 
-        :param session_id: the id of the session.
-        :param generation: that of the refresh token that was sent.
-        :param lifetime: how long from now until ``expires_at``, which never becomes earlier; None
-            for no such end.
-        :param grace: how long after a rotation the token before it may be sent again.
+        :param session_id: the ID of the session.
+        :param generation: the generation of the refresh token that was sent.
+        :param lifetime: seconds from now until ``expires_at``, which never moves to an earlier
+            time; None for no such end.
+        :param grace: seconds after a rotation during which the previous refresh token is still
+            accepted.
         :param linger: as for :meth:`create_session`.
-        :return: a pair of a word and the :class:`Session`. ``"rotated"``: the generation was the
-            current one, and is one higher now. ``"retried"``: it was the one before, within the
-            grace; nothing is written. ``"reused"``: it was an older one, or the grace is over; the
-            session was live and is revoked by this very call. ``"ended"``, and None in place of the
-            session: it is not live or unknown, or the generation is higher than the current one;
-            nothing is written.
+        :return: a tuple of the outcome (str) and the :class:`Session`. ``"rotated"``: the
+            generation was the current one, and is now increased by one. ``"retried"``: it was the
+            previous one, within the grace period; nothing is written. ``"reused"``: it was an older
+            one, or the grace period is over; the session was live, and this call has revoked it.
+            ``"ended"``, with None instead of the session: the session is not live or unknown, or
+            the generation is higher than the current one; nothing is written.
         """
     def extend_session(
         self, session_id: str, *, lifetime: float | None, linger: float
     ) -> Awaitable[Session | None]:
-        """Put off ``expires_at`` of a live session, which never becomes earlier.
+        """Move ``expires_at`` of a live session to a later time, never to an earlier one.
 
-        :param session_id: the id of the session.
-        :param lifetime: as for :meth:`rotate_session`, like ``linger``.
-        :return: the :class:`Session`, None if it is not live.
+        :param session_id: the ID of the session.
+        :param lifetime: as for :meth:`rotate_session`.
+        :param linger: as for :meth:`create_session`.
+        :return: the :class:`Session`, or None if it is not live.
         """
     def revoke_session(self, session_id: str) -> Awaitable[Session | None]:
         """Revoke a session.
 
-        :param session_id: the id of the session.
+        :param session_id: the ID of the session.
         :return: the :class:`Session` if it was live until now, None otherwise.
         """
     def revoke_sessions(
@@ -417,50 +421,51 @@ class TokenStore(Protocol):
         """Revoke all live sessions of an identity.
 
         :param identity: the identity as text.
-        :param keep: the id of one to spare, or None.
-        :return: the list of those that it has revoked.
+        :param keep: the ID of a session that is not revoked, or None.
+        :return: the list of the sessions that this call has revoked.
         """
     def get_sessions(self, identity: str) -> Awaitable[list[Session]]:
         """List the live sessions of an identity.
 
         :param identity: the identity as text.
-        :return: a list of :class:`Session`, the newest first.
+        :return: a list of :class:`Session`, newest first.
         """
     def revoke_token(self, token_id: str, *, lifetime: float | None) -> Awaitable[None]:
         """Revoke a token.
 
-        :param token_id: its ``jti``, at most 64 printable characters of ASCII.
-        :param lifetime: how long that must be kept, None for no end.
+        :param token_id: its ``jti``, at most 64 printable ASCII characters.
+        :param lifetime: seconds for which the revocation must be kept, or None to keep it forever.
         """
     def check(self, session_id: str | None, token_id: str | None) -> Awaitable[_Standing]:
-        """Look up whether a token can be let in, in one round trip.
+        """Check whether a token can be accepted, in one round trip.
 
-        :param session_id: the id of its session, or None.
+        :param session_id: the ID of its session, or None.
         :param token_id: as for :meth:`revoke_token`, or None.
         :return: ``"token_revoked"``, ``"session_ended"`` if the session is not live or unknown, or
             ``"live"``.
         """
     def revoked_since(self, moment: float) -> Awaitable[_Revocations]:
-        """List what was revoked at a moment or after it, for workers that keep it in memory.
+        """List the revocations since a given time, for workers that keep them in memory.
 
-        :param moment: of the clock of the store, as POSIX time; 0.0 for all that is known.
-        :return: a pair of the moment at which it has looked, and a list of triples: ``"session"``
-            or ``"token"``, the id, and the POSIX time until which the entry matters (None for
-            ever).
+        :param moment: the first moment to include, as POSIX time by the clock of the store; 0.0
+            includes all known revocations.
+        :return: a tuple of the time of this lookup, as POSIX time by the clock of the store, and a
+            list of tuples: ``"session"`` or ``"token"``, the ID, and the POSIX time until which the
+            entry matters (None: forever).
         """
     def purge(self) -> Awaitable[int]:
-        """Delete what does not matter any more.
+        """Delete entries that are no longer needed.
 
-        :return: the number of entries; 0 where the store deletes by itself.
+        :return: the number of deleted entries; 0 if the store deletes them by itself.
         """
 
 # --- The stores ---------------------------------------------------------------
 
 class MemoryTokenStore:
-    """Keeps sessions and revocations in the memory of this process: for tests and one worker.
+    """A token store in the memory of this process, for tests and apps with a single worker.
 
-    They are gone when the process ends, and another worker does not see them. To find the sessions
-    of one identity it looks at all there are.
+    Sessions and revocations are lost when the process ends, and other workers do not see them.
+    Finding the sessions of one identity reads all sessions.
     """
 
     def __init__(self) -> None: ...
@@ -495,16 +500,17 @@ class MemoryTokenStore:
     async def purge(self) -> int: ...
 
 class RedisTokenStore:
-    """Keeps sessions and revocations in Redis (6.2 or later) or Valkey, for many workers.
+    """A token store in Redis (6.2 or later) or Valkey, shared by all workers.
 
-    Redis deletes what has ended. If it evicts keys, or loses them in a restart, the sessions in
-    them end. Each script touches one key, so a cluster can spread them.
+    Redis deletes expired entries by itself. If it evicts keys, or loses them in a restart, the
+    sessions in these keys end. Each script uses a single key, so the keys can be distributed in a
+    cluster.
 
-    :param client: a client of ``redis.asyncio`` for one server, by Sentinel or for a cluster, or
-        its twin of ``valkey.asyncio``. Set ``socket_timeout`` and ``socket_connect_timeout``, for
-        a Redis that hangs, and ``retry=Retry(NoBackoff(), 1)`` for one that restarts. The app
-        closes it.
-    :param prefix: what the keys start with.
+    :param client: a ``redis.asyncio`` client for a single server, Sentinel or a cluster, or the
+        equivalent ``valkey.asyncio`` client. Set ``socket_timeout`` and ``socket_connect_timeout``
+        in case Redis hangs, and ``retry=Retry(NoBackoff(), 1)`` in case it restarts. The app must
+        close the client.
+    :param prefix: the prefix of all keys.
     """
 
     def __init__(self, client: Any, prefix: str = "jwt:") -> None: ...
@@ -539,27 +545,27 @@ class RedisTokenStore:
     async def purge(self) -> int: ...
 
 class SQLTokenStore:
-    """Keeps sessions and revocations in PostgreSQL or SQLite (3.35 or later), by SQLAlchemy.
+    """A token store in PostgreSQL or SQLite (3.35 or later), using SQLAlchemy.
 
-    Each change is one statement on a connection of its own that is committed at once, never part of
-    a transaction of the app. ``metadata`` has its two tables, for Alembic; :meth:`create_tables`
-    makes them. What has ended stays until :meth:`purge`, or the command ``quart jwt purge``,
-    deletes it.
+    Each change is one statement on its own connection and is committed immediately, never as part
+    of a transaction of the app. The attribute ``metadata`` contains the two tables, for Alembic;
+    :meth:`create_tables` creates them. Expired rows stay in the tables until :meth:`purge`, or the
+    command ``quart jwt purge``, deletes them.
 
-    :param engine: an ``AsyncEngine`` for asyncpg, psycopg or aiosqlite. The app disposes of it.
-    :param table: the name of the table of sessions. The one of revoked tokens has
-        ``_revoked_tokens`` at its end.
-    :raises TypeError: ``engine`` is no ``AsyncEngine``.
-    :raises ValueError: the engine is for another database, or for SQLite in memory, where all share
-        one connection, so that a rollback of the app would undo a revocation.
+    :param engine: an ``AsyncEngine`` for asyncpg, psycopg or aiosqlite. The app must dispose of it.
+    :param table: the name of the table of sessions. The name of the table of revoked tokens is the
+        same with ``_revoked_tokens`` appended.
+    :raises TypeError: if ``engine`` is not an ``AsyncEngine``.
+    :raises ValueError: if the engine is for another database, or for in-memory SQLite, which has a
+        single connection, so that a rollback in the app would undo a revocation.
     """
 
-    # Of SQLAlchemy, which need not be installed: an AsyncEngine, a MetaData.
+    # Any stands for types of SQLAlchemy, which may not be installed: AsyncEngine, MetaData.
     metadata: Any
 
     def __init__(self, engine: Any, table: str = "jwt_sessions") -> None: ...
     async def create_tables(self) -> None:
-        """Create the two tables and their indexes where they are not there yet."""
+        """Create the two tables and their indexes if they do not exist."""
 
     async def create_session(
         self,
@@ -596,19 +602,19 @@ class SQLTokenStore:
 # -----------------------------------------------------------------------------
 
 class JWTManager:
-    """Holds the callbacks of the extension and binds them to one or several Quart apps.
+    """The extension object: it holds the callbacks and is bound to one or more Quart apps.
 
-    Its loaders are decorators, each of which registers one callback and returns it as it is. A
-    callback is a function or a coroutine function, and how many arguments it takes is read from its
-    signature at once: one that cannot be called as its loader says is a TypeError. Registering
-    another callback replaces the first. A callback that raises fails the request.
+    Its loaders are decorators. Each one registers a callback and returns it unchanged; registering
+    another callback replaces the first. A callback is a function or a coroutine function. The
+    number of its parameters is checked when it is registered: TypeError is raised if it cannot be
+    called as its loader describes. If a callback raises an exception, the request fails.
 
-    :param app: the app to bind to at once; None to call :meth:`init_app` later, as an application
-        factory does.
-    :param add_context_processor: whether templates get ``current_user``.
-    :param token_store: where sessions and revocations are kept, such as a
-        :class:`MemoryTokenStore`; None for none.
-    :raises TypeError: ``token_store`` is no :class:`TokenStore`.
+    :param app: the app to bind to, or None to call :meth:`init_app` later, as in an application
+        factory.
+    :param add_context_processor: whether templates can use ``current_user``.
+    :param token_store: where sessions and revocations are stored, such as a
+        :class:`MemoryTokenStore`; None if the app does not use them.
+    :raises TypeError: if ``token_store`` is not a :class:`TokenStore`.
     """
 
     def __init__(
@@ -623,272 +629,299 @@ class JWTManager:
         add_context_processor: bool = False,
         token_store: TokenStore | None = None,
     ) -> None:
-        """Bind this manager to an app: set the defaults of the options, register error handlers.
+        """Bind this manager to an app: set the default options and register the error handlers.
 
         A manager can be bound to several apps; each has its own options and keys. Binding another
-        manager to the same app replaces this one, as in 0.1.0. The command ``quart jwt routes``
-        lists the routes of the app with how they are protected; ``quart jwt purge`` deletes from
-        the token store what has ended; ``quart jwt keys`` makes a key, or lists those of JWT_KEYS.
+        manager to the same app replaces this one, as in 0.1.0. The app gets three commands:
+        ``quart jwt routes`` lists its routes and how they are protected; ``quart jwt purge``
+        deletes expired entries from the token store; ``quart jwt keys`` creates a key, or lists
+        those of JWT_KEYS.
 
         :param app: the Quart app.
-        :param add_context_processor: whether templates get ``current_user``.
-        :param token_store: the token store of this app; None takes that of the manager.
-        :raises TypeError: ``token_store`` is no :class:`TokenStore`.
+        :param add_context_processor: whether templates can use ``current_user``.
+        :param token_store: the token store of this app. If None, the store of the manager is used.
+        :raises TypeError: if ``token_store`` is not a :class:`TokenStore`.
         """
 
     def check(self, app: Quart) -> None:
-        """Check the configuration of an app, as is done before it serves, for tests and CI.
+        """Check the configuration of an app, for tests and CI.
 
-        Warns of ``JWT_*`` options that do not exist and of methods in JWT_CSRF_METHODS that HTTP
-        does not define.
+        The same check runs before the app serves. It warns about ``JWT_*`` options that do not
+        exist and about methods in JWT_CSRF_METHODS that HTTP does not define.
 
-        :param app: the Quart app, to which a manager is bound.
-        :raises RuntimeError: options or keys are wrong, all of which the message lists, or a
-            decorator stands above a route or a hook, where it protects nothing.
+        :param app: a Quart app to which a manager is bound.
+        :raises RuntimeError: if options or keys are invalid (the message lists all of them), or if
+            a decorator is placed above the decorator of a route or a hook, where it protects
+            nothing.
         """
     def describe(self, app: Quart) -> None:
-        """Put how the routes of an app are protected into the document of quart-schema.
+        """Add the protection of an app's routes to the OpenAPI document of quart-schema.
 
-        Each place where a documented route takes a token becomes a security scheme, such as
+        Each location where a documented route accepts a token becomes a security scheme, such as
         ``jwtAccessHeader``, ``jwtRefreshCookie`` or ``jwtAccessQuery``. Each operation requires one
-        of those that it takes, with its scopes; one with ``optional=True`` requires none, too. A
-        JSON body cannot be a scheme in OpenAPI, and is left out. A scheme of the same name that
-        QuartSchema is given counts instead, as does the ``security`` of an operation.
+        of the schemes that it accepts, with its scopes; with ``optional=True``, it also works
+        without any. The JSON body is left out, because it cannot be a scheme in OpenAPI. A scheme
+        of the same name that is passed to QuartSchema takes precedence, as does the ``security`` of
+        an operation.
 
-        Call it after ``QuartSchema(app)``. Routes that are added later are described, too.
+        Call it after ``QuartSchema(app)``. Routes that are added later are included.
 
-        :param app: the Quart app, to which a manager is bound.
-        :raises TypeError: ``app`` is no Quart app.
-        :raises RuntimeError: the app has no JWTManager or no QuartSchema, or quart-schema is older
-            than 0.21.
-        :raises ImportError: quart-schema is not installed; the extra ``openapi`` brings it.
+        :param app: a Quart app to which a manager is bound.
+        :raises TypeError: if ``app`` is not a Quart app.
+        :raises RuntimeError: if the app has no JWTManager or no QuartSchema, or quart-schema is
+            older than 0.21.
+        :raises ImportError: if quart-schema is not installed. The extra ``openapi`` installs it.
         """
 
-    # --- Loaders: what goes into a token --------------------------------------
+    # --- Loaders: token contents ----------------------------------------------
 
     def user_claims_loader(self, callback: _FromSubject) -> _FromSubject:
-        """Register the callback that gives an access token its user claims.
+        """Register the callback that returns the user claims of a new access token.
 
-        :param callback: takes the object passed to :func:`create_access_token`, returns a JSON
-            serialisable value, usually a dict.
+        They become the claim that JWT_USER_CLAIMS names, also in refresh tokens if
+        JWT_CLAIMS_IN_REFRESH_TOKEN is True. The callback is not called if ``user_claims`` is
+        passed.
+
+        :param callback: called with the ``identity`` that was passed to the creating function (any
+            type), returns a JSON-serializable value, usually a dict.
         """
 
     def additional_claims_loader(self, callback: _Additions) -> _Additions:
-        """Register the callback that adds claims to the top level of a new token.
+        """Register the callback that returns additional top-level claims of a new token.
 
-        As in Flask-JWT-Extended, and beside the user claims, which are one claim that holds a dict.
+        As in Flask-JWT-Extended. The user claims, in contrast, are a single claim that contains a
+        dict.
 
-        :param callback: takes the object passed to the creating function, returns a dict of claims
-            or None.
+        :param callback: called with the ``identity`` that was passed to the creating function (any
+            type), returns a dict of claims or None.
         """
 
     def user_identity_loader(self, callback: _FromSubject) -> _FromSubject:
-        """Register the callback that turns an object into the identity of its tokens.
+        """Register the callback that converts an object, such as a user, to its identity.
 
-        :param callback: takes the object passed to :func:`create_access_token` or
-            :func:`create_refresh_token`, returns a JSON serialisable identity.
+        :param callback: called with the ``identity`` that was passed to the creating function (any
+            type), returns the identity for the token, a JSON-serializable value. It must be a str
+            if JWT_IDENTITY_CLAIM is ``"sub"`` and JWT_VERIFY_SUB is True.
         """
 
     def additional_headers_loader(self, callback: _Additions) -> _Additions:
-        """Register the callback that adds headers to a new token, such as ``kid``.
+        """Register the callback that returns additional headers of a new token, such as ``kid``.
 
-        :param callback: takes the object passed to the creating function, returns a dict of header
-            parameters (RFC 7515, section 4) or None.
+        The callback is not called if ``headers`` is passed.
+
+        :param callback: called with the ``identity`` that was passed to the creating function (any
+            type), returns a dict of header parameters (RFC 7515, section 4) or None.
         """
 
     # --- Loaders: keys --------------------------------------------------------
 
     def encode_key_loader(self, callback: _EncodeKey) -> _EncodeKey:
-        """Register the callback that chooses the key to sign a token with.
+        """Register the callback that chooses the key to sign a token.
 
-        :param callback: takes the object passed to the creating function, returns the secret, or
-            the private key as PEM text, PEM bytes or a ``cryptography`` key.
+        :param callback: called with the ``identity`` that was passed to the creating function (any
+            type), returns the secret (str or bytes), or the private key as PEM (str or bytes) or as
+            a ``cryptography`` key.
         """
 
     def decode_key_loader(self, callback: _DecodeKey) -> _DecodeKey:
-        """Register the callback that chooses the key to verify a token with.
+        """Register the callback that chooses the key to verify a token.
 
-        The key serves only the family of algorithms that it belongs to, and an empty one or None
-        verifies nothing.
+        The key is used only for the algorithms of its own family. A token for which the callback
+        returns None or an empty key is rejected.
 
-        :param callback: takes the unverified claims and the unverified header of the token (dicts),
-            returns the secret, or the public key as PEM text, PEM bytes or a ``cryptography`` key.
-            The form of one argument, the claims, is deprecated.
+        :param callback: called with the unverified claims and the unverified header of the token
+            (dicts), returns the secret (str or bytes), or the public key as PEM (str or bytes), as
+            a ``cryptography`` key or as a ``PyJWK``. A callback with one parameter, called with the
+            claims only, is deprecated.
         """
 
     def jwks_fetch_loader(self, callback: _JWKSFetch) -> _JWKSFetch:
         """Register the callback that fetches the documents of trusted issuers.
 
-        For httpx or aiohttp, or a proxy, in place of the standard library in a thread. It must not
-        follow redirects. It has 5 seconds for all documents of an issuer; what it raises is an
-        outage of that. A callback that is no coroutine function is called in a thread.
+        By default, the standard library fetches them in a thread. Use a callback for httpx, aiohttp
+        or a proxy. It must not follow redirects, and has 5 seconds in total for all documents of an
+        issuer. An exception from it counts as an outage of the issuer. A callback that is not a
+        coroutine function is called in a thread.
 
-        :param callback: takes a URL (str), returns the body of the answer, at most 262144 bytes, as
-            bytes, str or the dict in it; or a tuple of that and the headers of the answer (a
-            mapping), for its ``Cache-Control``; or None if there is no such document (404).
+        :param callback: called with the URL (str), returns the body of the response, at most 262144
+            bytes, as bytes, str or the parsed dict; or a tuple of the body and the response headers
+            (a mapping), of which ``Cache-Control`` is used; or None if the document does not exist
+            (404).
         """
 
     # --- Loaders: checks ------------------------------------------------------
 
     def token_in_blacklist_loader(self, callback: _ClaimsCheck) -> _ClaimsCheck:
-        """Register the callback that says whether a token has been revoked.
+        """0.1.0 name of :meth:`token_in_blocklist_loader`.
 
-        It is called when JWT_BLACKLIST_ENABLED is True, for the types of token that are named in
-        JWT_BLACKLIST_TOKEN_CHECKS.
+        The callback is called only if JWT_BLACKLIST_ENABLED is True.
 
-        :param callback: takes the claims of the token (a dict), returns True if it is revoked.
+        :param callback: called with the claims of the token (dict) only, returns True if the token
+            is revoked, False otherwise.
         """
 
     def token_in_blocklist_loader(self, callback: _TokenCheck) -> _TokenCheck:
-        """Register the callback that says whether a token has been revoked, as Flask-JWT-Extended.
+        """Register the callback that checks whether a token is revoked, as in Flask-JWT-Extended.
 
-        It replaces that of :meth:`token_in_blacklist_loader`, and is called whatever
-        JWT_BLACKLIST_ENABLED says, for the types of token that are named in
-        JWT_BLACKLIST_TOKEN_CHECKS.
+        It is called for the token types in JWT_BLACKLIST_TOKEN_CHECKS, regardless of
+        JWT_BLACKLIST_ENABLED. It replaces the callback of :meth:`token_in_blacklist_loader`.
 
-        :param callback: takes the header and the claims of the token (dicts), returns True if it is
-            revoked.
+        :param callback: called with the header and the claims of the token (dicts), returns True if
+            the token is revoked, False otherwise.
         """
 
     def claims_verification_loader(self, callback: _ClaimsCheck) -> _ClaimsCheck:
         """Register the callback that accepts or rejects the user claims of an access token.
 
-        :param callback: takes the user claims, returns True if they are valid.
+        It is not called for refresh tokens. It replaces the callback of
+        :meth:`token_verification_loader`, which is called for both types of token.
+
+        :param callback: called with the user claims (a JSON value, usually a dict), returns True to
+            accept them, False otherwise.
         """
 
     def token_verification_loader(self, callback: _TokenCheck) -> _TokenCheck:
-        """Register the callback that accepts or rejects a token, as Flask-JWT-Extended.
+        """Register the callback that accepts or rejects a token, as in Flask-JWT-Extended.
 
-        It replaces that of :meth:`claims_verification_loader`, and is called for refresh tokens,
-        too.
+        It is called for access tokens and refresh tokens. It replaces the callback of
+        :meth:`claims_verification_loader`.
 
-        :param callback: takes the header and the claims of the token (dicts), returns True if they
-            are valid.
+        :param callback: called with the header and the claims of the token (dicts), returns True to
+            accept it, False otherwise.
         """
 
     def user_loader_callback_loader(self, callback: _UserLoader) -> _UserLoader:
-        """Register the callback that loads the user of a protected request.
+        """0.1.0 name of :meth:`user_lookup_loader`.
 
-        :param callback: takes the identity in the token, returns the object that
-            :data:`current_user` will stand for, or None if there is no such user.
+        :param callback: called with the identity in the token (a JSON value) only, returns the user
+            or None.
         """
 
     def user_lookup_loader(self, callback: _UserLookup) -> _UserLookup:
-        """Register the callback that loads the user of a protected request, as Flask-JWT-Extended.
+        """Register the callback that loads the user of a request, as in Flask-JWT-Extended.
 
-        It replaces that of :meth:`user_loader_callback_loader`.
+        The user is then available as :data:`current_user`. If the callback returns None, the
+        request is rejected. It replaces the callback of :meth:`user_loader_callback_loader`.
 
-        :param callback: takes the header and the claims of the token (dicts), returns the user, or
-            None if there is no such user.
+        :param callback: called with the header and the claims of the token (dicts), returns the
+            user (any object), or None if there is no such user.
         """
 
     # --- Loaders: sessions ----------------------------------------------------
 
     def refresh_reuse_loader(self, callback: _ReuseReport) -> _ReuseReport:
-        """Register the callback that is called when a refresh token was used again after rotation.
+        """Register the callback that reports the reuse of a refresh token.
 
-        The session is revoked already (RFC 9700, section 4.14.2), and the request is answered with
-        401. It is called once for each session: warn the user, whose token may have been stolen.
+        It is called when a refresh token is used again after its rotation, outside of its grace
+        period (JWT_REFRESH_GRACE). The session is already revoked at that time (RFC 9700, section
+        4.14.2), and the response is 401. The callback is called once per session: use it to warn
+        the user, whose token may have been stolen.
 
-        :param callback: takes the header and the claims of the token (dicts); what it returns is
-            ignored.
+        :param callback: called with the header and the claims of the token (dicts). The return
+            value is ignored.
         """
 
     def implicit_refresh_loader(self, callback: _ClaimsCheck) -> _ClaimsCheck:
         """Register the callback that decides whether an access token is renewed in a response.
 
-        It is called when JWT_IMPLICIT_REFRESH is set, after the view and before the renewal.
+        It is called if JWT_IMPLICIT_REFRESH is set, after the view and before the renewal.
 
-        :param callback: takes the claims of the access token (a dict), returns True to renew it.
+        :param callback: called with the claims of the access token (dict), returns True to renew
+            it, False otherwise.
         """
 
-    # --- Loaders: answers -----------------------------------------------------
+    # --- Loaders: error responses ---------------------------------------------
 
     def unauthorized_loader(self, callback: _AnswerToReason) -> _AnswerToReason:
-        """Register the callback that answers a request without a token, or with a wrong CSRF value.
+        """Register the callback that responds to a request without a token.
 
-        It also answers a WebSocket of a foreign origin. The default answers 401, or 403 to that,
-        and ``{"msg": "<error description>"}``.
+        It also responds to a missing or wrong CSRF value and to a WebSocket from a foreign origin.
+        The default response is 401 with ``{"msg": "<error description>"}``, or 403 for a foreign
+        origin.
 
-        :param callback: takes the reason (a str), returns a response.
+        :param callback: called with the reason (str), returns a response.
         """
 
     def invalid_token_loader(self, callback: _AnswerToReason) -> _AnswerToReason:
-        """Register the callback that answers an invalid token.
+        """Register the callback that responds to an invalid token.
 
-        The default answers 422 and ``{"msg": "<error description>"}``.
+        The default response is 422 with ``{"msg": "<error description>"}``.
 
-        :param callback: takes the reason (a str), returns a response.
+        :param callback: called with the reason (str), returns a response.
         """
 
     def expired_token_loader(self, callback: _AnswerToClaimsOrToken) -> _AnswerToClaimsOrToken:
-        """Register the callback that answers an expired token.
+        """Register the callback that responds to an expired token.
 
-        The default answers 401 and ``{"msg": "Token has expired"}``.
+        The default response is 401 with ``{"msg": "Token has expired"}``.
 
-        :param callback: takes the claims of the token (a dict), or its header and its claims as in
-            Flask-JWT-Extended, returns a response. The form without an argument is deprecated.
+        :param callback: called with the claims of the token (dict), or, if it has two parameters,
+            with the header and the claims (dicts) as in Flask-JWT-Extended, returns a response. A
+            callback without parameters is deprecated.
         """
 
     def needs_fresh_token_loader(
         self, callback: _AnswerToNothingOrToken
     ) -> _AnswerToNothingOrToken:
-        """Register the callback that answers a token that is not fresh where a fresh one is needed.
+        """Register the callback that responds to a non-fresh token where a fresh one is required.
 
-        The default answers 401 and ``{"msg": "Fresh token required"}``.
+        The default response is 401 with ``{"msg": "Fresh token required"}``.
 
-        :param callback: takes no arguments, or the header and the claims of the token (dicts) as in
-            Flask-JWT-Extended, returns a response.
+        :param callback: called without arguments, or, if it has two parameters, with the header and
+            the claims of the token (dicts) as in Flask-JWT-Extended, returns a response.
         """
 
     def revoked_token_loader(self, callback: _AnswerToNothingOrToken) -> _AnswerToNothingOrToken:
-        """Register the callback that answers a revoked token.
+        """Register the callback that responds to a revoked token.
 
-        The default answers 401 and ``{"msg": "Token has been revoked"}``.
+        It also responds if the session of the token has ended, or a refresh token is reused. The
+        default response is 401 with ``{"msg": "Token has been revoked"}``. For a session, the
+        message is ``Session has ended`` or ``Refresh token has been reused``.
 
-        :param callback: takes no arguments, or the header and the claims of the token (dicts) as in
-            Flask-JWT-Extended, returns a response.
+        :param callback: called without arguments, or, if it has two parameters, with the header and
+            the claims of the token (dicts) as in Flask-JWT-Extended, returns a response.
         """
 
     def user_loader_error_loader(self, callback: _AnswerToIdentity) -> _AnswerToIdentity:
-        """Register the callback that answers when the user loader returned None.
+        """0.1.0 name of :meth:`user_lookup_error_loader`.
 
-        The default answers 401 and ``{"msg": "Error loading the user <identity>"}``.
-
-        :param callback: takes the identity, returns a response.
+        :param callback: called with the identity in the token (a JSON value) only, returns a
+            response.
         """
 
     def user_lookup_error_loader(self, callback: _AnswerToToken) -> _AnswerToToken:
-        """Register the callback that answers when the user was not found, as Flask-JWT-Extended.
+        """Register the callback that responds if the user was not found, as in Flask-JWT-Extended.
 
-        It replaces that of :meth:`user_loader_error_loader`.
+        The default response is 401 with ``{"msg": "Error loading the user <identity>"}``. The
+        callback replaces that of :meth:`user_loader_error_loader`.
 
-        :param callback: takes the header and the claims of the token (dicts), returns a response.
+        :param callback: called with the header and the claims of the token (dicts), returns a
+            response.
         """
 
     def claims_verification_failed_loader(self, callback: _AnswerToNothing) -> _AnswerToNothing:
-        """Register the callback that answers when the user claims were rejected.
+        """0.1.0 name of :meth:`token_verification_failed_loader`.
 
-        The default answers 400 and ``{"msg": "User claims verification failed"}``.
-
-        :param callback: takes no arguments, returns a response.
+        :param callback: called without arguments, returns a response.
         """
 
     def token_verification_failed_loader(self, callback: _AnswerToToken) -> _AnswerToToken:
-        """Register the callback that answers when the token was rejected, as Flask-JWT-Extended.
+        """Register the callback that responds to rejected claims, as in Flask-JWT-Extended.
 
-        It replaces that of :meth:`claims_verification_failed_loader`.
+        The default response is 400 with ``{"msg": "User claims verification failed"}``. The
+        callback replaces that of :meth:`claims_verification_failed_loader`.
 
-        :param callback: takes the header and the claims of the token (dicts), returns a response.
+        :param callback: called with the header and the claims of the token (dicts), returns a
+            response.
         """
 
     def insufficient_scope_loader(self, callback: _AnswerToScopes) -> _AnswerToScopes:
-        """Register the callback that answers a token that lacks a scope of the endpoint.
+        """Register the callback that responds to a token that lacks a required scope.
 
-        The default answers 403 and ``{"msg": "Insufficient scope"}``.
+        The default response is 403 with ``{"msg": "Insufficient scope"}``.
 
-        :param callback: takes the tuple of scopes that the endpoint requires and the claims of the
-            token (a dict), returns a response.
+        :param callback: called with the scopes that the endpoint requires (tuple of str) and the
+            claims of the token (dict), returns a response.
         """
 
     # --- Trusted issuers ------------------------------------------------------
@@ -910,73 +943,78 @@ class JWTManager:
         scope_claim: str | None = None,
         leeway: float | timedelta | None = None,
     ) -> TrustedIssuer:
-        """Accept the access tokens of an identity provider beside those of the app.
+        """Accept the access tokens of an identity provider in addition to those of the app.
 
-        A token is assigned by its ``iss``. It must be signed by a key that the issuer publishes,
-        which its ``kid`` names, be meant for ``audience`` and have an ``exp``. Keys are fetched
-        when a token needs them, from the ``jwks_uri`` in the OpenID configuration of the issuer
-        (OpenID Connect Discovery; RFC 8414), and kept.
+        The ``iss`` of a token decides which issuer it belongs to. The token must be signed with a
+        key that the issuer publishes and that its ``kid`` names, be intended for ``audience``, and
+        have an ``exp``. The extension fetches the keys when a token needs them, from the
+        ``jwks_uri`` in the OpenID configuration of the issuer (OpenID Connect Discovery; RFC 8414),
+        and caches them.
 
-        Its tokens are access tokens that are not fresh; one whose ``type``, ``token_type`` or
-        ``typ`` is ``"refresh"`` is rejected. Their claims ``type``, ``fresh``, ``csrf``,
-        ``sid`` and ``gen`` and their user claims are dropped, since only the app itself gives these
-        a meaning.
+        All tokens of the issuer count as access tokens that are not fresh; a token whose ``type``,
+        ``token_type`` or ``typ`` is ``"refresh"`` is rejected. The claims ``type``, ``fresh``,
+        ``csrf``, ``sid`` and ``gen`` and the user claims are removed, because only the app itself
+        may set them.
 
-        :param issuer: the ``iss`` of its tokens, to the letter.
-        :param audience: one or several names of which the token must hold one in ``aud``.
-        :param algorithms: one or several asymmetric algorithms, such as ``["RS256"]``. Neither the
-            token nor a JWK can add one.
-        :param jwks_uri: the URL of the JWK Set (RFC 7517); None discovers it.
-        :param token_type: the ``typ`` that the header must have; ``"at+jwt"`` requires the claims
-            of RFC 9068, section 2.2, too. None accepts any.
-        :param audience_claim: the claim that holds the audience, for providers that leave ``aud``
-            out of access tokens. An ``aud`` that is there must hold one of the names, too.
-        :param identity_claim: the claim that is the identity, a non-empty string in each token.
-        :param scope_claim: the claim that holds the scopes; None takes JWT_SCOPE_CLAIM.
-        :param leeway: seconds, or a timedelta, by which the clock of the issuer may differ; None
-            takes JWT_DECODE_LEEWAY.
+        :param issuer: the exact ``iss`` of its tokens.
+        :param audience: one or more names, of which the token must have one in ``aud``.
+        :param algorithms: one or more asymmetric algorithms, such as ``["RS256"]``. Neither the
+            token nor a JWK can add another one.
+        :param jwks_uri: the URL of the JWK Set (RFC 7517). If None, it is discovered.
+        :param token_type: the ``typ`` that the header must have; ``"at+jwt"`` also requires the
+            claims of RFC 9068, section 2.2. If None, any is accepted.
+        :param audience_claim: the claim that contains the audience, for providers that leave
+            ``aud`` out of access tokens. If ``aud`` is present, it must contain one of the names,
+            too.
+        :param identity_claim: the claim that contains the identity, which must be a non-empty
+            string in each token.
+        :param scope_claim: the claim that contains the scopes. If None, JWT_SCOPE_CLAIM is used.
+        :param leeway: seconds, or a timedelta, by which the clock of the issuer may differ. If
+            None, JWT_DECODE_LEEWAY is used.
         :return: the :class:`TrustedIssuer`.
-        :raises TypeError: an argument has a wrong type, or ``audience`` or ``algorithms`` is
+        :raises TypeError: if an argument has the wrong type, or ``audience`` or ``algorithms`` is
             missing.
-        :raises ValueError: the issuer is trusted already; an algorithm is symmetric, ``none`` or
-            unknown; a URL is neither of https nor of http on this machine; or another argument has
-            a wrong value.
+        :raises ValueError: if the issuer is already trusted; if an algorithm is symmetric, ``none``
+            or unknown; if a URL is neither https nor http on this machine; or if another argument
+            has an invalid value.
         """
 
     # --- Views ----------------------------------------------------------------
 
     def serve_jwks(self, app: Quart, path: str = "/.well-known/jwks.json") -> None:
-        """Add the view that answers with :func:`get_jwks`, for those who verify the app's tokens.
+        """Add a view that serves :func:`get_jwks`, for services that verify the app's tokens.
 
-        Its endpoint is ``jwt_jwks``, and it stays open where :func:`protect` guards the app. Others
-        may keep the answer for 600 seconds, and not beyond the next ``verify_until`` of JWT_KEYS.
+        Its endpoint is ``jwt_jwks``. It stays open if :func:`protect` guards the app. Clients may
+        cache the response for 600 seconds, but not beyond the next ``verify_until`` of JWT_KEYS.
 
-        :param app: the Quart app, to which a manager is bound.
-        :param path: the path of the view, which begins with a slash.
-        :raises TypeError: an argument has a wrong type.
-        :raises ValueError: the path does not begin with a slash, or the app has that endpoint.
-        :raises RuntimeError: no manager is bound to the app.
+        :param app: a Quart app to which a manager is bound.
+        :param path: the path of the view, which starts with a slash.
+        :raises TypeError: if an argument has the wrong type.
+        :raises ValueError: if the path does not start with a slash, or the app already has that
+            endpoint.
+        :raises RuntimeError: if no manager is bound to the app.
         """
 
     def serve_resource_metadata(
         self, app: Quart, *, resource: str | None = None, scopes: _Names = ()
     ) -> None:
-        """Serve the metadata of a protected resource (RFC 9728), as clients of MCP servers need it.
+        """Add a view that serves protected resource metadata (RFC 9728), as MCP clients require it.
 
-        Adds the endpoint ``jwt_resource_metadata``, open also under :func:`protect`, at
-        ``/.well-known/oauth-protected-resource`` and the path of ``resource``. The challenge in
-        answers with 401 and 403 then names it as ``resource_metadata``. A client learns from it
-        which trusted issuers make tokens for the app.
+        Its endpoint is ``jwt_resource_metadata``, and its path
+        ``/.well-known/oauth-protected-resource`` followed by the path of ``resource``. It stays
+        open if :func:`protect` guards the app. The ``WWW-Authenticate`` header of 401 and 403
+        responses then contains its URL as ``resource_metadata``. The metadata names the trusted
+        issuers that create tokens for the app.
 
-        :param app: the Quart app, to which this manager is bound.
-        :param resource: the URL of the app as its clients know it, of http or https and without a
-            query, such as ``"https://api.example.com/mcp"``. None takes scheme and host of each
-            request, which a client can choose: name it in production.
-        :param scopes: one or several scopes that clients may request, for ``scopes_supported``.
-        :raises TypeError: an argument has a wrong type.
-        :raises ValueError: ``resource`` is no such URL, a scope is malformed, or the app has that
-            endpoint.
-        :raises RuntimeError: no manager is bound to the app.
+        :param app: the Quart app to which this manager is bound.
+        :param resource: the URL of the app as its clients know it: http or https, without a query,
+            such as ``"https://api.example.com/mcp"``. If None, the scheme and host of each request
+            are used, which a client can choose: set it in production.
+        :param scopes: one or more scopes that clients may request, for ``scopes_supported``.
+        :raises TypeError: if an argument has the wrong type.
+        :raises ValueError: if ``resource`` is not such a URL, a scope is malformed, or the app
+            already has that endpoint.
+        :raises RuntimeError: if no manager is bound to the app.
         """
 
 # -----------------------------------------------------------------------------

@@ -4232,35 +4232,35 @@ cdef str _csrf_claim(dict claims):
 # Token locations
 # -----------------------------------------------------------------------------
 
-# What the fast paths of this section save, by `python benchmarks/fast_paths.py`:
+# What the fast paths of this section save, measured by `python benchmarks/fast_paths.py`:
 #
 #   cookie                                  16 us
 #   query string                             7 us
 
 # Each function returns the token, an awaitable of it, or _ABSENT after noting why.
 #
-# They read what the request was made from, and look for the one thing they need. What they find is
-# what the request's own headers, cookies, args and get_json() would give; those are used wherever
-# the input is out of the ordinary, or the app's request class overrides them.
+# They read the raw data of the request and search only for the token. The result is the same as
+# with the request's own headers, cookies, args and get_json(). Those are used if the input is
+# unusual, or if the app's request class overrides them.
 
 @cython.final
 @cython.freelist(8)
 cdef class _Search:
-    """The search for the token of one request, and what the locations found out beside it."""
+    """The search for the token of one request, and what else the locations have found."""
 
     cdef _AppState state
     cdef _Settings settings
     cdef object request
     cdef bint is_websocket
-    # _ACCESS or _REFRESH: whose cookie, JSON key and CSRF header to look at.
+    # _ACCESS or _REFRESH: selects the cookie, the JSON key and the CSRF header.
     cdef int token_type
-    # The locations that had no token, and why; None as long as there are none.
+    # The locations without a token, and the reasons; None as long as there are none.
     cdef list without
     cdef list reasons
-    # The error about a header of another scheme, should no other location have a token.
+    # The error about a header of another scheme, raised if no other location has a token.
     cdef object foreign_header
-    # What the client sent to match the CSRF claim; None where nothing has to match, or where the
-    # value can only be in the form, which is read once the token is verified.
+    # The value that the client sent to match the CSRF claim. None if there is nothing to match, or
+    # if the value can only be in the form, which is read after the token is verified.
     cdef object csrf_value
     cdef bint is_csrf_in_form
 
@@ -4274,12 +4274,14 @@ cdef class _Search:
         return _ABSENT
 
     cdef object nothing_found(self):
-        """The error where no location had a token."""
+        """The error if no location has a token."""
         if self.foreign_header is not None:
             return self.foreign_header
         if self.reasons is None:
-            # For example a WebSocket where only JSON bodies are looked into.
-            return NoAuthorizationError("Missing JWT: none of the locations applies here")
+            # For example a WebSocket if only JSON bodies are allowed.
+            return NoAuthorizationError(
+                "Missing JWT: this request cannot carry a token in any of the allowed locations"
+            )
         if len(self.reasons) == 1:
             return NoAuthorizationError(self.reasons[0])
         return NoAuthorizationError(
@@ -4292,7 +4294,7 @@ cdef tuple _parts(tuple names):
     return tuple([(name, getattr(Request, name, None)) for name in names])
 
 
-# What a fast path stands in for, as Quart defines it.
+# The attributes that a fast path replaces, as Quart defines them.
 cdef tuple _COOKIE_PARTS = _parts(("__init__", "__getattribute__", "cookies", "dict_storage_class"))
 cdef tuple _QUERY_PARTS = _parts(
     ("__init__", "__getattribute__", "args", "parameter_storage_class")
@@ -4306,7 +4308,7 @@ cdef tuple _JSON_PARTS = _parts(
 
 
 cdef bint _is_plain(object request, tuple parts) except -1:
-    """Whether the class of a request leaves these parts as Quart defines them."""
+    """Whether the class of a request does not override any of these attributes."""
     request_class = type(request)
     for name, original in parts:
         if getattr(request_class, name, None) is not original:
@@ -4317,7 +4319,7 @@ cdef bint _is_plain(object request, tuple parts) except -1:
 # --- Headers ------------------------------------------------------------------
 
 cdef object _header_of(object headers, str field, str lower):
-    """What ``headers.get`` gives, the first field of the name or None, without its indirections."""
+    """Return the first field of the name, or None, like ``headers.get`` but faster."""
     if type(headers) is not Headers:
         return headers.get(field)
     for name, value in headers:
@@ -4327,10 +4329,10 @@ cdef object _header_of(object headers, str field, str lower):
 
 
 cdef object _token_from_header_fields(_Search search, str value):
-    """Read a header that is more, or less, than a scheme and a token.
+    """Read a header that is not just a scheme and a token.
 
-    As in 0.1.0 a list of credentials is searched for the first one of our scheme. White space is
-    what RFC 9110, section 5.6.3, calls so; str.split would take control characters for it.
+    As in 0.1.0, a list of credentials is searched for the first one of our scheme. White space is
+    as defined in RFC 9110, section 5.6.3; str.split would also split at control characters.
     """
     cdef _Settings settings = search.settings
     scheme = settings.header_type.lower()
@@ -4373,10 +4375,10 @@ cdef object _token_from_headers(_Search search):
 # --- Cookies ------------------------------------------------------------------
 
 cdef int _verify_origin(object websocket, _Settings settings) except -1:
-    """Refuse cookies of a socket that a page of a foreign origin opened (RFC 6455, section 10.2).
+    """Reject cookies if a page of a foreign origin opened the socket (RFC 6455, section 10.2).
 
     CORS does not cover WebSockets, and they send no CSRF value. Only browsers send an Origin, and
-    each of them does.
+    all of them do.
     """
     cdef str origin = _header_of(websocket.headers, "Origin", "origin")
     cdef str host
@@ -4387,7 +4389,7 @@ cdef int _verify_origin(object websocket, _Settings settings) except -1:
         return 0
     host = (_header_of(websocket.headers, "Host", "host") or "").lower()
     for scheme, port in (("https://", ":443"), ("http://", ":80")):
-        # Behind a proxy that ends TLS the socket looks unencrypted; the reverse does not occur.
+        # Behind a proxy that terminates TLS, the socket looks unencrypted, but never the reverse.
         if scheme == "http://" and websocket.scheme == "wss":
             continue
         if (
@@ -4397,22 +4399,22 @@ cdef int _verify_origin(object websocket, _Settings settings) except -1:
         ):
             return 0
     error = WebSocketOriginError("The origin of the page may not open this WebSocket")
-    # For the log only: a reason holds nothing that the client wrote.
+    # For the log only: a reason must not contain anything that the client wrote.
     error.origin, error.host = origin, host
     raise error
 
 
 async def _csrf_value_from_form(_Search search):
-    """The CSRF value in the form field, for a token that has been verified.
+    """Return the CSRF value in the form field. The token must be verified before.
 
-    :raises CSRFError: there is none.
+    :raises CSRFError: if there is none.
     """
     field = search.settings.csrf_field_names[search.token_type]
     value = None
     try:
         value = (await search.request.form).get(field)
     except (HTTPException, ValueError) as error:
-        # 413 and 408 are Quart's to answer; a body that is no form holds no value.
+        # Quart handles 413 and 408; a body that is not a form has no value.
         if isinstance(error, HTTPException) and error.code != 400:
             raise
     if not value:
@@ -4421,7 +4423,7 @@ async def _csrf_value_from_form(_Search search):
 
 
 cdef bint _has_controls(const char* at, const char* end) noexcept:
-    """Whether there are control characters, a tab apart, which some versions take for space."""
+    """Whether there are control characters except for tabs, which some versions treat as space."""
     cdef unsigned char found = 0
     while at < end:
         found |= (at[0] < c" ") & (at[0] != c"\t")
@@ -4430,7 +4432,7 @@ cdef bint _has_controls(const char* at, const char* end) noexcept:
 
 
 cdef object _cookie_value(const char* at, const char* end, str name):
-    """The value of one ``name=value`` pair without quotes, None if the pair is of another name."""
+    """The value of a ``name=value`` pair without quotes, or None if the pair has another name."""
     cdef Py_ssize_t size = PyUnicode_GET_LENGTH(name)
     cdef const char* start
     while at < end and (at[0] == c" " or at[0] == c"\t"):
@@ -4450,7 +4452,7 @@ cdef object _cookie_value(const char* at, const char* end, str name):
         at += 1
     start = at
     while at < end:
-        # Werkzeug drops such a pair since 3.1.9, and took it before.
+        # Werkzeug drops such a pair since 3.1.9, and accepted it before.
         if at[0] == c" " or at[0] == c"\t":
             return _UNUSUAL
         at += 1
@@ -4458,10 +4460,10 @@ cdef object _cookie_value(const char* at, const char* end, str name):
 
 
 cdef object _cookie_of(object headers, str name):
-    """The first cookie of a name (RFC 6265, section 5.4) in the Cookie fields; None without one.
+    """The first cookie of a name (RFC 6265, section 5.4) in the Cookie fields, or None.
 
-    _UNUSUAL is what Werkzeug's versions read differently, or what must be decoded: a quote before
-    the end of it, white space in the value, control characters, a field that is not ASCII.
+    _UNUSUAL if versions of Werkzeug differ, or if the value must be decoded: a quote in this pair
+    or an earlier one, white space in the value, control characters, or a field that is not ASCII.
     """
     cdef const char* at
     cdef const char* end
@@ -4502,7 +4504,7 @@ cdef object _token_from_cookies(_Search search):
     if not token:
         return search.miss("cookies", f'Missing cookie "{name}"')
     if search.is_websocket:
-        # In place of the double-submit check, for which a browser could send no value here.
+        # Instead of the double-submit check, because a browser cannot send a CSRF value here.
         _verify_origin(request, settings)
     elif settings.csrf_configured and request.method in settings.csrf_request_methods:
         search.csrf_value = _header_of(
@@ -4511,7 +4513,7 @@ cdef object _token_from_cookies(_Search search):
             settings.csrf_headers_lower[search.token_type],
         )
         if not search.csrf_value:
-            # A body is not read for a token that may be a forged one.
+            # The body is not read before the token is verified, because it may be forged.
             if not settings.csrf_check_form:
                 raise CSRFError(_MISSING_CSRF)
             search.is_csrf_in_form = True
@@ -4521,10 +4523,10 @@ cdef object _token_from_cookies(_Search search):
 # --- Query string -------------------------------------------------------------
 
 cdef object _parameter_of(object query, bytes name):
-    """The first parameter of a name in a query string; None without one.
+    """The first parameter of a name in a query string, or None.
 
-    _UNUSUAL at anything that must be decoded on the way: a name with a percent sign, the value with
-    one or with a plus, bytes that are not ASCII.
+    _UNUSUAL if something must be decoded: a name with a percent sign, the value with a percent sign
+    or a plus, or bytes that are not ASCII.
     """
     cdef Py_ssize_t size = PyBytes_GET_SIZE(name)
     cdef const char* at
@@ -4544,7 +4546,7 @@ cdef object _parameter_of(object query, bytes name):
             equals = stop
         if memchr(at, c"%", equals - at) != NULL:
             return _UNUSUAL
-        # An empty field is none, but a name is never empty.
+        # Empty fields do not count; they cannot match, because the name is never empty.
         if equals - at == size and memcmp(at, PyBytes_AS_STRING(name), size) == 0:
             at = equals + 1 if equals < stop else stop
             if memchr(at, c"%", stop - at) != NULL or memchr(at, c"+", stop - at) != NULL:
@@ -4583,7 +4585,7 @@ cdef bint _is_json(object request) except -1:
             return False
         if content_type.partition(";")[0].strip(" \t").lower() == "application/json":
             return True
-    # What is no match may still be one to a version of Werkzeug that strips more.
+    # Some versions of Werkzeug strip more, so this may still match.
     return request.mimetype == "application/json"
 
 
@@ -4596,27 +4598,27 @@ cdef object _member_of_json(_Search search, object body):
 
 
 cdef object _QUART_LOADS = quart.json.loads
-# The answer while a body has not arrived yet.
+# Returned while the body has not arrived yet.
 cdef object _COMING = object()
-# Only of Quart's own body it is known that waiting for it may be broken off and begun again.
+# Only the body class of Quart is known to allow that waiting is stopped and started again.
 cdef object _Body = Request.body_class
 cdef dict _NO_JSON_YET = {False: Ellipsis, True: Ellipsis}
 
 
 cdef bint _has_default_json(_Search search) except -1:
-    """Whether get_json() would parse with the json module, through Quart's default provider."""
+    """Whether get_json() would use the json module, through Quart's default provider."""
     loads = search.request.json_module.loads
     if loads is _QUART_LOADS:
-        # The requests of Quart 0.23 go through this function, which goes through the current app.
+        # In Quart 0.23, requests call this function, which uses the provider of the current app.
         loads = search.state.app.json.loads
     return getattr(loads, "__func__", None) is DefaultJSONProvider.loads
 
 
 cdef object _arrived_json(_Search search):
-    """What get_json() would give for a body that has arrived already; None for a faulty one.
+    """What get_json() would return for a body that has already arrived; None for an invalid one.
 
-    _COMING where the body must be waited for, _UNUSUAL where get_json() has to be called, with
-    its coroutines and its timer.
+    _COMING if the body has not arrived yet, _UNUSUAL if get_json() must be called, with its
+    coroutines and its timer.
     """
     cdef Py_ssize_t members
     request = search.request
@@ -4626,7 +4628,7 @@ cdef object _arrived_json(_Search search):
     if (
         not _has_default_json(search)
         or type(request.body) is not _Body
-        # Where get_json() keeps its result, which a hook may have changed.
+        # get_json() caches its result here, and a hook may have changed it.
         or getattr(request, "_cached_json", None) != _NO_JSON_YET
         or (timeout is not None and timeout <= 0)
     ):
@@ -4643,20 +4645,20 @@ cdef object _arrived_json(_Search search):
         value = _decode_json(body, &members)
     except ValueError:
         return None
-    # As get_json() would, so that the view need not parse the body again.
+    # As get_json() does, so that the view does not parse the body again.
     request._cached_json = {False: value, True: value}
     return value
 
 
 async def _token_from_awaited_json(_Search search, body):
-    """Wait for the body, and take what get_json() makes of it if there is anything unusual."""
+    """Wait for the body, and call get_json() if anything is unusual."""
     if body is _COMING:
-        # Quart 0.23 starts the view before it takes the first message from the server, which then
-        # mostly holds the whole body: one turn of the loop brings it.
+        # Quart 0.23 starts the view before it receives the first message from the server, which
+        # usually contains the entire body: one iteration of the loop is enough.
         await asyncio.sleep(0)
         body = _arrived_json(search)
     if body is _COMING:
-        # With its timer.
+        # This applies the timeout.
         await search.request.get_data()
         body = _arrived_json(search)
     if body is _UNUSUAL:
@@ -4679,7 +4681,7 @@ cdef object _token_from_json(_Search search):
 # --- WebSocket ----------------------------------------------------------------
 
 cdef object _token_from_websocket_protocol(_Search search):
-    """Take the subprotocol that the client offers behind JWT_WEBSOCKET_PROTOCOL."""
+    """Return the subprotocol that the client offers after JWT_WEBSOCKET_PROTOCOL."""
     name = search.settings.websocket_protocol
     offered = search.request.requested_subprotocols
     if name in offered[:-1]:
@@ -4688,10 +4690,10 @@ cdef object _token_from_websocket_protocol(_Search search):
 
 
 cdef int _answer_subprotocol(object websocket, str name) except -1:
-    """Let the acceptance of a websocket, whoever makes it, name the protocol before the token.
+    """Make every acceptance of a websocket select the protocol that precedes the token.
 
-    A browser drops a socket that answers none of the subprotocols it offered, and the token must
-    not be echoed. The websocket is referred to weakly, so that no cycle keeps it alive.
+    A browser closes a socket if none of its offered subprotocols is selected, and the token must
+    not be echoed. The reference to the websocket is weak, so that no cycle keeps it alive.
     """
     accept = websocket.__dict__.get("accept")
     if accept is None:
@@ -4712,26 +4714,26 @@ cdef int _answer_subprotocol(object websocket, str name) except -1:
 # Verifying a request
 # -----------------------------------------------------------------------------
 
-# --- What a request keeps -----------------------------------------------------
+# --- Data of a request --------------------------------------------------------
 
 @cython.final
 cdef class _VerifiedToken:
-    """What a request keeps of its token, as an attribute of the request object.
+    """The verified token of a request, stored as an attribute of the request object.
 
-    Not ``g``: under Quart 0.20 to 0.22 requests inside an outer app context share it, and an
-    identity must never reach another request. A request that was let in without a token has one
-    too, with no claims.
+    ``g`` is not used: in Quart 0.20 to 0.22, requests inside an outer app context share it, and an
+    identity must never reach another request. A request that was accepted without a token has one,
+    too, without claims.
     """
 
     cdef dict header
     cdef dict claims
     cdef object user
     cdef _Settings settings
-    # The location of the token, None without one.
+    # The location of the token, or None.
     cdef str location
-    # The rules of a route that a guard of protect() has verified the token by.
+    # The rules of the route that the guard of protect() has already verified.
     cdef tuple satisfied
-    # What the request had before, should a later check of this token fail.
+    # The token that the request had before, restored if a later check of this one fails.
     cdef _VerifiedToken before
     cdef bint is_rejected
 
@@ -4743,15 +4745,15 @@ cdef str _FAILED = "_jwt_extended_failed"
 
 @cython.final
 cdef class _Failure:
-    """A failed verification: what its answer goes by, whatever was changed meanwhile.
+    """A failed verification: the data for its response, independent of later changes.
 
-    It is kept with the request and not with the error, since an application may raise one object in
-    several requests.
+    It is stored with the request and not with the error, since an application may raise the same
+    object in several requests.
     """
 
-    # A weak reference: a strong one would close a circle of request, error, traceback and request.
+    # A weak reference, to avoid a cycle of request, error, traceback and request.
     cdef object error
-    # The token, if it was a genuine one.
+    # The token, if it is genuine.
     cdef _VerifiedToken rejected
     cdef _Settings settings
 
@@ -4775,8 +4777,8 @@ cdef _Failure _new_failure(error, _Settings settings, _ParsedToken token, locati
     return failure
 
 
-# A token that callbacks are being called about, where that is not the one of the current request:
-# app, request or None, and token.
+# The token that callbacks are being called about, if it is not that of the current request: app,
+# request or None, and token.
 cdef object _VERIFYING = ContextVar("quart-jwt-extended.verifying", default=None)
 
 
@@ -4786,7 +4788,7 @@ cdef _VerifiedToken _current_token():
     verifying = get_value(_VERIFYING)
     if verifying is not None:
         app, shown_in, verified = <tuple>verifying
-        # A callback may send a request of its own, to this app or to another.
+        # A callback may send a request itself, to this app or another one.
         if shown_in is request and app is get_value(_CV_APP).app:
             return <_VerifiedToken>verified
     if request is None:
@@ -4798,7 +4800,7 @@ cdef _VerifiedToken _current_token():
 # --- Checks -------------------------------------------------------------------
 
 cdef inline bint _is_awaitable(object value):
-    """What inspect.isawaitable says, without its look-ups for values that are not."""
+    """Same as inspect.isawaitable, without its lookups for values that are not awaitable."""
     cdef PyAsyncMethods* methods = Py_TYPE(value).tp_as_async
     if methods != NULL and methods.am_await != NULL:
         return True
@@ -4806,9 +4808,9 @@ cdef inline bint _is_awaitable(object value):
 
 
 async def _settled(value):
-    """What is left of a value once it is awaited, and what that gave, until it is no awaitable.
+    """Await a value, and its result, until the result is not awaitable.
 
-    A proxy of Werkzeug, which is awaitable too, counts as what it stands for.
+    A Werkzeug proxy, which is awaitable, too, is replaced with its object.
     """
     while True:
         if isinstance(value, LocalProxy):
@@ -4820,14 +4822,14 @@ async def _settled(value):
 
 
 cdef object _unproxied(object value):
-    """What a proxy of Werkzeug stands for, such as the user of ``current_user``."""
+    """The object behind a Werkzeug proxy, such as the user behind ``current_user``."""
     while isinstance(value, LocalProxy):
         value = value._get_current_object()
     return value
 
 
 cdef object _key_of(_AppState state, _Settings settings, _ParsedToken token):
-    """The prepared key for a token, an awaitable of it, or what the decode_key_loader returned."""
+    """The prepared key for a token, an awaitable of it, or the result of the decode_key_loader."""
     if settings.issuer is not None:
         return settings.issuer.key_of(settings, token)
     callback = state.callbacks.decode_key
@@ -4842,7 +4844,7 @@ cdef object _key_of(_AppState state, _Settings settings, _ParsedToken token):
         return named
     if callback is None:
         return _configured_verifying_key(state, settings, token.header.algorithm)
-    # The callback gets claims and header of its own: it must not be able to write into the token.
+    # The callback gets copies of claims and header, so that it cannot modify the token.
     return callback(_load_object(token.payload, "payload"), dict(token.header.parameters))
 
 
@@ -4864,8 +4866,8 @@ cdef object _ask_blacklist(
 ):
     """Whether a token has been revoked, or an awaitable of it."""
     cdef _Callbacks callbacks = state.callbacks
-    # token_in_blocklist_loader is Flask-JWT-Extended's, where registering is all it takes: a
-    # revoked token must not get in for want of an option that is not known there.
+    # token_in_blocklist_loader comes from Flask-JWT-Extended, which has no option to enable it: a
+    # revoked token must not be accepted because the option is missing.
     if not settings.blacklist_enabled and not callbacks.is_blocklist:
         return False
     if callbacks.token_in_blacklist is None:
@@ -4890,7 +4892,7 @@ cdef int _verify_scopes(dict claims, _Settings settings, tuple required) except 
 
 
 cdef int _verify_accepted_issuer(_Settings settings, dict claims, tuple issuers) except -1:
-    """Check that a route accepts tokens of an issuer; a token of the app may have one, too."""
+    """Check that a route accepts the issuer of a token; a token of the app may have an iss, too."""
     for names in issuers:
         if settings.issuer is not None:
             is_accepted = settings.issuer.name in names
@@ -4901,9 +4903,9 @@ cdef int _verify_accepted_issuer(_Settings settings, dict claims, tuple issuers)
 
 
 cdef int _verify_same_holder(_Settings settings, dict claims, _VerifiedToken before) except -1:
-    """Check that a token has the issuer, the identity and the session of the one before it."""
+    """Check that a token has the issuer, the identity and the session of the previous one."""
     name, name_before = settings.identity_claim_key, before.settings.identity_claim_key
-    # By their JSON text: to Python, True is 1.
+    # They are compared as JSON text, because True == 1 in Python.
     if (
         claims.get("iss") != before.claims.get("iss")
         or _sorted_json(claims.get(name)) != _sorted_json(before.claims.get(name_before))
@@ -4913,7 +4915,7 @@ cdef int _verify_same_holder(_Settings settings, dict claims, _VerifiedToken bef
 
 
 cdef bint _says_yes(object answer, str loader) except -1:
-    """What a callback that accepts or rejects has said: what is no plain yes or no is a slip."""
+    """The result of a callback that accepts or rejects. Anything but a clear yes or no is a bug."""
     if answer is True:
         return True
     if answer is None or (isinstance(answer, int) and answer in (0, 1)):
@@ -4924,14 +4926,14 @@ cdef bint _says_yes(object answer, str loader) except -1:
 
 
 cdef bint _is_fresh(dict claims) except -1:
-    """Whether an access token is fresh now: its claim is a bool or the POSIX time of the end."""
+    """Whether an access token is fresh now. Its claim is a bool, or a POSIX time as the end."""
     fresh = claims.get("fresh", False)
     if claims["type"] != "access":
         return False
     return fresh if type(fresh) is bool else fresh >= floor(_now())
 
 
-# --- Rules, and the verification by them --------------------------------------
+# --- Rules and verification ---------------------------------------------------
 
 # A scope-token (RFC 6749, section 3.3).
 cdef object _SCOPE_RE = re.compile(r"[!#-\[\]-~]+")
@@ -4944,7 +4946,7 @@ cdef bint _read_rule(str argument, object value) except -1:
 
 
 cdef tuple _read_rule_names(str argument, object value, str accepts):
-    """One or several names, in an order that does not change from run to run."""
+    """One or several names, in an order that is the same in each run."""
     if isinstance(value, str):
         return (_plain_text(value),)
     names = list(value) if isinstance(value, (list, tuple, set, frozenset)) else [None]
@@ -4962,10 +4964,10 @@ cdef object _AsyncGeneratorType = types.AsyncGeneratorType
 
 @cython.final
 cdef class _Rules:
-    """What a route asks of a token, checked once, where the route is decorated."""
+    """The requirements of a route for its token, checked once, when the route is decorated."""
 
-    # The type whose cookie and JSON key are looked at, and which the token must have unless
-    # ``any_type`` is set.
+    # The type that selects cookie and JSON key, and that the token must have unless ``any_type`` is
+    # set.
     cdef int token_type
     cdef bint any_type
     cdef bint optional
@@ -4976,9 +4978,9 @@ cdef class _Rules:
     # None: those of the app.
     cdef tuple locations
     cdef tuple scopes
-    # None, or tuples of names, each of which must hold the issuer; an empty one the app itself.
+    # None, or tuples of names. Each must contain the issuer; an empty one means the app itself.
     cdef tuple issuers
-    # Of the rules of a whole route: those that hold if these do.
+    # For the combined rules of a route: the rules that are satisfied if these are.
     cdef tuple satisfied
 
     def __cinit__(
@@ -4993,7 +4995,7 @@ cdef class _Rules:
         self.skip_revocation = _read_rule("skip_revocation_check", skip_revocation_check)
         self.close_with_token = _read_rule("close_with_token", close_with_token)
         if self.fresh and self.token_type == _REFRESH:
-            raise ValueError("fresh and refresh exclude each other: refresh tokens are never fresh")
+            raise ValueError("fresh and refresh cannot be combined: refresh tokens are never fresh")
         if locations is not None:
             accepts = ", ".join([f'"{name}"' for name in _LOCATIONS])
             self.locations = _read_rule_names("locations", locations, accepts)
@@ -5017,7 +5019,7 @@ cdef class _Rules:
             self.issuers = (names,)
 
     def __repr__(self):
-        """How a route is protected, for a person: ``fresh access token, scopes: read``."""
+        """Describe the protection of a route to people: ``fresh access token, scopes: read``."""
         words = "refresh token" if self.token_type == _REFRESH else "access token"
         if self.any_type:
             words = "access or refresh token"
@@ -5041,9 +5043,9 @@ cdef class _Rules:
     async def verify(self, given=_ABSENT, renewed=None):
         """Verify the token of the current request or websocket: all checks, from top to bottom.
 
-        :param given: a token to verify instead, which belongs to no request.
+        :param given: a token to verify instead, which does not belong to a request.
         :param renewed: the _VerifiedToken whose identity, session and issuer it must have.
-        :return: the _VerifiedToken, None if the request was let in without a token.
+        :return: the _VerifiedToken, or None if the request was accepted without a token.
         """
         cdef _AppState state
         cdef _Settings settings
@@ -5056,11 +5058,11 @@ cdef class _Rules:
             request = None if app_context is None else _request_in(app_context)
             if request is None:
                 raise RuntimeError(
-                    "Not within a request: a token is looked for in the current request"
+                    "Not within a request: the token is read from the current request"
                 )
             before = getattr(request, _VERIFIED, None)
             if before is not None and self in (<_VerifiedToken>before).satisfied:
-                # The guard of protect() was here, and has verified by these rules, too.
+                # The guard of protect() has already verified these rules.
                 return None
         state = _state_in(app_context)
         settings = state.settings()
@@ -5077,7 +5079,7 @@ cdef class _Rules:
             search.request = request
             search.token_type = self.token_type
 
-            # Locate: the first token that is found is final.
+            # Locate: the first token that is found counts.
             encoded = given
             if request is not None:
                 search.is_websocket = type(request) is not Request and isinstance(
@@ -5087,7 +5089,7 @@ cdef class _Rules:
                     settings.token_location if self.locations is None else self.locations
                 ):
                     if location == ("json" if search.is_websocket else "websocket_protocol"):
-                        # A handshake has no body, and another request no subprotocols.
+                        # A handshake has no body, and other requests have no subprotocols.
                         continue
                     try:
                         if location == "headers":
@@ -5141,7 +5143,7 @@ cdef class _Rules:
             verified = _new_verified(token.header.parameters, claims, settings)
             verified.location = location
             if request is None or before is not None or settings.issuer is not None:
-                # Callbacks must not take it for a token of the app, or for another one.
+                # Callbacks must not mistake it for a token of the app, or for another token.
                 verifying = _VERIFYING.set((state.app, _request_in(app_context), verified))
 
             # Revocation.
@@ -5158,7 +5160,7 @@ cdef class _Rules:
                 if answer:
                     raise _revoked(state, answer)
 
-            # Store: from here on the getters give this token.
+            # Store: from here on, functions such as get_jwt() return this token.
             if request is not None:
                 verified.before = getattr(request, _VERIFIED, None)
                 setattr(request, _VERIFIED, verified)
@@ -5199,8 +5201,8 @@ cdef class _Rules:
                 _renew_after(state, request, verified)
             return verified
         except BaseException as error:
-            # The request has no more identity than before, also when it is cancelled, unless
-            # another verification succeeded meanwhile; the error callback gets to see the token.
+            # Restore the identity that the request had before, also when it is canceled, unless
+            # another verification has succeeded meanwhile. The error callback sees the token.
             if verifying is not None:
                 _VERIFYING.reset(verifying)
                 verifying = None
@@ -5221,14 +5223,14 @@ cdef class _Rules:
                 _VERIFYING.reset(verifying)
 
 
-# The rules of a view, by the function that a decorator made of it; None for one that is exempt from
-# the rules of its app. They are no attribute of the function, which functools.wraps would copy to
-# whatever is wrapped around it, and which any object may have.
+# The rules of a view, by the function that its decorator returned; None for a view that is exempt
+# from the rules of its app. They are not an attribute of the function: functools.wraps would copy
+# it to other wrappers, and some objects have any attribute.
 cdef object _RULES_OF = weakref.WeakKeyDictionary()
 
 
 cdef list _layers_of(object view):
-    """A view and the functions that it was wrapped around with functools.wraps, outermost first."""
+    """A view and the functions that it wraps with functools.wraps, outermost first."""
     layers = []
     # Some objects have any attribute that is looked up.
     while view is not None and len(layers) < 100:
@@ -5240,11 +5242,11 @@ cdef list _layers_of(object view):
 
 
 cdef _Rules _combined(list guards, list own):
-    """What the rules around a view come to: those of protect(), and of its own decorators.
+    """Combine the rules around a view: those of protect(), and those of its own decorators.
 
-    They add up, the outermost first. The view has ways out: ``optional=True`` of its decorators,
-    ``refresh=True``, which drops ``fresh``, and ``scopes=()``. Rules that contradict each other are
-    not satisfied by these, and go on to verify by themselves: nobody gets in.
+    They add up, outermost first. A view can relax them with ``optional=True``, with
+    ``refresh=True``, which drops ``fresh``, and with ``scopes=()``. Contradictory rules are not
+    satisfied by the result: they still verify separately, so every request is rejected.
     """
     cdef _Rules effective = _Rules()
     cdef _Rules rules
@@ -5273,7 +5275,7 @@ cdef _Rules _combined(list guards, list own):
         if rules.token_type == _REFRESH:
             effective.token_type = _REFRESH
         effective.fresh = effective.fresh or (rules.fresh and not is_refresh_view)
-    # Of several decorators of one view each verifies, since only one of them might be meant.
+    # If one view has several decorators, each of them verifies, since only one might be intended.
     effective.satisfied = tuple([
         rules for rules in guards if is_refresh_view or _suits(rules, effective)
     ] + [
@@ -5285,34 +5287,34 @@ cdef _Rules _combined(list guards, list own):
 
 
 cdef bint _suits(_Rules guard, _Rules effective):
-    """Whether the type of token that a route takes suits a guard; a bare one names no type."""
+    """Whether a guard suits the token type of a route: only ``fresh`` binds it to a type."""
     if effective.fresh and effective.token_type == _REFRESH:
         return False
     return guard.token_type == effective.token_type or not guard.fresh
 
 
 cdef _VerifiedToken _last_good(_VerifiedToken verified):
-    """What a request had before a token, and any before that, was rejected."""
+    """The last token of a request that was not rejected, or None."""
     while verified is not None and verified.is_rejected:
         verified = verified.before
     return verified
 
 
 cdef object _revoked(_AppState state, object answer):
-    """The error about a revoked token, whose callback must have said so."""
+    """The error about a token that the revocation callback has rejected."""
     _no_generator(answer, state.callbacks.revocation_loader())
     return RevokedTokenError("Token has been revoked")
 
 
 cdef object _no_generator(object answer, str loader):
-    """An answer of a callback that is no generator: nothing of such a callback has run yet."""
+    """The result of a callback, which must not be a generator: its body has not run yet."""
     if type(answer) is _GeneratorType or type(answer) is _AsyncGeneratorType:
-        raise RuntimeError(f"The callback of {loader} must return its answer, not yield it")
+        raise RuntimeError(f"The callback of {loader} must return its result, not yield it")
     return answer
 
 
 cdef bint _is_left_to_quart(object app, object request) except -1:
-    """Whether Quart, or quart-cors, answers an OPTIONS request without calling a view."""
+    """Whether Quart, or quart-cors, responds to an OPTIONS request without calling a view."""
     rule = request.url_rule
     return rule is None or _has_automatic_options(app, rule)
 
@@ -5335,14 +5337,14 @@ token_created = _signals.signal("token-created")
 
 
 async def _send(signal, app, dict values):
-    """Send a signal to its receivers, plain or async, on the spot."""
+    """Send a signal to its receivers, plain or async, and wait for them."""
     if not signal.is_muted:
         for receiver in signal.receivers_for(app):
             await _settled(receiver(app, **values))
 
 
 async def _report_rejection(app, error, request, location, _ParsedToken token):
-    """Tell the log and the receivers of ``token_refused`` that a token or a request is rejected."""
+    """Log that a token or a request is rejected, and send ``token_refused``."""
     level = logging.INFO
     code = _problem_of(error)[2]
     endpoint = getattr(request, "endpoint", None)
@@ -5352,7 +5354,7 @@ async def _report_rejection(app, error, request, location, _ParsedToken token):
         level = logging.WARNING
     if isinstance(error, WebSocketOriginError):
         reason = f"{reason} (page of {error.origin}, host {error.host})"
-    # As reprs, since a client writes into them: one record is one line.
+    # As reprs, since they contain text from the client: one record is one line.
     _logger.log(
         level, "Rejected: %s, endpoint %s, location %s, kid %.100r, reason %.300r",
         code, endpoint, location, kid, reason,
@@ -5372,19 +5374,19 @@ cdef str _MISSING_STORE = (
     "{name} needs a token store: pass one to JWTManager, such as token_store=MemoryTokenStore()"
 )
 
-# Seconds that an entry of a store outlives its token and the leeway, since the clocks of workers
-# and store differ.
+# Seconds for which a store keeps an entry after its token and the leeway have ended, because the
+# clocks of workers and store differ.
 cdef double _CLOCK_MARGIN = 60.0
 
-# The last day that a datetime can be, as POSIX time; tokens may claim to live longer.
+# The last day of datetime as POSIX time; tokens may claim a later expiry.
 cdef long long _LAST_MOMENT = 253402214400
 
-# Bytes of the metadata of a session.
+# The maximum size of the metadata of a session, in bytes.
 cdef Py_ssize_t _METADATA_SIZE = 4096
-# Characters of an identity: what an index of PostgreSQL holds in any script.
+# The maximum length of an identity in characters: in any script, it fits into a PostgreSQL index.
 cdef Py_ssize_t _IDENTITY_SIZE = 512
 
-# Beyond it, the numbers of Redis are not exact.
+# Larger numbers are not exact in Redis.
 cdef long long _MAX_GENERATION = 2 ** 53
 
 # --- The protocol -------------------------------------------------------------
@@ -5394,77 +5396,81 @@ Session = namedtuple(
     "id identity generation created_at rotated_at expires_at ends_at metadata",
     module=__name__,
 )
-Session.__doc__ = """One login, as :func:`get_sessions` lists it.
+Session.__doc__ = """One login of a user, as returned by :func:`get_sessions`.
 
-    ``id`` is the claim ``sid`` of its tokens; ``identity`` is their identity, as JSON text unless
-    it is a string; ``generation`` counts the rotations. The times are aware datetimes in UTC:
-    ``created_at``, ``rotated_at`` (the last rotation), ``expires_at`` (the end unless it is rotated
-    before) and ``ends_at`` (the end in any case), the last two None for no end. ``metadata`` is
-    what :func:`create_session` was given.
+    ``id`` is the claim ``sid`` of its tokens. ``identity`` is their identity, as JSON text unless
+    it is a string. ``generation`` counts the rotations. The times are timezone-aware datetimes in
+    UTC: ``created_at``, ``rotated_at`` (the last rotation), ``expires_at`` (the end unless the
+    session is rotated before) and ``ends_at`` (the end in any case). The last two are None if there
+    is no such end. ``metadata`` is the dict that was passed to :func:`create_session`.
     """
 
 SessionTokens = namedtuple(
     "SessionTokens", "access_token refresh_token session_id", module=__name__
 )
-SessionTokens.__doc__ = """The tokens of a session, encoded, and its id, the ``sid`` of both.
+SessionTokens.__doc__ = """The encoded tokens of a session, and its ID.
 
-    Its repr shows the id alone, so that no token ends up in a log.
+    ``session_id`` is the claim ``sid`` of both tokens. The repr shows only the ID, so that tokens
+    do not appear in logs.
     """
 SessionTokens.__repr__ = lambda tokens: f"SessionTokens(session_id={tokens.session_id!r})"
 
 
 class TokenStore(Protocol):
-    """What keeps sessions and revocations: the protocol of a store, to write one of your own.
+    """The protocol of a token store, which keeps sessions and revocations.
 
-    It need not be subclassed. Each method is async and works by itself, never within a transaction
-    of the application. Times are in seconds; the clock of the store decides. Whatever a method
-    raises becomes a :exc:`TokenStoreError`, and nobody gets in.
+    Implement it to write your own store; subclassing is not required. Each method is async and
+    commits its own changes, never as part of a transaction of the application. Times are in
+    seconds, by the clock of the store. An exception from a method becomes a :exc:`TokenStoreError`,
+    and the request is rejected.
 
-    The end of a session is the earlier one of ``expires_at`` and ``ends_at``. It is live before
-    that, unless it was revoked.
+    A session ends at ``expires_at`` or at ``ends_at``, the earlier of the two. It is live until
+    then, unless it is revoked.
     """
 
     def create_session(self, session_id, identity, *, lifetime, max_age, linger, metadata):
-        """Keep a new session, of generation 0.
+        """Create a session with generation 0.
 
-        :param session_id: 30 characters of base64url, of which the first 8 depend on the identity.
+        :param session_id: 30 characters of base64url. The first 8 depend only on the identity.
         :param identity: the identity as text.
-        :param lifetime: how long until ``expires_at``, None for no such end.
-        :param max_age: how long until ``ends_at``, None for no such end.
-        :param linger: how much longer than the session what is known of it must be kept.
-        :param metadata: a JSON object, as a dict.
-        :return: the :class:`Session`.
+        :param lifetime: seconds until ``expires_at``, or None for no such end.
+        :param max_age: seconds until ``ends_at``, or None for no such end.
+        :param linger: seconds for which the data must be kept after the session has ended.
+        :param metadata: a JSON object (dict).
+        :return: the new :class:`Session`.
         """
 
     def rotate_session(self, session_id, generation, *, lifetime, grace, linger):
-        """Go on to the next generation, in one statement that nothing can come between.
+        """Advance a session to the next generation, in one atomic step.
 
-        :param session_id: the id of the session.
-        :param generation: that of the refresh token that was sent.
-        :param lifetime: how long from now until ``expires_at``, which never becomes earlier; None
-            for no such end.
-        :param grace: how long after a rotation the token before it may be sent again.
+        :param session_id: the ID of the session.
+        :param generation: the generation of the refresh token that was sent.
+        :param lifetime: seconds from now until ``expires_at``, which never moves to an earlier
+            time; None for no such end.
+        :param grace: seconds after a rotation during which the previous refresh token is still
+            accepted.
         :param linger: as for :meth:`create_session`.
-        :return: a pair of a word and the :class:`Session`. ``"rotated"``: the generation was the
-            current one, and is one higher now. ``"retried"``: it was the one before, within the
-            grace; nothing is written. ``"reused"``: it was an older one, or the grace is over; the
-            session was live and is revoked by this very call. ``"ended"``, and None in place of the
-            session: it is not live or unknown, or the generation is higher than the current one;
-            nothing is written.
+        :return: a tuple of the outcome (str) and the :class:`Session`. ``"rotated"``: the
+            generation was the current one, and is now increased by one. ``"retried"``: it was the
+            previous one, within the grace period; nothing is written. ``"reused"``: it was an older
+            one, or the grace period is over; the session was live, and this call has revoked it.
+            ``"ended"``, with None instead of the session: the session is not live or unknown, or
+            the generation is higher than the current one; nothing is written.
         """
 
     def extend_session(self, session_id, *, lifetime, linger):
-        """Put off ``expires_at`` of a live session, which never becomes earlier.
+        """Move ``expires_at`` of a live session to a later time, never to an earlier one.
 
-        :param session_id: the id of the session.
-        :param lifetime: as for :meth:`rotate_session`, like ``linger``.
-        :return: the :class:`Session`, None if it is not live.
+        :param session_id: the ID of the session.
+        :param lifetime: as for :meth:`rotate_session`.
+        :param linger: as for :meth:`create_session`.
+        :return: the :class:`Session`, or None if it is not live.
         """
 
     def revoke_session(self, session_id):
         """Revoke a session.
 
-        :param session_id: the id of the session.
+        :param session_id: the ID of the session.
         :return: the :class:`Session` if it was live until now, None otherwise.
         """
 
@@ -5472,46 +5478,47 @@ class TokenStore(Protocol):
         """Revoke all live sessions of an identity.
 
         :param identity: the identity as text.
-        :param keep: the id of one to spare, or None.
-        :return: the list of those that it has revoked.
+        :param keep: the ID of a session that is not revoked, or None.
+        :return: the list of the sessions that this call has revoked.
         """
 
     def get_sessions(self, identity):
         """List the live sessions of an identity.
 
         :param identity: the identity as text.
-        :return: a list of :class:`Session`, the newest first.
+        :return: a list of :class:`Session`, newest first.
         """
 
     def revoke_token(self, token_id, *, lifetime):
         """Revoke a token.
 
-        :param token_id: its ``jti``, at most 64 printable characters of ASCII.
-        :param lifetime: how long that must be kept, None for no end.
+        :param token_id: its ``jti``, at most 64 printable ASCII characters.
+        :param lifetime: seconds for which the revocation must be kept, or None to keep it forever.
         """
 
     def check(self, session_id, token_id):
-        """Look up whether a token can be let in, in one round trip.
+        """Check whether a token can be accepted, in one round trip.
 
-        :param session_id: the id of its session, or None.
+        :param session_id: the ID of its session, or None.
         :param token_id: as for :meth:`revoke_token`, or None.
         :return: ``"token_revoked"``, ``"session_ended"`` if the session is not live or unknown, or
             ``"live"``.
         """
 
     def revoked_since(self, moment):
-        """List what was revoked at a moment or after it, for workers that keep it in memory.
+        """List the revocations since a given time, for workers that keep them in memory.
 
-        :param moment: of the clock of the store, as POSIX time; 0.0 for all that is known.
-        :return: a pair of the moment at which it has looked, and a list of triples: ``"session"``
-            or ``"token"``, the id, and the POSIX time until which the entry matters (None for
-            ever).
+        :param moment: the first moment to include, as POSIX time by the clock of the store; 0.0
+            includes all known revocations.
+        :return: a tuple of the time of this lookup, as POSIX time by the clock of the store, and a
+            list of tuples: ``"session"`` or ``"token"``, the ID, and the POSIX time until which the
+            entry matters (None: forever).
         """
 
     def purge(self):
-        """Delete what does not matter any more.
+        """Delete entries that are no longer needed.
 
-        :return: the number of entries; 0 where the store deletes by itself.
+        :return: the number of deleted entries; 0 if the store deletes them by itself.
         """
 
 
@@ -5520,7 +5527,7 @@ cdef tuple _STORE_METHODS = tuple([name for name in vars(TokenStore) if name[0] 
 
 cdef object _verified_store(object store):
     if isinstance(store, type):
-        raise TypeError(f"token_store must be an object, not the class {store.__name__} itself")
+        raise TypeError(f"token_store must be an instance, not the class {store.__name__}")
     for name in () if store is None else _STORE_METHODS:
         method = getattr(store, name, None)
         # A subclass of the protocol has methods that do nothing.
@@ -5533,7 +5540,7 @@ cdef object _verified_store(object store):
 
 
 async def _stored(method, *args, **kwargs):
-    """What a method of a token store gives; whatever it raises is a TokenStoreError."""
+    """Call a method of a token store and return the result. Any exception is a TokenStoreError."""
     try:
         return await _settled(method(*args, **kwargs))
     except Exception as error:
@@ -5544,7 +5551,7 @@ async def _stored(method, *args, **kwargs):
 # --- The stores ---------------------------------------------------------------
 
 def _milliseconds(seconds):
-    """Stores count in whole milliseconds, which JSON, Lua and SQL all keep exactly."""
+    """Convert to whole milliseconds, which are exact in JSON, Lua and SQL."""
     return None if seconds is None else round(seconds * 1000)
 
 
@@ -5555,17 +5562,17 @@ def _moment(milliseconds):
 
 
 def _earliest(*ends):
-    """The first of some ends in milliseconds, of which None is never."""
+    """The earliest of several ends in milliseconds, where None means never."""
     return min((end for end in ends if end is not None), default=None)
 
 
 def _later(end, lifetime, now):
-    """Where an idle end moves to: never backwards."""
+    """The new idle end, which never moves backwards."""
     return None if end is None or lifetime is None else max(end, now + lifetime)
 
 
 def _session(session_id, record):
-    """The session that a record tells of; numbers in it may be text."""
+    """Convert a record to a session; numbers in it may be text."""
     return Session(
         session_id,
         record["identity"],
@@ -5582,10 +5589,10 @@ _first_of = operator.itemgetter(0)
 
 
 async def _read_pages(read, moment):
-    """What revoked_since() answers, read in pages, so that no database is held up by a long list.
+    """Read the result of revoked_since() in pages, so that a long list does not block a database.
 
-    :param read: given a time in milliseconds and a number, returns the time and at most that many
-        of the revocations since then, the oldest first: when, kind, id, and until when it matters.
+    :param read: called with a time in milliseconds and a limit, returns the current time and at
+        most that many of the revocations since then, oldest first: time, kind, id, and end.
     """
     since, limit = int(moment * 1000), _POLL_PAGE
     found = {}
@@ -5595,13 +5602,13 @@ async def _read_pages(read, moment):
         first_now = now if first_now is None else first_now
         for _, kind, id_, end in rows:
             if end is None or now < end:
-                # It may have been revoked twice: the longer entry counts.
+                # It may have been revoked twice: the entry that lasts longer counts.
                 known = found.get((kind, id_), 0.0)
                 end = None if end is None or known is None else max(end / 1000, known)
                 found[kind, id_] = end
         if len(rows) < limit:
             return first_now / 1000, [(*key, end) for key, end in found.items()]
-        # The next page begins with what is as old as the last of this one.
+        # The next page starts with the entries of the same time as the last one of this page.
         if rows[-1][0] == since:
             limit *= 2
         since = rows[-1][0]
@@ -5612,14 +5619,14 @@ def _newest_first(sessions):
 
 
 class MemoryTokenStore:
-    """Keeps sessions and revocations in the memory of this process: for tests and one worker.
+    """A token store in the memory of this process, for tests and apps with a single worker.
 
-    They are gone when the process ends, and another worker does not see them. To find the sessions
-    of one identity it looks at all there are.
+    Sessions and revocations are lost when the process ends, and other workers do not see them.
+    Finding the sessions of one identity reads all sessions.
     """
 
     def __init__(self):
-        # By session id, and by kind and id: (when it was revoked, until when that matters).
+        # Records by session id; by kind and id: (time of the revocation, end of the entry).
         self._sessions = {}
         self._revocations = {}
 
@@ -5732,7 +5739,7 @@ class MemoryTokenStore:
         self._revocations[kind, id_] = (now, until)
 
     def _drop_ended(self, entries, end_of, now):
-        """Look at the two that were not looked at for longest: a write adds one entry at most."""
+        """Check the two entries whose last check is oldest: a write adds at most one entry."""
         for key in list(itertools.islice(entries, 2)):
             entry = entries.pop(key)
             end = end_of(entry)
@@ -5741,8 +5748,8 @@ class MemoryTokenStore:
 
 
 # The sessions of one identity are fields of one hash, so that one script finds and changes them.
-# What ends is JSON, with numbers as text: cjson writes 14 digits of a number, and a generation may
-# have 16. A revoked session is deleted, since one that is not there has ended.
+# Records are JSON, with numbers as text: cjson writes 14 digits of a number, and a generation may
+# have 16. A revoked session is deleted, since a missing session counts as ended.
 _LUA = """\
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -5763,7 +5770,7 @@ local function live(text)
     if record and (not last or now < last) then return record end
 end
 
--- The key lives as long as the longest of what is in it. ttl: what it had before this write.
+-- The key lives as long as its longest entry. ttl is the value before this write.
 local function keep(ttl, last)
     if ttl == -1 then return end
     if not last then
@@ -5799,7 +5806,7 @@ def _script(text):
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), text
 
 
-# Identity, session id, lifetime, max age, linger, metadata. What has ended leaves the hash.
+# Identity, session id, lifetime, max age, linger, metadata. Some ended sessions leave the hash.
 _CREATE = _script("""
 local id = ARGV[2]
 local record = {
@@ -5859,8 +5866,8 @@ local text = redis.call('HGET', KEYS[1], ARGV[1])
 return live(text) and text
 """)
 
-# Pairs of a session id and until when the entry about it lasts, '' for ever. Answers with pairs of
-# an id and the session that was revoked, or '' if it would outlive its entry and was left alone.
+# Pairs of a session id and the end of its revocation entry, '' for never. Returns pairs of an id
+# and the revoked session, or '' if the session would outlive its entry and was not revoked.
 _REVOKE = _script("""
 local answers = {}
 for i = 1, #ARGV, 2 do
@@ -5880,8 +5887,8 @@ end
 return answers
 """)
 
-# Triples of a kind, an id, and until when the entry lasts: '' for ever, '+' and a lifetime for that
-# much from now. Some that have ended leave the set, as Redis lets keys expire.
+# Triples of a kind, an id, and the end of the entry: '' for never, or '+' and a lifetime from now.
+# Some ended entries leave the set with each call, similar to how Redis expires keys.
 _NOTE = _script("""
 for i, member in ipairs(redis.call('ZRANDMEMBER', KEYS[1], 20)) do
     local last = tonumber(string.match(member, '%d*$'))
@@ -5897,7 +5904,7 @@ for i = 1, #ARGV, 3 do
 end
 """)
 
-# From when, in milliseconds, and how many at most.
+# Start time in milliseconds, and limit.
 _SINCE = _script("""
 return {now, redis.call(
     'ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2]
@@ -5906,7 +5913,7 @@ return {now, redis.call(
 
 
 def _plain(answer):
-    """Text of an answer, whether or not the client decodes answers."""
+    """A reply as text, whether or not the client decodes replies."""
     return answer.decode() if isinstance(answer, bytes) else answer
 
 
@@ -5919,23 +5926,24 @@ def _or_empty(milliseconds):
 
 
 def _entry_end(text):
-    """Until when the entry about the revocation of a session must last, '' for ever."""
+    """The time until which the revocation entry of a session must last, '' for never."""
     record = json.loads(text)
     end = _earliest(*(int(record[n]) for n in ("expires_at", "ends_at") if n in record))
     return "" if end is None else end + int(record["linger"])
 
 
 class RedisTokenStore:
-    """Keeps sessions and revocations in Redis (6.2 or later) or Valkey, for many workers.
+    """A token store in Redis (6.2 or later) or Valkey, shared by all workers.
 
-    Redis deletes what has ended. If it evicts keys, or loses them in a restart, the sessions in
-    them end. Each script touches one key, so a cluster can spread them.
+    Redis deletes expired entries by itself. If it evicts keys, or loses them in a restart, the
+    sessions in these keys end. Each script uses a single key, so the keys can be distributed in a
+    cluster.
 
-    :param client: a client of ``redis.asyncio`` for one server, by Sentinel or for a cluster, or
-        its twin of ``valkey.asyncio``. Set ``socket_timeout`` and ``socket_connect_timeout``, for
-        a Redis that hangs, and ``retry=Retry(NoBackoff(), 1)`` for one that restarts. The app
-        closes it.
-    :param prefix: what the keys start with.
+    :param client: a ``redis.asyncio`` client for a single server, Sentinel or a cluster, or the
+        equivalent ``valkey.asyncio`` client. Set ``socket_timeout`` and ``socket_connect_timeout``
+        in case Redis hangs, and ``retry=Retry(NoBackoff(), 1)`` in case it restarts. The app must
+        close the client.
+    :param prefix: the prefix of all keys.
     """
 
     def __init__(self, client, prefix="jwt:"):
@@ -5960,7 +5968,7 @@ class RedisTokenStore:
             return outcome, None
         if outcome != "reused":
             return outcome, _session(session_id, json.loads(text[0]))
-        # Of several that found this out at once, the one that revokes the session tells of it.
+        # If several requests detect this at the same time, the one that revokes it reports it.
         revoked = await self._revoke(self._key(session_id), {session_id: text[0]})
         return ("reused", revoked[0]) if revoked else ("ended", None)
 
@@ -5988,20 +5996,20 @@ class RedisTokenStore:
         return _newest_first([_session(i, json.loads(text)) for i, text in found.items()])
 
     async def revoke_token(self, token_id, *, lifetime):
-        # Redis takes no lifetime of 0.
+        # Redis does not accept a lifetime of 0.
         milliseconds = None if lifetime is None else max(_milliseconds(lifetime), 1)
         end = "" if lifetime is None else f"+{milliseconds}"
         await self._run(_NOTE, self._prefix + "revoked", "token", token_id, end)
         await self._client.set(self._prefix + "t:" + token_id, "", px=milliseconds)
 
     async def check(self, session_id, token_id):
-        # Both at once; the text of the script, because a pipeline cannot ask again for a SHA1.
+        # One round trip. The script is sent as text: a pipeline cannot fall back from EVALSHA.
         async with self._client.pipeline(transaction=False) as pipeline:
             if token_id is not None:
                 pipeline.exists(self._prefix + "t:" + token_id)
             if session_id is not None:
                 pipeline.eval(_READ[1], 1, self._key(session_id), session_id)
-            # Not raised by the pipeline, which would write the id into the text of the error.
+            # The pipeline must not raise: it would put the id into the text of the error.
             answers = await pipeline.execute(raise_on_error=False)
         for answer in answers:
             if isinstance(answer, Exception):
@@ -6038,7 +6046,8 @@ class RedisTokenStore:
         try:
             return await self._client.evalsha(sha, 1, key, *arguments)
         except Exception as error:
-            # By name, as redis and valkey each have their own. EVAL goes to the node of the key.
+            # Compared by name, because redis and valkey have different classes. EVAL is routed to
+            # the node of the key.
             if type(error).__name__ != "NoScriptError":
                 raise
         return await self._client.eval(text, 1, key, *arguments)
@@ -6046,9 +6055,9 @@ class RedisTokenStore:
     async def _revoke(self, key, found):
         """Revoke the sessions of a key that are still live, given by id with their records.
 
-        The entry that others poll comes first: whoever dies in between has revoked too much, never
-        too little. It must also last long enough, so a session that was extended meanwhile is left
-        alone until there is an entry for ever.
+        The entry that other workers poll is written first: a crash in between revokes too much,
+        never too little. It must also last long enough, so a session that was extended meanwhile is
+        revoked only after a permanent entry has been written.
         """
         ends = {i: _entry_end(text) for i, text in found.items()}
         revoked = []
@@ -6062,28 +6071,28 @@ class RedisTokenStore:
         return revoked
 
 
-# Serialization failure, deadlock: the statement has changed nothing.
+# Serialization failure and deadlock: the statement has not changed anything.
 _SQL_GIVEN_UP = ("40001", "40P01")
 _SQL_ATTEMPTS = 20
-# Seconds after which the time that a statement has noted counts as old.
+# Seconds after which the time written by a statement counts as old.
 _SQL_IN_TIME = 10.0
 _elapsed = time.monotonic
 
 
 class SQLTokenStore:
-    """Keeps sessions and revocations in PostgreSQL or SQLite (3.35 or later), by SQLAlchemy.
+    """A token store in PostgreSQL or SQLite (3.35 or later), using SQLAlchemy.
 
-    Each change is one statement on a connection of its own that is committed at once, never part of
-    a transaction of the app. ``metadata`` has its two tables, for Alembic; :meth:`create_tables`
-    makes them. What has ended stays until :meth:`purge`, or the command ``quart jwt purge``,
-    deletes it.
+    Each change is one statement on its own connection and is committed immediately, never as part
+    of a transaction of the app. The attribute ``metadata`` contains the two tables, for Alembic;
+    :meth:`create_tables` creates them. Expired rows stay in the tables until :meth:`purge`, or the
+    command ``quart jwt purge``, deletes them.
 
-    :param engine: an ``AsyncEngine`` for asyncpg, psycopg or aiosqlite. The app disposes of it.
-    :param table: the name of the table of sessions. The one of revoked tokens has
-        ``_revoked_tokens`` at its end.
-    :raises TypeError: ``engine`` is no ``AsyncEngine``.
-    :raises ValueError: the engine is for another database, or for SQLite in memory, where all share
-        one connection, so that a rollback of the app would undo a revocation.
+    :param engine: an ``AsyncEngine`` for asyncpg, psycopg or aiosqlite. The app must dispose of it.
+    :param table: the name of the table of sessions. The name of the table of revoked tokens is the
+        same with ``_revoked_tokens`` appended.
+    :raises TypeError: if ``engine`` is not an ``AsyncEngine``.
+    :raises ValueError: if the engine is for another database, or for in-memory SQLite, which has a
+        single connection, so that a rollback in the app would undo a revocation.
     """
 
     metadata = None
@@ -6094,16 +6103,16 @@ class SQLTokenStore:
 
         if not hasattr(engine, "sync_engine"):
             raise TypeError(
-                "engine must be an AsyncEngine, such as create_async_engine(url) gives, not "
+                "engine must be an AsyncEngine, as returned by create_async_engine(url), not "
                 f"{_shown(engine)}"
             )
         if engine.dialect.name not in ("postgresql", "sqlite"):
             raise ValueError(
-                f"SQLTokenStore works with PostgreSQL and SQLite, not with {engine.dialect.name}"
+                f"SQLTokenStore supports PostgreSQL and SQLite, not {engine.dialect.name}"
             )
         if isinstance(engine.pool, sa.StaticPool):
             raise ValueError(
-                "SQLTokenStore needs connections of its own: use a database in a file, or "
+                "SQLTokenStore requires its own connections: use a database file, or "
                 "MemoryTokenStore in tests"
             )
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -6130,12 +6139,12 @@ class SQLTokenStore:
             sa.Column("revoked_at", sa.BigInteger, nullable=False, index=True),
         )
         if self._is_sqlite:
-            # The time of the process, which _once() gives to each statement.
+            # The time of the process, which _once() passes to each statement.
             now = sa.bindparam("now", type_=sa.BigInteger)
             least, greatest = sa.func.min, sa.func.max
             insert = sqlite.insert
         else:
-            # Not that of the statement's start: it may have waited for the lock of a row.
+            # Not the time of the statement's start: it may have waited for a row lock.
             clock = sa.extract("epoch", sa.func.clock_timestamp()) * 1000
             now = sa.cast(sa.func.floor(clock), sa.BigInteger)
             least, greatest = sa.func.least, sa.func.greatest
@@ -6143,7 +6152,7 @@ class SQLTokenStore:
         self._prepare(sa, insert, now, least, greatest)
 
     def _prepare(self, sa, insert, now, least, greatest):
-        """Make the statements, once: each change is one, with all its conditions in it."""
+        """Build all statements once. Each change is one statement that contains its conditions."""
         number, text = sa.BigInteger, sa.Text
         table, tokens = self._sessions, self._tokens
         columns, token = table.c, tokens.c
@@ -6157,7 +6166,7 @@ class SQLTokenStore:
             return sa.or_(end.is_(None), end > now)
 
         def kept_until(idle, absolute):
-            # Databases differ about the least of a number and NULL.
+            # Databases differ in the least of a number and NULL.
             both = sa.func.coalesce(idle, absolute), sa.func.coalesce(absolute, idle)
             return least(*both) + linger
 
@@ -6216,7 +6225,7 @@ class SQLTokenStore:
             ).where(each.c.revoked_at >= since)
             for kind, each in (("session", table), ("token", tokens))
         )).subquery()
-        # With the time in a row of its own, which is there when nothing was revoked, too.
+        # The time is in a separate row, so that it is present even if nothing was revoked.
         self._since = sa.union_all(
             sa.select(now, sa.literal("now", text), sa.cast(sa.null(), text), now),
             sa.select(
@@ -6227,7 +6236,7 @@ class SQLTokenStore:
         self._purges = [sa.delete(each).where(each.c.kept_until <= now) for each in (table, tokens)]
 
     async def create_tables(self):
-        """Create the two tables and their indexes where they are not there yet."""
+        """Create the two tables and their indexes if they do not exist."""
         async with self._engine.connect() as connection:
             await connection.run_sync(self.metadata.create_all)
             await connection.commit()
@@ -6252,7 +6261,7 @@ class SQLTokenStore:
         is_last = generation == rows[0].generation - 1
         if is_last and grace > 0 and rows[0].age <= _milliseconds(grace):
             return "retried", self._first(rows)
-        # Of several that found this out at once, the one that revokes the session tells of it.
+        # If several requests detect this at the same time, the one that revokes it reports it.
         revoked = self._first(await self._execute_revoking(self._revoke_reused, **values))
         return ("ended", None) if revoked is None else ("reused", revoked)
 
@@ -6300,7 +6309,7 @@ class SQLTokenStore:
         return _session(rows[0].id, rows[0]._mapping) if rows else None
 
     async def _execute_revoking(self, statement, **values):
-        """Run a statement that revokes sessions, and note those again if it took long."""
+        """Run a statement that revokes sessions. If it took long, write their time again."""
         began = _elapsed()
         rows = await self._execute(statement, **values)
         if rows and _elapsed() - began > _SQL_IN_TIME:
@@ -6308,10 +6317,10 @@ class SQLTokenStore:
         return rows
 
     async def _execute_in_time(self, statement, **values):
-        """Run a statement, which must be repeatable, until the time that it notes is a recent one.
+        """Repeat a statement, which must be idempotent, until the time that it writes is recent.
 
         It may have waited for a lock, or its commit for another server, after it had read the time.
-        Workers that poll look back no further than _POLL_OVERLAP.
+        Workers that poll look back only _POLL_OVERLAP seconds.
         """
         began = -_INFINITY
         while _elapsed() - began > _SQL_IN_TIME:
@@ -6319,35 +6328,35 @@ class SQLTokenStore:
             await self._execute(statement, **values)
 
     async def _execute(self, statement, **values):
-        """Run one statement, and anew if the database gave it up in favour of another.
+        """Run one statement, and retry it if the database has canceled it in favor of another.
 
-        :return: its rows, or how many it changed if it has none.
+        :return: its rows, or the number of changed rows if it returns none.
         """
         attempt = 0
         while True:
             try:
                 return await self._once(statement, values)
             except self._sa.exc.StatementError as error:
-                # Its text may end in a log; parameters are session ids and identities.
+                # Its text may be logged, and the parameters are session ids and identities.
                 error.hide_parameters = True
                 attempt += 1
                 state = getattr(error.orig, "sqlstate", None)
                 if state not in _SQL_GIVEN_UP or attempt == _SQL_ATTEMPTS:
                     raise
-            # Two that are in each other's way must not meet again and again.
+            # A random delay, so that two conflicting statements do not collide again and again.
             await asyncio.sleep(random.random() * attempt / 100)
 
     async def _once(self, statement, values):
         async with self._engine.connect() as connection:
             if not self._is_sqlite:
                 return self._answer(await connection.execute(statement, values))
-            # The time is read when no other writer can come in between: what is written is seen by
-            # those who ask for what came after an earlier time.
+            # The time is read when no other writer can interfere, so that a poll since an earlier
+            # time sees all that is written.
             if statement.is_dml:
                 raw = await connection.get_raw_connection()
                 await connection.begin()
                 if raw.driver_connection.in_transaction:
-                    # An event of the engine has begun one, as the pages of SQLAlchemy propose it.
+                    # An event handler of the engine has begun one, as SQLAlchemy's docs suggest.
                     await connection.exec_driver_sql("COMMIT")
                 await connection.exec_driver_sql("BEGIN IMMEDIATE")
             values = {**values, "now": int(time.time() * 1000)}
@@ -6360,10 +6369,10 @@ class SQLTokenStore:
         return result.all() if result.returns_rows else result.rowcount
 
 
-# --- What identifies a session and a token ------------------------------------
+# --- IDs of sessions and tokens -----------------------------------------------
 
 cdef bint _is_session_id(object text) except -1:
-    """Whether it is one that _new_session_id makes; a session with another id is in no store."""
+    """Whether _new_session_id could have created it; stores do not contain any other id."""
     cdef const char* at
     cdef Py_ssize_t index
     if not isinstance(text, str) or not PyUnicode_IS_ASCII(text) or (
@@ -6378,10 +6387,10 @@ cdef bint _is_session_id(object text) except -1:
 
 
 cdef str _new_session_id(str identity):
-    """An id that nobody can guess: 128 random bits.
+    """Create an id that cannot be guessed: it contains 128 random bits.
 
-    Before them stand 48 bits of a digest of the identity, by which a store can keep all sessions of
-    an identity in one place, and change them all at once.
+    They follow 48 bits of a digest of the identity, so that a store can keep all sessions of an
+    identity in one place, and change them together.
     """
     digest = hashlib.sha256(identity.encode()).digest()
     return _base64url_encode(digest[:6] + os.urandom(16)).decode()
@@ -6391,14 +6400,16 @@ cdef object _SURROGATE_RE = re.compile("[\ud800-\udfff]")
 
 
 cdef str _identity_text(object identity, _AppState state):
-    """An identity as it comes back from a token, as the text that a store keeps."""
+    """The text that a store keeps for an identity, in the form that a token returns."""
     if not isinstance(identity, str):
         given, identity = identity, json.loads(_dump_object({"identity": identity}, state))
         identity = identity["identity"]
         if isinstance(identity, dict) and not isinstance(given, dict):
-            # A user, a dataclass for example, which no token has as it is.
-            raise TypeError(f"identity must be as in the tokens, not {_shown(given)}")
-    # No database keeps text with a null character or a lone surrogate.
+            # A user, such as a dataclass, which tokens do not contain in this form.
+            raise TypeError(
+                f"identity must be the value that the tokens contain, not {_shown(given)}"
+            )
+    # Databases cannot store text with a null character or a lone surrogate.
     if isinstance(identity, str) and "\0" not in identity and not _SURROGATE_RE.search(identity):
         return _plain_text(identity)
     return _sorted_json(identity)
@@ -6425,9 +6436,9 @@ cdef long long _generation_of(dict claims) except -1:
 
 
 cdef str _token_id(dict claims, _Settings settings):
-    """The ``jti`` of a token as stores keep it: whatever it holds, they get short, plain text.
+    """The ``jti`` of a token for the stores, always as short, plain text.
 
-    One of a trusted issuer goes with its name, as the app may have made another token of that id.
+    For a trusted issuer it includes the issuer's name, as a token of the app may have the same id.
     """
     cdef str jti = claims["jti"]
     if settings.issuer is not None:
@@ -6448,14 +6459,14 @@ cdef bint _is_printable(str text) noexcept:
 
 # --- Revocation without a round trip ------------------------------------------
 
-# Seconds by which a poll looks back behind the one before: commits become visible out of order, and
-# after a failover another machine has the clock.
+# Seconds by which a poll overlaps with the previous one: commits become visible out of order, and
+# after a failover, another machine provides the clock.
 cdef double _POLL_OVERLAP = 30.0
 
-# Seconds that a poll may take; the first one may bring a million revocations.
+# Timeout of a poll in seconds; the first one may return a million revocations.
 cdef int _POLL_TIMEOUT = 60
 
-# Revocations that are read, and taken over, in one go: a few milliseconds.
+# The number of revocations that are read and added without a pause: a few milliseconds.
 _POLL_PAGE = 5000
 
 cdef object _monotonic = time.monotonic
@@ -6467,19 +6478,19 @@ cdef int _CLOSE_CODE = 4401
 cdef class _Socket:
     """A WebSocket that ends with its token."""
 
-    # A weak reference: what has ended is forgotten with its connection.
+    # A weak reference: this object is dropped together with the connection.
     cdef object websocket
     cdef _VerifiedToken verified
-    # All rules that it was verified by, which a new token must satisfy, too.
+    # All rules that it was verified with, and that a new token must satisfy, too.
     cdef list rules
     cdef bint checks_revocation
     # The task that verified it last, in most cases the one that runs the view. A weak reference,
-    # as the context of a task has the connection in it.
+    # because the context of a task contains the connection.
     cdef object task
     cdef bint is_closed
 
     async def close(self, reason):
-        """Close it, and end the view: a client need not heed the close, and may go on to send."""
+        """Close it, and cancel the view: a client may ignore the close and continue to send."""
         self.is_closed = True
         websocket = self.websocket()
         if websocket is None:
@@ -6487,15 +6498,15 @@ cdef class _Socket:
         try:
             await websocket.close(_CLOSE_CODE, reason)
         except Exception as error:
-            # The view, or the client, may have closed it meanwhile.
+            # The view or the client may have closed it meanwhile.
             _logger.info("A WebSocket could not be closed: %s", type(error).__name__)
         task = self.task()
         if task is not None:
             task.cancel()
 
     def guarded(self, method):
-        """What takes the place of a method that sends or receives, for a view in another task."""
-        # The method itself would be a reference of the connection to itself.
+        """Wrap a method that sends or receives, for a view that runs in another task."""
+        # Storing the bound method would make the connection refer to itself.
         function = getattr(method, "__func__", method)
         is_bound = function is not method
         method = None
@@ -6517,23 +6528,23 @@ cdef str _SOCKET = "_jwt_extended_socket"
 
 @cython.final
 cdef class _Watch:
-    """What a worker knows of the revocations in the store, and its WebSockets that end with them.
+    """The revocations in the store as far as a worker knows them, and the WebSockets to close.
 
     Only the thread of the event loop uses it.
     """
 
     cdef _AppState state
-    # The ids that are revoked, with the minute (POSIX) in which each can be dropped; None: never.
+    # The revoked ids, each with the minute (POSIX) in which it can be dropped; None: never.
     cdef dict tokens, sessions
-    # By kind and by that minute: lists of ids.
+    # Lists of ids, by kind and that minute.
     cdef dict ending
-    # The minute up to which they are dropped.
+    # The minute of the last cleanup.
     cdef long long minute
-    # When the store was polled: by its own clock, and by that of the process before the poll.
+    # The time of the last poll: by the clock of the store, and by that of the process.
     cdef double moment, polled_at
     cdef bint is_serving, is_failing
     cdef set sockets
-    # The running poll, and other tasks that nobody waits for.
+    # The running poll, and other tasks that are not awaited.
     cdef object task
     cdef set tasks
 
@@ -6550,10 +6561,10 @@ cdef class _Watch:
         return max_staleness > 0 and <double>_monotonic() - self.polled_at <= max_staleness
 
     cdef int add(self, str kind, object id_, object end) except -1:
-        """Remember a revocation until the longest token that it could concern has expired."""
+        """Remember a revocation until all tokens that it can concern have expired."""
         cdef dict ids = self.tokens if kind == "token" else self.sessions
         minute = None
-        # NaN, too, is no end.
+        # NaN means no end, too.
         if end is not None and end < _LAST_MOMENT:
             minute = <long long>(<double>end / 60) + 1
         known = ids.get(id_, _ABSENT)
@@ -6583,7 +6594,7 @@ cdef class _Watch:
                         del ids[id_]
 
     async def start(self):
-        """Begin to poll, before the app serves."""
+        """Start to poll, before the app serves."""
         self.is_serving = True
         await self.refresh()
         self.run_polls()
@@ -6599,10 +6610,10 @@ cdef class _Watch:
         if (
             self.task is None
             or self.task.done()
-            # A test may have abandoned the loop before.
+            # A test may have dropped the previous loop.
             or self.task.get_loop() is not asyncio.get_running_loop()
         ):
-            # In an empty context: that of a request would be kept for as long.
+            # In an empty context: otherwise, the context of a request would be kept alive.
             self.task = Context().run(asyncio.get_running_loop().create_task, self.poll())
 
     async def poll(self):
@@ -6616,12 +6627,12 @@ cdef class _Watch:
                     if 0 < staleness < 2:
                         pause = staleness / 2
                 except RuntimeError:
-                    # A wrong option, of which the next request tells.
+                    # An invalid option, which the next request reports.
                     pass
                 await asyncio.sleep(pause)
                 if fetching is None or fetching.done():
                     fetching = asyncio.ensure_future(self.refresh())
-                # Tokens of WebSockets expire while a store hangs, too.
+                # Tokens of WebSockets also expire while a store hangs.
                 await asyncio.wait([fetching], timeout=1)
                 self.close_sockets()
         finally:
@@ -6629,7 +6640,7 @@ cdef class _Watch:
                 fetching.cancel()
 
     async def refresh(self):
-        """Take over what was revoked since the last time; the log tells of the first failure."""
+        """Add the revocations since the last poll. Only the first failure in a row is logged."""
         try:
             if self.state.store is None or not (
                 self.sockets or self.state.settings().max_staleness
@@ -6648,14 +6659,14 @@ cdef class _Watch:
         revoked_since = self.state.store.revoked_since
         moment, entries = await _settled(revoked_since(since))
         if moment < since:
-            # The clock of the store was put back, and what is revoked by it now lies before.
+            # The clock of the store was set back: new revocations have earlier times.
             moment, entries = await _settled(revoked_since(0.0))
         for count, (kind, id_, end) in enumerate(entries):
             if kind not in ("session", "token") or not isinstance(id_, str):
                 raise _wrong_answer("revoked_since", (kind, id_))
             self.add(kind, id_, end)
             if count % _POLL_PAGE == _POLL_PAGE - 1:
-                # Requests need not wait for all of a long list.
+                # Requests do not have to wait for the end of a long list.
                 await asyncio.sleep(0)
         self.moment = moment
         self.polled_at = began
@@ -6708,7 +6719,7 @@ cdef class _Watch:
                 self.run(socket.close(reason))
 
     cdef object run(self, coroutine):
-        """Run it in a task; loops keep no more than a weak reference to theirs."""
+        """Run it in a task and keep a reference, because event loops keep only weak ones."""
         task = asyncio.ensure_future(coroutine)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -6716,13 +6727,13 @@ cdef class _Watch:
 
 
 cdef object _end_of(object session):
-    """When a session ends unless it is rotated before, as POSIX time; None for never."""
+    """The end of a session unless it is rotated before, as POSIX time; None for never."""
     ends = [end.timestamp() for end in (session.expires_at, session.ends_at) if end is not None]
     return min(ends, default=None)
 
 
 cdef object _verify_unrevoked(_AppState state, _Settings settings, dict claims):
-    """Raise if a token, or its session, is revoked; what this returns must be awaited."""
+    """Raise if a token or its session is revoked. Return an awaitable if the store must check."""
     cdef _Watch watch = state.watch
     token_id = session_id = None
     if claims["jti"] is not None:
@@ -6761,9 +6772,9 @@ cdef object _store_of(_AppState state, str function):
 
 
 cdef object _subject_of(_AppState state, _VerifiedToken verified):
-    """What the loaders are called with about a session: what its login was created with, if known.
+    """The argument of the loaders for a session: the object that was passed at login, if known.
 
-    With a user_identity_loader that is a user, as it is loaded for the request.
+    With a user_identity_loader, that is the user that was loaded for the request.
     """
     if state.callbacks.user_identity is not None and verified.user is not None:
         return verified.user
@@ -6771,7 +6782,7 @@ cdef object _subject_of(_AppState state, _VerifiedToken verified):
 
 
 cdef dict _verified_metadata(object metadata):
-    """The metadata of a session as it comes back from a store."""
+    """Validate the metadata of a session, and return it as a store returns it."""
     if metadata is None:
         return {}
     _verify_dict("metadata", metadata)
@@ -6782,21 +6793,21 @@ cdef dict _verified_metadata(object metadata):
         raise kind(f"metadata must be a JSON object: {error}") from None
     if len(text) > _METADATA_SIZE:
         raise ValueError(
-            f"metadata must take at most {_METADATA_SIZE} bytes as JSON, not {len(text)}"
+            f"metadata must be at most {_METADATA_SIZE} bytes as JSON, not {len(text)}"
         )
     return json.loads(text)
 
 
 @cython.final
 cdef class _Pair:
-    """The two tokens of a session in the making."""
+    """The two tokens of a session that are being created."""
 
     cdef _AppState state
     cdef _Creation access, refresh
     cdef str access_token, refresh_token
 
     async def ask(self):
-        """Ask the loaders, once for both tokens."""
+        """Call the loaders, once for both tokens."""
         await _ask_callbacks(self.access)
         self.refresh.identity = self.access.identity
         self.refresh.loaded_claims = self.access.loaded_claims
@@ -6815,7 +6826,7 @@ cdef class _Pair:
         return _lifetime_of(self.refresh.claims, self.refresh.settings)
 
     async def finish(self, session):
-        """The tokens, none of which outlives the session as it is in the store."""
+        """Return the tokens. Neither outlives the session as stored."""
         cdef _Creation creation
         end = _end_of(session)
         if end is not None:
@@ -6846,19 +6857,19 @@ cdef _Pair _new_pair(
         ("JWT_USER_CLAIMS", pair.access.settings.user_claims_key),
     ):
         if claim in ("sid", "gen"):
-            raise RuntimeError(f'{name} must not be "{claim}", which is a claim of sessions')
+            raise RuntimeError(f'{name} must not be "{claim}", which sessions use')
     return pair
 
 
 cdef object _latest_before(double end, _Settings settings):
-    """The latest ``exp`` of a token that must not be accepted after a moment."""
+    """The latest ``exp`` of a token that must not be accepted after a given time."""
     return <long long>floor(end - settings.leeway)
 
 
 cdef object _lifetime_of(dict claims, _Settings settings):
-    """How long a session must last for its tokens to be accepted, in seconds; None for ever.
+    """The seconds that a session must last for its tokens to be accepted; None for no end.
 
-    A second more, since the clock of a store may count whole milliseconds.
+    One second is added, because the clock of a store may count whole milliseconds.
     """
     end = claims.get("exp")
     if end is None:
@@ -6867,12 +6878,12 @@ cdef object _lifetime_of(dict claims, _Settings settings):
 
 
 cdef double _linger(_Settings settings) noexcept:
-    """How long what is known of a session outlives it, in seconds."""
+    """The seconds for which the data of a session is kept after its end."""
     return settings.leeway + _CLOCK_MARGIN
 
 
 cdef object _seconds(object lifetime):
-    """A lifetime in seconds, None for none."""
+    """A lifetime in seconds, or None."""
     if lifetime is None:
         return None
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -6880,7 +6891,7 @@ cdef object _seconds(object lifetime):
 
 
 async def _report_failure(_AppState state, _VerifiedToken verified, error):
-    """Treat an error about the token of the current request as one of its verification."""
+    """Treat an error about the token of the current request as a failed verification."""
     cdef _Failure failure = _new_failure(error, verified.settings, None, None)
     failure.rejected = verified
     request = _current_request()
@@ -6897,7 +6908,7 @@ cdef str _EXPIRING = "_jwt_extended_expiring"
 
 
 cdef int _renew_after(_AppState state, object request, _VerifiedToken verified) except -1:
-    """Have the access token of a request renewed in its response, if it expires soon."""
+    """Schedule the renewal of a request's access token in its response, if it expires soon."""
     claims = verified.claims
     if state.store is None:
         raise RuntimeError(_MISSING_STORE.format(name="JWT_IMPLICIT_REFRESH"))
@@ -6907,8 +6918,8 @@ cdef int _renew_after(_AppState state, object request, _VerifiedToken verified) 
     if "iat" not in claims or claims.get("exp", _INFINITY) >= soon:
         return 0
     setattr(request, _EXPIRING, verified)
-    # Quart calls the last one first, and ours must know what all the others have made of the
-    # response. A new list, as another request may be going through this one.
+    # Quart calls the last hook first, and ours must see the response after all other hooks. A new
+    # list, because another request may be iterating over this one.
     hooks = state.app.after_request_funcs[None]
     if not hooks or hooks[0] is not _renew_expiring:
         hooks = [hook for hook in hooks if hook is not _renew_expiring]
@@ -6927,7 +6938,7 @@ async def _renew_expiring(response):
         try:
             await _renew(_current_state(), verified.settings, verified, response)
         except TokenStoreError:
-            # It is logged, and the view has answered: the token stays as it is.
+            # It is logged, and the response of the view is sent with the token unchanged.
             pass
     return response
 
@@ -6954,8 +6965,8 @@ async def _renew(_AppState state, _Settings settings, _VerifiedToken verified, r
     creation.keeps_claims = True
     await _ask_callbacks(creation)
     creation.claims = _renewed(claims, settings)
-    # The view, or another request meanwhile, may have revoked the token or the session: the store
-    # has the last word.
+    # The view, or another request meanwhile, may have revoked the token or the session: only the
+    # store knows.
     session_id = claims["sid"]
     token_id = None if claims["jti"] is None else _token_id(claims, settings)
     try:
@@ -6979,14 +6990,14 @@ async def _renew(_AppState state, _Settings settings, _VerifiedToken verified, r
 
 
 cdef dict _renewed(dict claims, _Settings settings):
-    """The claims of an access token for another one, which begins now."""
+    """The claims of an access token for its successor, which starts now."""
     cdef double now = _now()
     renewed = dict(claims)
     renewed["iat"] = <long long>now
     if "nbf" in renewed:
         renewed["nbf"] = <long long>now
     renewed["jti"] = _new_uuid()
-    # As long as that of the login, which may have named another lifetime than the app does.
+    # The lifetime of the previous token, because the login may have set another one than the app.
     renewed["exp"] = <long long>now + int(claims["exp"]) - int(claims["iat"])
     if not renewed[settings.user_claims_key]:
         del renewed[settings.user_claims_key]
@@ -6998,7 +7009,7 @@ cdef dict _renewed(dict claims, _Settings settings):
 # -----------------------------------------------------------------------------
 
 cdef str _new_uuid():
-    """A random UUID (RFC 9562, section 5.4) as text, without the object that uuid.uuid4 makes."""
+    """A random UUID (RFC 9562, section 5.4) as text, without the object that uuid.uuid4 creates."""
     octets = bytearray(os.urandom(16))
     octets[6] = octets[6] & 0x0F | 0x40
     octets[8] = octets[8] & 0x3F | 0x80
@@ -7012,7 +7023,7 @@ cdef object _timedelta = datetime.timedelta
 
 
 cdef long long _moment_after(double now, object lifetime) except? -1:
-    """The POSIX time, in whole seconds, at which a lifetime that begins now ends."""
+    """The POSIX time, in whole seconds, at which a lifetime that starts now ends."""
     if type(lifetime) is _timedelta:
         return <long long>floor(
             now + 86400.0 * timedelta_days(lifetime) + timedelta_seconds(lifetime)
@@ -7075,29 +7086,29 @@ cdef enum:
 @cython.final
 @cython.freelist(8)
 cdef class _Creation:
-    """One token in the making: five questions to the callbacks, then the encoding.
+    """One token that is being created: up to five callbacks are called, then it is encoded.
 
-    The caller puts the questions in their order to the callbacks there are, awaits the answers if
-    it can, and hands them over.
+    The caller calls the callbacks in order, awaits their results if it can, and passes them on.
     """
 
     cdef _AppState state
     cdef _Settings settings
     cdef int token_type
     cdef object subject, fresh, lifetime, user_claims, headers
-    # What the call adds to what the loaders give.
+    # Arguments of the call, added to the results of the loaders.
     cdef object additional_claims, additional_headers
     cdef object loaded_claims, identity, key
-    # Those of the token, for the receivers of ``token_created``.
+    # The claims of the token, for the receivers of ``token_created``.
     cdef dict claims
-    # Of the token of a session: its claims about that, and the POSIX time after which none expires.
+    # For the token of a session: its claims about the session, and the latest possible expiry
+    # (POSIX time).
     cdef dict session_claims
     cdef object latest
-    # Whether the identity, or all the claims, are those of the token before.
+    # Whether the identity, or all claims, are those of the previous token.
     cdef bint keeps_identity, keeps_claims
 
     cdef object callback(self, int question):
-        """The callback that answers a question, None where the arguments of the call do."""
+        """The callback for a question, or None if the arguments of the call answer it."""
         cdef _Callbacks callbacks = self.state.callbacks
         if self.keeps_claims and question not in (_ASK_HEADERS, _ASK_KEY):
             return None
@@ -7127,7 +7138,7 @@ cdef class _Creation:
             self.key = answer
 
     cdef str encode(self):
-        """Encode the token from the arguments and the answers."""
+        """Encode the token from the arguments and the results of the callbacks."""
         if self.additional_headers is not None:
             _verify_dict("additional_headers", self.additional_headers)
             _verify_new_headers(self.headers)
@@ -7174,7 +7185,7 @@ cdef class _Creation:
             header = _new_header(key.name, self.settings.encode_type, headers)
             header = _dump_object(header, self.state)
             if b"\\u" in header and _has_lone_surrogate(_load_object(header, "header")):
-                raise ValueError("headers must not hold a lone surrogate")
+                raise ValueError("headers must not contain a lone surrogate")
         return _encode_token(header, self.payload(), key)
 
     cdef bytes payload(self):
@@ -7184,12 +7195,11 @@ cdef class _Creation:
             if _is_writable(self.identity, self.state):
                 raise
             raise TypeError(
-                f"{error}: pass another identity, or register user_identity_loader to make one of "
-                "it"
+                f"{error}: pass another identity, or convert it in a user_identity_loader"
             ) from None
 
     cdef int verify(self) except -1:
-        """Refuse what would make a token that cannot be read back."""
+        """Reject arguments that would create a token that cannot be decoded."""
         if (
             self.settings.identity_claim_key == "sub"
             and self.settings.verify_sub
@@ -7211,7 +7221,7 @@ cdef class _Creation:
 
 
 cdef bint _is_writable(object value, _AppState state) except -1:
-    """Whether a value is JSON serialisable by the app's provider."""
+    """Whether the app's provider can serialize a value to JSON."""
     try:
         _dump_object({"value": value}, state)
     except TypeError:
@@ -7227,15 +7237,15 @@ cdef int _verify_dict(str argument, object value) except -1:
 cdef int _verify_additional_claims(
     str origin, object claims, _Settings settings, dict session_claims
 ) except -1:
-    """Refuse claims that an argument of its own, or nothing but the extension, may set."""
+    """Reject claims that have a separate argument, or that only the extension may set."""
     _verify_dict(origin, claims)
     reserved = ("type", "fresh", "csrf", settings.identity_claim_key)
     if session_claims is not None:
-        # A jti, too, since there are two tokens.
+        # Also the jti, since there are two tokens.
         reserved += ("sid", "gen", "jti")
     for name in reserved:
         if name in claims:
-            raise ValueError(f'{origin} must not hold "{name}", which the extension sets')
+            raise ValueError(f'{origin} must not contain "{name}", which the extension sets')
     for name in ("exp", "nbf", "iat"):
         if name in claims and not isinstance(claims[name], datetime.datetime):
             if not _is_number(claims[name]):
@@ -7255,7 +7265,7 @@ cdef int _verify_additional_claims(
 
 
 cdef int _add_claims(dict claims, dict additional) except -1:
-    """Put additional claims into those of a new token; times become numbers, as in PyJWT."""
+    """Add additional claims to those of a new token; datetimes become numbers, as in PyJWT."""
     for name, value in additional.items():
         if name in ("exp", "nbf", "iat") and isinstance(value, datetime.datetime):
             value = calendar.timegm(value.utctimetuple())
@@ -7275,11 +7285,11 @@ cdef int _verify_new_headers(object headers) except -1:
 
 
 cdef dict _headers_with_name(dict headers, _PreparedKey key):
-    """The headers of a token that a key of JWT_KEYS signs, with its kid."""
+    """The headers of a token that is signed with a key of JWT_KEYS, including its kid."""
     for name, value in (("kid", key.kid), ("alg", key.name)):
         if headers.get(name, value) != value:
             raise ValueError(
-                f'The "{name}" header must be that of the key of JWT_KEYS that signs, {value!r}'
+                f'The "{name}" header must be {value!r}, the value of the signing key in JWT_KEYS'
             )
     return {**headers, "kid": key.kid}
 
@@ -7303,11 +7313,11 @@ cdef _Creation _new_creation(
 
 
 cdef object _needs_awaiting(object awaitable, str twin):
-    """The error for an async callback that a plain function cannot wait for."""
+    """The error for an async callback that a plain function cannot await."""
     close = getattr(awaitable, "close", None)
     if close is not None:
         close()
-    return RuntimeError(f"A callback that this needs is async: use `await {twin}(...)` instead")
+    return RuntimeError(f"An async callback must be awaited: use `await {twin}(...)` instead")
 
 
 cdef str _create_token(_Creation creation, str twin):
@@ -7354,8 +7364,8 @@ async def _report_creation(_Creation creation):
 # Error answers
 # -----------------------------------------------------------------------------
 
-# By callback: what 0.1.0 answers, status and message, where None is the text of the exception; and
-# the code and the title of the problem details (RFC 9457), where None depends on the exception.
+# By callback: the status and message of 0.1.0, where None is the text of the exception; and the
+# code and title of the problem details (RFC 9457), where None depends on the exception.
 cdef dict _ANSWERS = {
     "unauthorized": (401, None, "token_missing", "Token missing"),
     "invalid_token": (422, None, "token_invalid", "Token invalid"),
@@ -7364,7 +7374,7 @@ cdef dict _ANSWERS = {
     "needs_fresh_token": (401, "Fresh token required", "token_not_fresh", "Token not fresh"),
     "user_loader_error": (401, None, "user_not_found", "User not found"),
     "verify_claims_failed": (
-        400, "User claims verification failed", "claims_refused", "Claims refused"
+        400, "User claims verification failed", "claims_refused", "Claims rejected"
     ),
     "insufficient_scope": (403, "Insufficient scope", "insufficient_scope", "Insufficient scope"),
     "store_unavailable": (
@@ -7375,11 +7385,11 @@ cdef dict _ANSWERS = {
     ),
 }
 
-# When to try again, in seconds: what a restart of a store takes, about; when the keys of an issuer
-# are fetched again.
+# Retry-After in seconds: about the time that a store needs to restart; the time until the keys of
+# an issuer are fetched again.
 cdef dict _RETRY_AFTER = {"store_unavailable": "5", "issuer_unavailable": "30"}
 
-# The error codes of RFC 6750, section 3.1, for the codes of ours that are not its invalid_token. A
+# The error codes of RFC 6750, section 3.1, for those of our codes that are not invalid_token. A
 # request without credentials gets a challenge without an error.
 cdef dict _CHALLENGE_ERRORS = {
     "token_missing": None,
@@ -7389,8 +7399,8 @@ cdef dict _CHALLENGE_ERRORS = {
     "insufficient_scope": "insufficient_scope",
 }
 
-# Which exception is answered by which callback; a handler for each is registered with the app. They
-# are raised where the check is: in the sections from JSON to "Verifying a request".
+# Which callback handles which exception; an error handler for each is registered with the app. They
+# are raised by the checks, in the sections from JSON to "Verifying a request".
 cdef tuple _ANSWERED = (
     (NoAuthorizationError, "unauthorized"),
     (CSRFError, "unauthorized"),
@@ -7410,31 +7420,31 @@ cdef tuple _ANSWERED = (
 
 
 cdef tuple _legacy_answer(str name, object message):
-    """What 0.1.0 answers; the message is needed where the table has none."""
+    """The response of 0.1.0; the message is used if the table has none."""
     status, fixed = _ANSWERS[name][:2]
     return {_config.error_msg_key: message if fixed is None else fixed}, status
 
 
 cdef str _unknown_user(object identity):
     text = f"Error loading the user {identity}"
-    # Not every JSON provider can write a lone surrogate.
+    # Some JSON providers cannot write a lone surrogate.
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 cdef tuple _problem_of(error):
-    """Status and message of 0.1.0, code and title of a problem, for an error that is answered."""
+    """For an error: status and message of 0.1.0, code and title of the problem details."""
     status, message, code, title = _ANSWERS[_answer_name(error)]
     if isinstance(error, WebSocketOriginError):
-        status, code, title = 403, "origin_refused", "Origin refused"
+        status, code, title = 403, "origin_refused", "Origin rejected"
     elif isinstance(error, CSRFError):
-        code, title = "csrf_mismatch", "CSRF value wrong"
+        code, title = "csrf_mismatch", "CSRF value mismatch"
         if str(error) == _MISSING_CSRF:
             code, title = "csrf_missing", "CSRF value missing"
     elif isinstance(error, InvalidHeaderError) and error._has_other_scheme:
-        # Credentials of another scheme are no token; 0.1.0 answers 422 to them all the same.
+        # Credentials of another scheme are not a token, but 0.1.0 responds with 422.
         code, title = "token_missing", "Token missing"
     elif isinstance(error, WrongTokenError):
-        code, title = "wrong_token_type", "Wrong type of token"
+        code, title = "wrong_token_type", "Wrong token type"
     elif isinstance(error, SessionEndedError):
         message, code, title = _SESSION_ENDED, "session_ended", "Session ended"
     elif isinstance(error, TokenReusedError):
@@ -7443,7 +7453,7 @@ cdef tuple _problem_of(error):
 
 
 cdef str _answer_name(error):
-    """The name of the callback that answers an error, by the nearest class, as Quart chooses it."""
+    """The name of the callback that handles an error, by the nearest class, as Quart chooses it."""
     for base in type(error).__mro__:
         for exception, name in _ANSWERED:
             if base is exception:
@@ -7452,15 +7462,15 @@ cdef str _answer_name(error):
 
 
 cdef object _default_answer(_AppState state, _Settings settings, str name, error):
-    """The body and the status that a refused request gets without a callback of the app."""
+    """The default response to a rejected request, without a callback of the app."""
     status, message, code, title = _problem_of(error)
     if name == "user_loader_error":
-        # An application raises the exception bare.
+        # Applications raise the exception without this text.
         message = _unknown_user(get_jwt_identity())
     if not settings.is_problem_format:
         return {settings.error_msg_key: message}, status
     if status == 422:
-        # RFC 6750, section 3.1, answers an invalid token with 401.
+        # RFC 6750, section 3.1, requires 401 for an invalid token.
         status = 401
     problem = {
         "type": f"urn:quart-jwt-extended:{code}",
@@ -7495,7 +7505,7 @@ cdef int _add_challenge(
 
 
 cdef tuple _scopes_of_route(_AppState state):
-    """What the route of the current request requires: clients request these (RFC 6750, 3)."""
+    """The scopes that the route of the current request requires (RFC 6750, section 3)."""
     request = _current_request()
     if request is None or request.endpoint is None:
         return ()
@@ -7503,8 +7513,8 @@ cdef tuple _scopes_of_route(_AppState state):
     return () if rules is None else rules.scopes or ()
 
 
-# The URL of a resource, of which the metadata have a place (RFC 9728, section 3.1): no character
-# that a path needs a percent sign for, and none that a router would take for a variable.
+# The URL of a resource, which determines the URL of its metadata (RFC 9728, section 3.1). Its path
+# must not need percent-encoding, or contain anything that a router would treat as a variable.
 cdef str _HOST = r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
 cdef object _HOST_RE = re.compile(_HOST)
 cdef object _RESOURCE_RE = re.compile(
@@ -7514,32 +7524,32 @@ cdef str _RESOURCE_METADATA_PATH = "/.well-known/oauth-protected-resource"
 
 
 cdef object _resource_of(_AppState state):
-    """The URL of the resource; None if the current request names no host, or an odd one."""
+    """The URL of the resource; None if the current request has no host, or an unusual one."""
     if state.resource is not None:
         return state.resource
     request = _current_request()
-    # It is what the client has sent.
+    # The client controls it.
     if _HOST_RE.fullmatch(request.host) is None:
         return None
     return f"{request.scheme.replace('ws', 'http', 1)}://{request.host}"
 
 
 cdef str _resource_metadata_url(str resource):
-    """Where the metadata of a resource are: before its path (RFC 9728, section 3.1)."""
+    """The URL of a resource's metadata, inserted before its path (RFC 9728, section 3.1)."""
     parts = urllib.parse.urlsplit(resource)
     path = "" if parts.path == "/" else parts.path
     return f"{parts.scheme}://{parts.netloc}{_RESOURCE_METADATA_PATH}{path}"
 
 
 cdef _Failure _failure_behind(_AppState state, object request, error):
-    """The failed verification that an error comes from, or a new one without a token.
+    """The failed verification that caused an error, or a new one without a token.
 
-    An application may raise an error of its own from ours. What decode_token raises about an
-    expired token brings the token along; it is taken from the error, which may be raised again.
+    An application may raise its own error from ours. The error of decode_token about an expired
+    token contains the token, which is removed from it, because the error may be raised again.
     """
     cdef _Failure failure = getattr(request, _FAILED, None)
     cause = error
-    # An application may also have made a circle of errors.
+    # Limited, because the errors of an application may form a cycle.
     for _ in range(0 if failure is None else 100):
         if cause is failure.error():
             return failure
@@ -7560,7 +7570,7 @@ cdef _Failure _failure_behind(_AppState state, object request, error):
 
 
 async def _answer(str name, error):
-    """Answer an error, with the rejected token as the current one while a callback runs."""
+    """Respond to an error. While a callback runs, the rejected token is the current one."""
     cdef _AppState state = _current_state()
     request = _current_request()
     cdef _Failure failure = _failure_behind(state, request, error)
@@ -7596,7 +7606,7 @@ async def _answer(str name, error):
 cdef bint _accepts(object callback, int count) except -1:
     """Whether a callback can be called with ``count`` positional arguments.
 
-    A callable whose signature cannot be read (some builtins) is taken at its word.
+    A callable without a readable signature (some builtins) is assumed to match.
     """
     try:
         signature = inspect.signature(callback)
@@ -7610,16 +7620,16 @@ cdef bint _accepts(object callback, int count) except -1:
 
 
 cdef object _adapt(object callback, str loader, dict forms, dict deprecated):
-    """What is called in place of a callback, by the number of arguments that it takes.
+    """The adapter for a callback, chosen by the number of arguments that it accepts.
 
-    :param forms: the numbers in the order of preference, each with what is called.
-    :param deprecated: the numbers that a warning goes with, each with its text.
-    :raises TypeError: it takes none of these numbers of arguments.
+    :param forms: adapters by number of arguments, in order of preference.
+    :param deprecated: texts of warnings by number of arguments.
+    :raises TypeError: if it accepts none of these numbers of arguments.
     """
     if not callable(callback):
-        raise TypeError(f"{loader} takes a function, not {type(callback).__name__}")
+        raise TypeError(f"{loader} accepts a function, not {type(callback).__name__}")
     if inspect.isgeneratorfunction(callback) or inspect.isasyncgenfunction(callback):
-        raise TypeError(f"The callback of {loader} must return its answer, not yield it")
+        raise TypeError(f"The callback of {loader} must return its result, not yield it")
     for count, adapted in forms.items():
         if _accepts(callback, count):
             if count in deprecated:
@@ -7627,11 +7637,11 @@ cdef object _adapt(object callback, str loader, dict forms, dict deprecated):
             return adapted
     words = ("no arguments", "one argument", "two arguments")
     raise TypeError(
-        f"The callback of {loader} must take {' or '.join([words[count] for count in forms])}"
+        f"The callback of {loader} must accept {' or '.join([words[count] for count in forms])}"
     )
 
 
-# Attributes of 0.1.0's manager, which applications assigned, with the loaders that do the same.
+# Attributes of 0.1.0's manager that applications assign, with the equivalent loaders.
 cdef dict _LOADERS_BY_PRIVATE_NAME = {
     "_user_claims_callback": "user_claims_loader",
     "_user_identity_callback": "user_identity_loader",
@@ -7649,34 +7659,36 @@ cdef dict _LOADERS_BY_PRIVATE_NAME = {
     "_encode_key_callback": "encode_key_loader",
     "_jwt_additional_header_callback": "additional_headers_loader",
 }
-# Methods of 0.1.0's manager, which subclasses overrode, with what does the same.
+# Methods of 0.1.0's manager that subclasses override, with their replacements.
 cdef dict _PRIVATE_METHODS = {
-    "_set_error_handler_callbacks": "the loaders of the answers, or app.register_error_handler",
+    "_set_error_handler_callbacks": (
+        "the loaders for error responses, or app.register_error_handler"
+    ),
     "_set_default_configuration_options": "app.config",
-    "_create_access_token": "create_access_token and the loaders of what goes into a token",
-    "_create_refresh_token": "create_refresh_token and the loaders of what goes into a token",
+    "_create_access_token": "create_access_token and the loaders for token contents",
+    "_create_refresh_token": "create_refresh_token and the loaders for token contents",
 }
 
 
 cdef object _not_called(str name):
     public = _PRIVATE_METHODS.get(name) or _LOADERS_BY_PRIVATE_NAME[name]
-    return TypeError(f"JWTManager.{name} is private to 0.1.0 and never called: use {public}")
+    return TypeError(f"JWTManager.{name} was private in 0.1.0 and is never called: use {public}")
 
 
 class JWTManager:
-    """Holds the callbacks of the extension and binds them to one or several Quart apps.
+    """The extension object: it holds the callbacks and is bound to one or more Quart apps.
 
-    Its loaders are decorators, each of which registers one callback and returns it as it is. A
-    callback is a function or a coroutine function, and how many arguments it takes is read from its
-    signature at once: one that cannot be called as its loader says is a TypeError. Registering
-    another callback replaces the first. A callback that raises fails the request.
+    Its loaders are decorators. Each one registers a callback and returns it unchanged; registering
+    another callback replaces the first. A callback is a function or a coroutine function. The
+    number of its parameters is checked when it is registered: TypeError is raised if it cannot be
+    called as its loader describes. If a callback raises an exception, the request fails.
 
-    :param app: the app to bind to at once; None to call :meth:`init_app` later, as an application
-        factory does.
-    :param add_context_processor: whether templates get ``current_user``.
-    :param token_store: where sessions and revocations are kept, such as a
-        :class:`MemoryTokenStore`; None for none.
-    :raises TypeError: ``token_store`` is no :class:`TokenStore`.
+    :param app: the app to bind to, or None to call :meth:`init_app` later, as in an application
+        factory.
+    :param add_context_processor: whether templates can use ``current_user``.
+    :param token_store: where sessions and revocations are stored, such as a
+        :class:`MemoryTokenStore`; None if the app does not use them.
+    :raises TypeError: if ``token_store`` is not a :class:`TokenStore`.
     """
 
     def __init__(self, app=None, add_context_processor=False, token_store=None):
@@ -7687,11 +7699,11 @@ class JWTManager:
         if add_context_processor:
             self.init_app(app, add_context_processor)
         else:
-            # A subclass may override it with the one argument of 0.1.0.
+            # A subclass may override it with only the one parameter of 0.1.0.
             self.init_app(app)
 
     def __setattr__(self, name, value):
-        # What subclasses and applications of 0.1.0 assign, where it would not be looked at now.
+        # Subclasses and applications of 0.1.0 assign these, which would have no effect now.
         if name in _LOADERS_BY_PRIVATE_NAME:
             getattr(self, _LOADERS_BY_PRIVATE_NAME[name])(value)
         elif name in _PRIVATE_METHODS:
@@ -7700,17 +7712,18 @@ class JWTManager:
             super().__setattr__(name, value)
 
     def init_app(self, app, add_context_processor=False, token_store=None):
-        """Bind this manager to an app: set the defaults of the options, register error handlers.
+        """Bind this manager to an app: set the default options and register the error handlers.
 
         A manager can be bound to several apps; each has its own options and keys. Binding another
-        manager to the same app replaces this one, as in 0.1.0. The command ``quart jwt routes``
-        lists the routes of the app with how they are protected; ``quart jwt purge`` deletes from
-        the token store what has ended; ``quart jwt keys`` makes a key, or lists those of JWT_KEYS.
+        manager to the same app replaces this one, as in 0.1.0. The app gets three commands:
+        ``quart jwt routes`` lists its routes and how they are protected; ``quart jwt purge``
+        deletes expired entries from the token store; ``quart jwt keys`` creates a key, or lists
+        those of JWT_KEYS.
 
         :param app: the Quart app.
-        :param add_context_processor: whether templates get ``current_user``.
-        :param token_store: the token store of this app; None takes that of the manager.
-        :raises TypeError: ``token_store`` is no :class:`TokenStore`.
+        :param add_context_processor: whether templates can use ``current_user``.
+        :param token_store: the token store of this app. If None, the store of the manager is used.
+        :raises TypeError: if ``token_store`` is not a :class:`TokenStore`.
         """
         cdef _AppState state
         for name in (*_PRIVATE_METHODS, *_LOADERS_BY_PRIVATE_NAME):
@@ -7722,7 +7735,7 @@ class JWTManager:
         state.store = self._token_store if token_store is None else _verified_store(token_store)
         app.extensions[_STATE] = state
         for name, value in DEFAULTS.items():
-            # A list is copied, since applications append to theirs.
+            # Lists are copied, because applications may append to them.
             app.config.setdefault(name, value.copy() if isinstance(value, list) else value)
         for exception, name in _ANSWERED:
             app.register_error_handler(exception, self._error_handler(name))
@@ -7733,125 +7746,139 @@ class JWTManager:
         app.after_serving(_stop_watch(app))
 
     def check(self, app):
-        """Check the configuration of an app, as is done before it serves, for tests and CI.
+        """Check the configuration of an app, for tests and CI.
 
-        Warns of ``JWT_*`` options that do not exist and of methods in JWT_CSRF_METHODS that HTTP
-        does not define.
+        The same check runs before the app serves. It warns about ``JWT_*`` options that do not
+        exist and about methods in JWT_CSRF_METHODS that HTTP does not define.
 
-        :param app: the Quart app, to which a manager is bound.
-        :raises RuntimeError: options or keys are wrong, all of which the message lists, or a
-            decorator stands above a route or a hook, where it protects nothing.
+        :param app: a Quart app to which a manager is bound.
+        :raises RuntimeError: if options or keys are invalid (the message lists all of them), or if
+            a decorator is placed above the decorator of a route or a hook, where it protects
+            nothing.
         """
         _verify_configuration(app)
 
     def describe(self, app):
-        """Put how the routes of an app are protected into the document of quart-schema.
+        """Add the protection of an app's routes to the OpenAPI document of quart-schema.
 
-        Each place where a documented route takes a token becomes a security scheme, such as
+        Each location where a documented route accepts a token becomes a security scheme, such as
         ``jwtAccessHeader``, ``jwtRefreshCookie`` or ``jwtAccessQuery``. Each operation requires one
-        of those that it takes, with its scopes; one with ``optional=True`` requires none, too. A
-        JSON body cannot be a scheme in OpenAPI, and is left out. A scheme of the same name that
-        QuartSchema is given counts instead, as does the ``security`` of an operation.
+        of the schemes that it accepts, with its scopes; with ``optional=True``, it also works
+        without any. The JSON body is left out, because it cannot be a scheme in OpenAPI. A scheme
+        of the same name that is passed to QuartSchema takes precedence, as does the ``security`` of
+        an operation.
 
-        Call it after ``QuartSchema(app)``. Routes that are added later are described, too.
+        Call it after ``QuartSchema(app)``. Routes that are added later are included.
 
-        :param app: the Quart app, to which a manager is bound.
-        :raises TypeError: ``app`` is no Quart app.
-        :raises RuntimeError: the app has no JWTManager or no QuartSchema, or quart-schema is older
-            than 0.21.
-        :raises ImportError: quart-schema is not installed; the extra ``openapi`` brings it.
+        :param app: a Quart app to which a manager is bound.
+        :raises TypeError: if ``app`` is not a Quart app.
+        :raises RuntimeError: if the app has no JWTManager or no QuartSchema, or quart-schema is
+            older than 0.21.
+        :raises ImportError: if quart-schema is not installed. The extra ``openapi`` installs it.
         """
         _describe(app)
 
-    # --- Loaders: what goes into a token --------------------------------------
+    # --- Loaders: token contents ----------------------------------------------
 
     def user_claims_loader(self, callback):
-        """Register the callback that gives an access token its user claims.
+        """Register the callback that returns the user claims of a new access token.
 
-        :param callback: takes the object passed to :func:`create_access_token`, returns a JSON
-            serialisable value, usually a dict.
+        They become the claim that JWT_USER_CLAIMS names, also in refresh tokens if
+        JWT_CLAIMS_IN_REFRESH_TOKEN is True. The callback is not called if ``user_claims`` is
+        passed.
+
+        :param callback: called with the ``identity`` that was passed to the creating function (any
+            type), returns a JSON-serializable value, usually a dict.
         """
         return self._register("user_claims_loader", "user_claims", callback, {1: callback})
 
     def additional_claims_loader(self, callback):
-        """Register the callback that adds claims to the top level of a new token.
+        """Register the callback that returns additional top-level claims of a new token.
 
-        As in Flask-JWT-Extended, and beside the user claims, which are one claim that holds a dict.
+        As in Flask-JWT-Extended. The user claims, in contrast, are a single claim that contains a
+        dict.
 
-        :param callback: takes the object passed to the creating function, returns a dict of claims
-            or None.
+        :param callback: called with the ``identity`` that was passed to the creating function (any
+            type), returns a dict of claims or None.
         """
         return self._register(
             "additional_claims_loader", "additional_claims", callback, {1: callback}
         )
 
     def user_identity_loader(self, callback):
-        """Register the callback that turns an object into the identity of its tokens.
+        """Register the callback that converts an object, such as a user, to its identity.
 
-        :param callback: takes the object passed to :func:`create_access_token` or
-            :func:`create_refresh_token`, returns a JSON serialisable identity.
+        :param callback: called with the ``identity`` that was passed to the creating function (any
+            type), returns the identity for the token, a JSON-serializable value. It must be a str
+            if JWT_IDENTITY_CLAIM is ``"sub"`` and JWT_VERIFY_SUB is True.
         """
         return self._register("user_identity_loader", "user_identity", callback, {1: callback})
 
     def additional_headers_loader(self, callback):
-        """Register the callback that adds headers to a new token, such as ``kid``.
+        """Register the callback that returns additional headers of a new token, such as ``kid``.
 
-        :param callback: takes the object passed to the creating function, returns a dict of header
-            parameters (RFC 7515, section 4) or None.
+        The callback is not called if ``headers`` is passed.
+
+        :param callback: called with the ``identity`` that was passed to the creating function (any
+            type), returns a dict of header parameters (RFC 7515, section 4) or None.
         """
         return self._register("additional_headers_loader", "jwt_headers", callback, {1: callback})
 
     # --- Loaders: keys --------------------------------------------------------
 
     def encode_key_loader(self, callback):
-        """Register the callback that chooses the key to sign a token with.
+        """Register the callback that chooses the key to sign a token.
 
-        :param callback: takes the object passed to the creating function, returns the secret, or
-            the private key as PEM text, PEM bytes or a ``cryptography`` key.
+        :param callback: called with the ``identity`` that was passed to the creating function (any
+            type), returns the secret (str or bytes), or the private key as PEM (str or bytes) or as
+            a ``cryptography`` key.
         """
         return self._register("encode_key_loader", "encode_key", callback, {1: callback})
 
     def decode_key_loader(self, callback):
-        """Register the callback that chooses the key to verify a token with.
+        """Register the callback that chooses the key to verify a token.
 
-        The key serves only the family of algorithms that it belongs to, and an empty one or None
-        verifies nothing.
+        The key is used only for the algorithms of its own family. A token for which the callback
+        returns None or an empty key is rejected.
 
-        :param callback: takes the unverified claims and the unverified header of the token (dicts),
-            returns the secret, or the public key as PEM text, PEM bytes or a ``cryptography`` key.
-            The form of one argument, the claims, is deprecated.
+        :param callback: called with the unverified claims and the unverified header of the token
+            (dicts), returns the secret (str or bytes), or the public key as PEM (str or bytes), as
+            a ``cryptography`` key or as a ``PyJWK``. A callback with one parameter, called with the
+            claims only, is deprecated.
         """
         return self._register(
             "decode_key_loader", "decode_key", callback,
             {2: callback, 1: lambda claims, header: callback(claims)},
             {1: (
-                "The callback of decode_key_loader should take the unverified claims and the "
-                "unverified headers; the form of one argument is deprecated"
+                "The callback of decode_key_loader should accept the unverified claims and the "
+                "unverified header; the form with one argument is deprecated"
             )},
         )
 
     def jwks_fetch_loader(self, callback):
         """Register the callback that fetches the documents of trusted issuers.
 
-        For httpx or aiohttp, or a proxy, in place of the standard library in a thread. It must not
-        follow redirects. It has 5 seconds for all documents of an issuer; what it raises is an
-        outage of that. A callback that is no coroutine function is called in a thread.
+        By default, the standard library fetches them in a thread. Use a callback for httpx, aiohttp
+        or a proxy. It must not follow redirects, and has 5 seconds in total for all documents of an
+        issuer. An exception from it counts as an outage of the issuer. A callback that is not a
+        coroutine function is called in a thread.
 
-        :param callback: takes a URL (str), returns the body of the answer, at most 262144 bytes, as
-            bytes, str or the dict in it; or a tuple of that and the headers of the answer (a
-            mapping), for its ``Cache-Control``; or None if there is no such document (404).
+        :param callback: called with the URL (str), returns the body of the response, at most 262144
+            bytes, as bytes, str or the parsed dict; or a tuple of the body and the response headers
+            (a mapping), of which ``Cache-Control`` is used; or None if the document does not exist
+            (404).
         """
         return self._register("jwks_fetch_loader", "jwks_fetch", callback, {1: callback})
 
     # --- Loaders: checks ------------------------------------------------------
 
     def token_in_blacklist_loader(self, callback):
-        """Register the callback that says whether a token has been revoked.
+        """0.1.0 name of :meth:`token_in_blocklist_loader`.
 
-        It is called when JWT_BLACKLIST_ENABLED is True, for the types of token that are named in
-        JWT_BLACKLIST_TOKEN_CHECKS.
+        The callback is called only if JWT_BLACKLIST_ENABLED is True.
 
-        :param callback: takes the claims of the token (a dict), returns True if it is revoked.
+        :param callback: called with the claims of the token (dict) only, returns True if the token
+            is revoked, False otherwise.
         """
         self._register(
             "token_in_blacklist_loader", "token_in_blacklist", callback,
@@ -7861,14 +7888,13 @@ class JWTManager:
         return callback
 
     def token_in_blocklist_loader(self, callback):
-        """Register the callback that says whether a token has been revoked, as Flask-JWT-Extended.
+        """Register the callback that checks whether a token is revoked, as in Flask-JWT-Extended.
 
-        It replaces that of :meth:`token_in_blacklist_loader`, and is called whatever
-        JWT_BLACKLIST_ENABLED says, for the types of token that are named in
-        JWT_BLACKLIST_TOKEN_CHECKS.
+        It is called for the token types in JWT_BLACKLIST_TOKEN_CHECKS, regardless of
+        JWT_BLACKLIST_ENABLED. It replaces the callback of :meth:`token_in_blacklist_loader`.
 
-        :param callback: takes the header and the claims of the token (dicts), returns True if it is
-            revoked.
+        :param callback: called with the header and the claims of the token (dicts), returns True if
+            the token is revoked, False otherwise.
         """
         self._register(
             "token_in_blocklist_loader", "token_in_blacklist", callback,
@@ -7880,7 +7906,11 @@ class JWTManager:
     def claims_verification_loader(self, callback):
         """Register the callback that accepts or rejects the user claims of an access token.
 
-        :param callback: takes the user claims, returns True if they are valid.
+        It is not called for refresh tokens. It replaces the callback of
+        :meth:`token_verification_loader`, which is called for both types of token.
+
+        :param callback: called with the user claims (a JSON value, usually a dict), returns True to
+            accept them, False otherwise.
         """
 
         def adapted(_Settings settings, header, claims):
@@ -7891,13 +7921,13 @@ class JWTManager:
         return callback
 
     def token_verification_loader(self, callback):
-        """Register the callback that accepts or rejects a token, as Flask-JWT-Extended.
+        """Register the callback that accepts or rejects a token, as in Flask-JWT-Extended.
 
-        It replaces that of :meth:`claims_verification_loader`, and is called for refresh tokens,
-        too.
+        It is called for access tokens and refresh tokens. It replaces the callback of
+        :meth:`claims_verification_loader`.
 
-        :param callback: takes the header and the claims of the token (dicts), returns True if they
-            are valid.
+        :param callback: called with the header and the claims of the token (dicts), returns True to
+            accept it, False otherwise.
         """
         self._register(
             "token_verification_loader", "claims_verification", callback,
@@ -7907,10 +7937,10 @@ class JWTManager:
         return callback
 
     def user_loader_callback_loader(self, callback):
-        """Register the callback that loads the user of a protected request.
+        """0.1.0 name of :meth:`user_lookup_loader`.
 
-        :param callback: takes the identity in the token, returns the object that
-            :data:`current_user` will stand for, or None if there is no such user.
+        :param callback: called with the identity in the token (a JSON value) only, returns the user
+            or None.
         """
 
         def adapted(_Settings settings, header, claims):
@@ -7921,12 +7951,13 @@ class JWTManager:
         )
 
     def user_lookup_loader(self, callback):
-        """Register the callback that loads the user of a protected request, as Flask-JWT-Extended.
+        """Register the callback that loads the user of a request, as in Flask-JWT-Extended.
 
-        It replaces that of :meth:`user_loader_callback_loader`.
+        The user is then available as :data:`current_user`. If the callback returns None, the
+        request is rejected. It replaces the callback of :meth:`user_loader_callback_loader`.
 
-        :param callback: takes the header and the claims of the token (dicts), returns the user, or
-            None if there is no such user.
+        :param callback: called with the header and the claims of the token (dicts), returns the
+            user (any object), or None if there is no such user.
         """
         return self._register(
             "user_lookup_loader", "user_loader", callback,
@@ -7936,13 +7967,15 @@ class JWTManager:
     # --- Loaders: sessions ----------------------------------------------------
 
     def refresh_reuse_loader(self, callback):
-        """Register the callback that is called when a refresh token was used again after rotation.
+        """Register the callback that reports the reuse of a refresh token.
 
-        The session is revoked already (RFC 9700, section 4.14.2), and the request is answered with
-        401. It is called once for each session: warn the user, whose token may have been stolen.
+        It is called when a refresh token is used again after its rotation, outside of its grace
+        period (JWT_REFRESH_GRACE). The session is already revoked at that time (RFC 9700, section
+        4.14.2), and the response is 401. The callback is called once per session: use it to warn
+        the user, whose token may have been stolen.
 
-        :param callback: takes the header and the claims of the token (dicts); what it returns is
-            ignored.
+        :param callback: called with the header and the claims of the token (dicts). The return
+            value is ignored.
         """
         return self._register(
             "refresh_reuse_loader", "refresh_reuse", callback,
@@ -7952,23 +7985,25 @@ class JWTManager:
     def implicit_refresh_loader(self, callback):
         """Register the callback that decides whether an access token is renewed in a response.
 
-        It is called when JWT_IMPLICIT_REFRESH is set, after the view and before the renewal.
+        It is called if JWT_IMPLICIT_REFRESH is set, after the view and before the renewal.
 
-        :param callback: takes the claims of the access token (a dict), returns True to renew it.
+        :param callback: called with the claims of the access token (dict), returns True to renew
+            it, False otherwise.
         """
         return self._register(
             "implicit_refresh_loader", "implicit_refresh", callback, {1: callback}
         )
 
-    # --- Loaders: answers -----------------------------------------------------
+    # --- Loaders: error responses ---------------------------------------------
 
     def unauthorized_loader(self, callback):
-        """Register the callback that answers a request without a token, or with a wrong CSRF value.
+        """Register the callback that responds to a request without a token.
 
-        It also answers a WebSocket of a foreign origin. The default answers 401, or 403 to that,
-        and ``{"msg": "<error description>"}``.
+        It also responds to a missing or wrong CSRF value and to a WebSocket from a foreign origin.
+        The default response is 401 with ``{"msg": "<error description>"}``, or 403 for a foreign
+        origin.
 
-        :param callback: takes the reason (a str), returns a response.
+        :param callback: called with the reason (str), returns a response.
         """
         return self._register(
             "unauthorized_loader", "unauthorized", callback,
@@ -7976,11 +8011,11 @@ class JWTManager:
         )
 
     def invalid_token_loader(self, callback):
-        """Register the callback that answers an invalid token.
+        """Register the callback that responds to an invalid token.
 
-        The default answers 422 and ``{"msg": "<error description>"}``.
+        The default response is 422 with ``{"msg": "<error description>"}``.
 
-        :param callback: takes the reason (a str), returns a response.
+        :param callback: called with the reason (str), returns a response.
         """
         return self._register(
             "invalid_token_loader", "invalid_token", callback,
@@ -7988,12 +8023,13 @@ class JWTManager:
         )
 
     def expired_token_loader(self, callback):
-        """Register the callback that answers an expired token.
+        """Register the callback that responds to an expired token.
 
-        The default answers 401 and ``{"msg": "Token has expired"}``.
+        The default response is 401 with ``{"msg": "Token has expired"}``.
 
-        :param callback: takes the claims of the token (a dict), or its header and its claims as in
-            Flask-JWT-Extended, returns a response. The form without an argument is deprecated.
+        :param callback: called with the claims of the token (dict), or, if it has two parameters,
+            with the header and the claims (dicts) as in Flask-JWT-Extended, returns a response. A
+            callback without parameters is deprecated.
         """
         return self._register(
             "expired_token_loader", "expired_token", callback,
@@ -8003,18 +8039,18 @@ class JWTManager:
                 0: lambda error, header, claims: callback(),
             },
             {0: (
-                "The callback of expired_token_loader should take the claims of the expired token; "
-                "the form without an argument is deprecated"
+                "The callback of expired_token_loader should accept the claims of the expired "
+                "token; the form without arguments is deprecated"
             )},
         )
 
     def needs_fresh_token_loader(self, callback):
-        """Register the callback that answers a token that is not fresh where a fresh one is needed.
+        """Register the callback that responds to a non-fresh token where a fresh one is required.
 
-        The default answers 401 and ``{"msg": "Fresh token required"}``.
+        The default response is 401 with ``{"msg": "Fresh token required"}``.
 
-        :param callback: takes no arguments, or the header and the claims of the token (dicts) as in
-            Flask-JWT-Extended, returns a response.
+        :param callback: called without arguments, or, if it has two parameters, with the header and
+            the claims of the token (dicts) as in Flask-JWT-Extended, returns a response.
         """
         return self._register(
             "needs_fresh_token_loader", "needs_fresh_token", callback,
@@ -8025,12 +8061,14 @@ class JWTManager:
         )
 
     def revoked_token_loader(self, callback):
-        """Register the callback that answers a revoked token.
+        """Register the callback that responds to a revoked token.
 
-        The default answers 401 and ``{"msg": "Token has been revoked"}``.
+        It also responds if the session of the token has ended, or a refresh token is reused. The
+        default response is 401 with ``{"msg": "Token has been revoked"}``. For a session, the
+        message is ``Session has ended`` or ``Refresh token has been reused``.
 
-        :param callback: takes no arguments, or the header and the claims of the token (dicts) as in
-            Flask-JWT-Extended, returns a response.
+        :param callback: called without arguments, or, if it has two parameters, with the header and
+            the claims of the token (dicts) as in Flask-JWT-Extended, returns a response.
         """
         return self._register(
             "revoked_token_loader", "revoked_token", callback,
@@ -8041,11 +8079,10 @@ class JWTManager:
         )
 
     def user_loader_error_loader(self, callback):
-        """Register the callback that answers when the user loader returned None.
+        """0.1.0 name of :meth:`user_lookup_error_loader`.
 
-        The default answers 401 and ``{"msg": "Error loading the user <identity>"}``.
-
-        :param callback: takes the identity, returns a response.
+        :param callback: called with the identity in the token (a JSON value) only, returns a
+            response.
         """
         return self._register(
             "user_loader_error_loader", "user_loader_error", callback,
@@ -8053,11 +8090,13 @@ class JWTManager:
         )
 
     def user_lookup_error_loader(self, callback):
-        """Register the callback that answers when the user was not found, as Flask-JWT-Extended.
+        """Register the callback that responds if the user was not found, as in Flask-JWT-Extended.
 
-        It replaces that of :meth:`user_loader_error_loader`.
+        The default response is 401 with ``{"msg": "Error loading the user <identity>"}``. The
+        callback replaces that of :meth:`user_loader_error_loader`.
 
-        :param callback: takes the header and the claims of the token (dicts), returns a response.
+        :param callback: called with the header and the claims of the token (dicts), returns a
+            response.
         """
         return self._register(
             "user_lookup_error_loader", "user_loader_error", callback,
@@ -8065,11 +8104,9 @@ class JWTManager:
         )
 
     def claims_verification_failed_loader(self, callback):
-        """Register the callback that answers when the user claims were rejected.
+        """0.1.0 name of :meth:`token_verification_failed_loader`.
 
-        The default answers 400 and ``{"msg": "User claims verification failed"}``.
-
-        :param callback: takes no arguments, returns a response.
+        :param callback: called without arguments, returns a response.
         """
         return self._register(
             "claims_verification_failed_loader", "verify_claims_failed", callback,
@@ -8077,11 +8114,13 @@ class JWTManager:
         )
 
     def token_verification_failed_loader(self, callback):
-        """Register the callback that answers when the token was rejected, as Flask-JWT-Extended.
+        """Register the callback that responds to rejected claims, as in Flask-JWT-Extended.
 
-        It replaces that of :meth:`claims_verification_failed_loader`.
+        The default response is 400 with ``{"msg": "User claims verification failed"}``. The
+        callback replaces that of :meth:`claims_verification_failed_loader`.
 
-        :param callback: takes the header and the claims of the token (dicts), returns a response.
+        :param callback: called with the header and the claims of the token (dicts), returns a
+            response.
         """
         return self._register(
             "token_verification_failed_loader", "verify_claims_failed", callback,
@@ -8089,12 +8128,12 @@ class JWTManager:
         )
 
     def insufficient_scope_loader(self, callback):
-        """Register the callback that answers a token that lacks a scope of the endpoint.
+        """Register the callback that responds to a token that lacks a required scope.
 
-        The default answers 403 and ``{"msg": "Insufficient scope"}``.
+        The default response is 403 with ``{"msg": "Insufficient scope"}``.
 
-        :param callback: takes the tuple of scopes that the endpoint requires and the claims of the
-            token (a dict), returns a response.
+        :param callback: called with the scopes that the endpoint requires (tuple of str) and the
+            claims of the token (dict), returns a response.
         """
         return self._register(
             "insufficient_scope_loader", "insufficient_scope", callback,
@@ -8112,37 +8151,40 @@ class JWTManager:
         self, issuer, *, audience, algorithms, jwks_uri=None, token_type=None, audience_claim="aud",
         identity_claim="sub", scope_claim=None, leeway=None
     ):
-        """Accept the access tokens of an identity provider beside those of the app.
+        """Accept the access tokens of an identity provider in addition to those of the app.
 
-        A token is assigned by its ``iss``. It must be signed by a key that the issuer publishes,
-        which its ``kid`` names, be meant for ``audience`` and have an ``exp``. Keys are fetched
-        when a token needs them, from the ``jwks_uri`` in the OpenID configuration of the issuer
-        (OpenID Connect Discovery; RFC 8414), and kept.
+        The ``iss`` of a token decides which issuer it belongs to. The token must be signed with a
+        key that the issuer publishes and that its ``kid`` names, be intended for ``audience``, and
+        have an ``exp``. The extension fetches the keys when a token needs them, from the
+        ``jwks_uri`` in the OpenID configuration of the issuer (OpenID Connect Discovery; RFC 8414),
+        and caches them.
 
-        Its tokens are access tokens that are not fresh; one whose ``type``, ``token_type`` or
-        ``typ`` is ``"refresh"`` is rejected. Their claims ``type``, ``fresh``, ``csrf``,
-        ``sid`` and ``gen`` and their user claims are dropped, since only the app itself gives these
-        a meaning.
+        All tokens of the issuer count as access tokens that are not fresh; a token whose ``type``,
+        ``token_type`` or ``typ`` is ``"refresh"`` is rejected. The claims ``type``, ``fresh``,
+        ``csrf``, ``sid`` and ``gen`` and the user claims are removed, because only the app itself
+        may set them.
 
-        :param issuer: the ``iss`` of its tokens, to the letter.
-        :param audience: one or several names of which the token must hold one in ``aud``.
-        :param algorithms: one or several asymmetric algorithms, such as ``["RS256"]``. Neither the
-            token nor a JWK can add one.
-        :param jwks_uri: the URL of the JWK Set (RFC 7517); None discovers it.
-        :param token_type: the ``typ`` that the header must have; ``"at+jwt"`` requires the claims
-            of RFC 9068, section 2.2, too. None accepts any.
-        :param audience_claim: the claim that holds the audience, for providers that leave ``aud``
-            out of access tokens. An ``aud`` that is there must hold one of the names, too.
-        :param identity_claim: the claim that is the identity, a non-empty string in each token.
-        :param scope_claim: the claim that holds the scopes; None takes JWT_SCOPE_CLAIM.
-        :param leeway: seconds, or a timedelta, by which the clock of the issuer may differ; None
-            takes JWT_DECODE_LEEWAY.
+        :param issuer: the exact ``iss`` of its tokens.
+        :param audience: one or more names, of which the token must have one in ``aud``.
+        :param algorithms: one or more asymmetric algorithms, such as ``["RS256"]``. Neither the
+            token nor a JWK can add another one.
+        :param jwks_uri: the URL of the JWK Set (RFC 7517). If None, it is discovered.
+        :param token_type: the ``typ`` that the header must have; ``"at+jwt"`` also requires the
+            claims of RFC 9068, section 2.2. If None, any is accepted.
+        :param audience_claim: the claim that contains the audience, for providers that leave
+            ``aud`` out of access tokens. If ``aud`` is present, it must contain one of the names,
+            too.
+        :param identity_claim: the claim that contains the identity, which must be a non-empty
+            string in each token.
+        :param scope_claim: the claim that contains the scopes. If None, JWT_SCOPE_CLAIM is used.
+        :param leeway: seconds, or a timedelta, by which the clock of the issuer may differ. If
+            None, JWT_DECODE_LEEWAY is used.
         :return: the :class:`TrustedIssuer`.
-        :raises TypeError: an argument has a wrong type, or ``audience`` or ``algorithms`` is
+        :raises TypeError: if an argument has the wrong type, or ``audience`` or ``algorithms`` is
             missing.
-        :raises ValueError: the issuer is trusted already; an algorithm is symmetric, ``none`` or
-            unknown; a URL is neither of https nor of http on this machine; or another argument has
-            a wrong value.
+        :raises ValueError: if the issuer is already trusted; if an algorithm is symmetric, ``none``
+            or unknown; if a URL is neither https nor http on this machine; or if another argument
+            has an invalid value.
         """
         cdef _Callbacks callbacks = self._callbacks
         cdef _Issuer trusted = _Issuer.__new__(_Issuer)
@@ -8150,9 +8192,9 @@ class JWTManager:
             raise TypeError(f"issuer must be a string, not {_shown(issuer)}")
         trusted.name = _plain_text(issuer)
         if not trusted.name:
-            raise ValueError("issuer must be the iss of its tokens, which is not empty")
+            raise ValueError("issuer must be the iss of its tokens, a non-empty string")
         if trusted.name in callbacks.issuers:
-            raise ValueError(f"issuer {trusted.name!r} is trusted already")
+            raise ValueError(f"issuer {trusted.name!r} is already trusted")
         trusted.audience = _read_rule_names("audience", audience, "names of this service")
         if "" in trusted.audience:
             raise ValueError("audience must not be empty")
@@ -8187,41 +8229,43 @@ class JWTManager:
     # --- Views ----------------------------------------------------------------
 
     def serve_jwks(self, app, path="/.well-known/jwks.json"):
-        """Add the view that answers with :func:`get_jwks`, for those who verify the app's tokens.
+        """Add a view that serves :func:`get_jwks`, for services that verify the app's tokens.
 
-        Its endpoint is ``jwt_jwks``, and it stays open where :func:`protect` guards the app. Others
-        may keep the answer for 600 seconds, and not beyond the next ``verify_until`` of JWT_KEYS.
+        Its endpoint is ``jwt_jwks``. It stays open if :func:`protect` guards the app. Clients may
+        cache the response for 600 seconds, but not beyond the next ``verify_until`` of JWT_KEYS.
 
-        :param app: the Quart app, to which a manager is bound.
-        :param path: the path of the view, which begins with a slash.
-        :raises TypeError: an argument has a wrong type.
-        :raises ValueError: the path does not begin with a slash, or the app has that endpoint.
-        :raises RuntimeError: no manager is bound to the app.
+        :param app: a Quart app to which a manager is bound.
+        :param path: the path of the view, which starts with a slash.
+        :raises TypeError: if an argument has the wrong type.
+        :raises ValueError: if the path does not start with a slash, or the app already has that
+            endpoint.
+        :raises RuntimeError: if no manager is bound to the app.
         """
         _verify_app("serve_jwks", app)
         if not isinstance(path, str):
             raise TypeError(f"path must be a string, not {_shown(path)}")
         if not path.startswith("/"):
-            raise ValueError("path must begin with a slash")
+            raise ValueError("path must start with a slash")
         _add_open_view(app, path, "jwt_jwks", _answer_jwks)
 
     def serve_resource_metadata(self, app, *, resource=None, scopes=()):
-        """Serve the metadata of a protected resource (RFC 9728), as clients of MCP servers need it.
+        """Add a view that serves protected resource metadata (RFC 9728), as MCP clients require it.
 
-        Adds the endpoint ``jwt_resource_metadata``, open also under :func:`protect`, at
-        ``/.well-known/oauth-protected-resource`` and the path of ``resource``. The challenge in
-        answers with 401 and 403 then names it as ``resource_metadata``. A client learns from it
-        which trusted issuers make tokens for the app.
+        Its endpoint is ``jwt_resource_metadata``, and its path
+        ``/.well-known/oauth-protected-resource`` followed by the path of ``resource``. It stays
+        open if :func:`protect` guards the app. The ``WWW-Authenticate`` header of 401 and 403
+        responses then contains its URL as ``resource_metadata``. The metadata names the trusted
+        issuers that create tokens for the app.
 
-        :param app: the Quart app, to which this manager is bound.
-        :param resource: the URL of the app as its clients know it, of http or https and without a
-            query, such as ``"https://api.example.com/mcp"``. None takes scheme and host of each
-            request, which a client can choose: name it in production.
-        :param scopes: one or several scopes that clients may request, for ``scopes_supported``.
-        :raises TypeError: an argument has a wrong type.
-        :raises ValueError: ``resource`` is no such URL, a scope is malformed, or the app has that
-            endpoint.
-        :raises RuntimeError: no manager is bound to the app.
+        :param app: the Quart app to which this manager is bound.
+        :param resource: the URL of the app as its clients know it: http or https, without a query,
+            such as ``"https://api.example.com/mcp"``. If None, the scheme and host of each request
+            are used, which a client can choose: set it in production.
+        :param scopes: one or more scopes that clients may request, for ``scopes_supported``.
+        :raises TypeError: if an argument has the wrong type.
+        :raises ValueError: if ``resource`` is not such a URL, a scope is malformed, or the app
+            already has that endpoint.
+        :raises RuntimeError: if no manager is bound to the app.
         """
         cdef _AppState state
         _verify_app("serve_resource_metadata", app)
@@ -8230,7 +8274,7 @@ class JWTManager:
             raise TypeError(f"resource must be a URL or None, not {_shown(resource)}")
         if resource is not None and _RESOURCE_RE.fullmatch(resource) is None:
             raise ValueError(
-                "resource must be a URL of http or https without a query, whose path has only "
+                "resource must be an http or https URL without a query, whose path has only "
                 "letters, digits and ._~- between single slashes"
             )
         names = _Rules(scopes=scopes).scopes
@@ -8269,41 +8313,41 @@ cdef object _read_optional_name(str argument, object value):
 
 
 cdef str _read_foreign_claim(str argument, object value, tuple besides):
-    """The name of a claim in tokens of an issuer, none that has a meaning of its own."""
+    """The name of a claim in tokens of an issuer, which must not have another meaning."""
     if not isinstance(value, str):
         raise TypeError(f"{argument} must be the name of a claim, not {_shown(value)}")
     if not value or (value not in besides and value in _RESERVED_CLAIMS | _OWN_CLAIMS):
-        raise ValueError(f"{argument} must be the name of a claim without another meaning")
+        raise ValueError(f"{argument} must be the name of a claim that has no other meaning")
     return _plain_text(value)
 
 
 cdef object _read_fetched_url(object jwks_uri, str issuer):
-    """The URL of a JWK Set; None if it is to be discovered, which needs a URL as issuer."""
+    """The URL of a JWK Set; None to discover it, which requires a URL as issuer."""
     uri = _read_optional_name("jwks_uri", jwks_uri)
     if _split_url(issuer if uri is None else uri) is not None:
         return uri
     if uri is None:
         raise ValueError(
-            "issuer is no URL of https, from which keys can be discovered: pass jwks_uri"
+            "issuer is not an https URL, so its keys cannot be discovered: pass jwks_uri"
         )
-    raise ValueError("jwks_uri must be a URL of https, or of http on this machine")
+    raise ValueError("jwks_uri must be an https URL, or an http URL on this machine")
 
 
 cdef int _add_open_view(object app, str path, str endpoint, view) except -1:
-    """Add a view that needs no token, whatever guards the app."""
+    """Add a view that does not require a token, even if protect() guards the app."""
     if endpoint in app.view_functions:
-        raise ValueError(f"The app has the endpoint {endpoint!r} already")
-    # Quart would run what is no Python coroutine function in a thread.
+        raise ValueError(f"The app already has the endpoint {endpoint!r}")
+    # Quart would run anything but a Python coroutine function in a thread.
     wrapper = _WRAPPERS["exempt_coroutine"](view)
     _RULES_OF[wrapper] = None
     # Tools name the operation after it.
     wrapper.__name__ = wrapper.__qualname__ = endpoint
-    # Some clients cut a slash at the end of the path off, and some do not.
+    # Some clients remove a trailing slash from the path.
     app.add_url_rule(path, endpoint, wrapper, methods=["GET"], strict_slashes=False)
 
 
 cdef object _resource_metadata(_AppState state, tuple scopes):
-    """The answer with the metadata (RFC 9728, section 2)."""
+    """The response with the metadata (RFC 9728, section 2)."""
     cdef _Settings settings = state.settings()
     resource = _resource_of(state)
     if resource is None:
@@ -8314,7 +8358,7 @@ cdef object _resource_metadata(_AppState state, tuple scopes):
         metadata["authorization_servers"] = issuers
     if scopes:
         metadata["scopes_supported"] = list(scopes)
-    # By RFC 6750, section 2: the other locations are none of its methods.
+    # The other locations are not methods of RFC 6750, section 2.
     is_bearer = settings.header_lower == "authorization" and settings.header_type == "Bearer"
     metadata["bearer_methods_supported"] = (
         ["header"] if is_bearer and "headers" in settings.token_location else []
@@ -8344,7 +8388,7 @@ cdef frozenset _HTTP_METHODS = frozenset(
 
 
 cdef object _start_check(object app):
-    """What an app runs before it serves."""
+    """Create the function that an app runs before it serves."""
 
     async def check():
         cdef _AppState state = _state_of(app)
@@ -8352,8 +8396,8 @@ cdef object _start_check(object app):
         await state.watch.start()
 
     async def start():
-        # As the last one: what the application runs before it serves may load the keys. Quart goes
-        # through the list itself.
+        # As the last one: earlier functions of the application may load the keys. Quart iterates
+        # over this list itself.
         if check not in app.before_serving_funcs:
             app.before_serving_funcs.append(check)
 
@@ -8361,7 +8405,7 @@ cdef object _start_check(object app):
 
 
 cdef object _stop_watch(object app):
-    """What an app runs when it has served."""
+    """Create the function that an app runs after it has served."""
 
     async def stop():
         cdef _AppState state = _state_of(app)
@@ -8385,7 +8429,7 @@ cdef int _verify_configuration(object app) except -1:
         unknown = sorted(settings.csrf_request_methods - _HTTP_METHODS)
         if unknown:
             warnings.warn(
-                f"JWT_CSRF_METHODS holds methods that HTTP does not define: {', '.join(unknown)}"
+                f"JWT_CSRF_METHODS contains methods that HTTP does not define: {', '.join(unknown)}"
             )
         _add_key_faults(state, settings, faults)
         if settings.blacklist_enabled and state.callbacks.token_in_blacklist is None:
@@ -8394,19 +8438,19 @@ cdef int _verify_configuration(object app) except -1:
             faults.append(_MISSING_STORE.format(name="JWT_IMPLICIT_REFRESH"))
         _add_issuer_faults(state, settings, faults)
     if faults:
-        raise RuntimeError("\n".join(["The configuration is wrong:", *faults]))
-    # The first request need not read all of it again.
+        raise RuntimeError("\n".join(["The configuration is invalid:", *faults]))
+    # The first request does not have to read the options again.
     state.current = settings
 
 
 cdef int _add_issuer_faults(_AppState state, _Settings settings, list faults) except -1:
-    """Find what would shut tokens out: trusted issuers that are the app, routes that name none."""
+    """Find faults that reject tokens: the app as a trusted issuer, routes without known issuers."""
     cdef _Route route
     trusted = state.callbacks.issuers
     if settings.encode_issuer in trusted:
         faults.append(
             "JWT_ENCODE_ISSUER must not be a trusted issuer: the tokens of the app would be "
-            "verified by the keys of that"
+            "verified with the keys of that issuer"
         )
     for name in trusted:
         try:
@@ -8429,15 +8473,17 @@ cdef int _add_issuer_faults(_AppState state, _Settings settings, list faults) ex
             ] + [all([name in names for names in route.rules.issuers]) for name in trusted]):
                 closed.add(rule.endpoint)
     for endpoint in sorted(closed - {endpoint for endpoint, _ in unknown}):
-        faults.append(f"The endpoint {endpoint!r} accepts tokens of no issuer by all its rules")
+        faults.append(
+            f"The endpoint {endpoint!r} rejects all tokens: its rules have no issuer in common"
+        )
     for endpoint, name in sorted(unknown):
         faults.append(f"The endpoint {endpoint!r} accepts tokens of {name!r}, which is not trusted")
 
 
 cdef _Settings _read_all(object app, list faults):
-    """The options of an app, with the default in place of each wrong one, which is a fault.
+    """Read the options of an app. Each invalid one is a fault and replaced with its default.
 
-    None if it cannot be told which keys they need.
+    :return: the options, or None if it is unknown which keys they need.
     """
     values = _watched_values(app.config)
     has_keys = True
@@ -8460,10 +8506,10 @@ cdef _Settings _read_all(object app, list faults):
 
 
 cdef int _add_key_faults(_AppState state, _Settings settings, list faults) except -1:
-    """Prepare each configured key, and warn of weak ones.
+    """Prepare each configured key, and warn about weak ones.
 
-    A service may only create tokens, or only verify them, or trust issuers alone; without any key
-    it can do neither.
+    A service may only create tokens, only verify them, or only trust issuers. Without any key, it
+    can do none of these.
     """
     cdef _Callbacks callbacks = state.callbacks
     cdef bint has_key = (

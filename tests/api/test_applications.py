@@ -647,7 +647,7 @@ CALLBACKS = {
 def test_every_private_callback_of_0_1_0_is_registered_by_assignment(name: str) -> None:
     manager = qje.JWTManager()
     setattr(manager, name, eval(f"lambda {', '.join('abc'[: CALLBACKS[name]])}: None"))
-    with pytest.raises(TypeError, match="_loader takes a function, not int"):
+    with pytest.raises(TypeError, match="_loader accepts a function, not int"):
         setattr(manager, name, 5)
 
 
@@ -662,13 +662,13 @@ PRIVATE_METHODS = [
 @pytest.mark.parametrize("name", [*PRIVATE_METHODS, *CALLBACKS])
 def test_private_method_that_a_subclass_overrides_stops_init_app(name: str) -> None:
     manager = type("Manager", (qje.JWTManager,), {name: lambda self, *arguments: None})()
-    with pytest.raises(TypeError, match=f"^JWTManager.{name} is private to 0.1.0 .*: use "):
+    with pytest.raises(TypeError, match=f"^JWTManager.{name} was private in 0.1.0 .*: use "):
         manager.init_app(Quart("subclassed"))
 
 
 @pytest.mark.parametrize("name", PRIVATE_METHODS)
 def test_private_method_that_is_assigned_is_a_type_error(name: str) -> None:
-    with pytest.raises(TypeError, match=f"^JWTManager.{name} is private to 0.1.0"):
+    with pytest.raises(TypeError, match=f"^JWTManager.{name} was private in 0.1.0"):
         setattr(qje.JWTManager(), name, lambda *arguments: None)
 
 

@@ -1213,7 +1213,7 @@ async def yielding_async(*arguments: Any) -> Any:
 @pytest.mark.parametrize("function", [yielding, yielding_async, functools.partial(yielding)])
 @pytest.mark.parametrize("loader", [*CHECKS, *USERS, *REVOCATION, "user_identity_loader"])
 def test_generator_function_is_no_callback(loader: str, function: Any) -> None:
-    with pytest.raises(TypeError, match=f"The callback of {loader} must return its answer, not"):
+    with pytest.raises(TypeError, match=f"The callback of {loader} must return its result, not"):
         getattr(manager_of(make_app()), loader)(function)
 
 

@@ -32,7 +32,7 @@ def bare_app(**options: Any) -> Quart:
 
 def faults(app: Quart) -> list[str]:
     """The lines of what the check raises."""
-    with pytest.raises(RuntimeError, match=r"^The configuration is wrong:\n") as caught:
+    with pytest.raises(RuntimeError, match=r"^The configuration is invalid:\n") as caught:
         manager_of(app).check(app)
     return str(caught.value).splitlines()[1:]
 

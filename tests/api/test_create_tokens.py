@@ -773,7 +773,7 @@ REFUSED_NAMES = ["type", "fresh", "csrf", "identity"]
 async def test_claims_that_the_extension_sets_are_refused_of_a_call(
     app: Quart, create: Creator, name: str
 ) -> None:
-    with pytest.raises(ValueError, match=rf'additional_claims must not hold "{name}"'):
+    with pytest.raises(ValueError, match=rf'additional_claims must not contain "{name}"'):
         await new_token(app, create, "alice", additional_claims={name: "access"})
 
 
@@ -783,7 +783,7 @@ async def test_claims_that_the_extension_sets_are_refused_of_the_loader(
     app: Quart, create: Creator, name: str
 ) -> None:
     manager_of(app).additional_claims_loader(lambda identity: {name: True})
-    with pytest.raises(ValueError, match=rf'additional_claims_loader must not hold "{name}"'):
+    with pytest.raises(ValueError, match=rf'additional_claims_loader must not contain "{name}"'):
         await new_token(app, create, "alice")
 
 

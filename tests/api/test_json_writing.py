@@ -88,7 +88,7 @@ def reference(app: Quart, payload: bytes, kind: str, identity: Any, **arguments:
     return written(app, claims)
 
 
-IDENTITY_REMEDY = ": pass another identity, or register user_identity_loader to make one of it"
+IDENTITY_REMEDY = ": pass another identity, or convert it in a user_identity_loader"
 
 
 def fault(write: Callable[[], Any]) -> tuple[type[Exception], str] | None:
@@ -536,7 +536,7 @@ async def test_any_header_is_written_as_json_writes_it() -> None:
         as_json = written(app, dict(sorted(expected.items())))
         if re.search("[\ud800-\udfff]", json.dumps(json.loads(as_json), ensure_ascii=False)):
             # No reader would take it.
-            with pytest.raises(ValueError, match="headers must not hold a lone surrogate"):
+            with pytest.raises(ValueError, match="headers must not contain a lone surrogate"):
                 qje.create_access_token("alice", headers={**members, "typ": typ})
             return
         token = qje.create_access_token("alice", headers={**members, "typ": typ})

@@ -140,7 +140,7 @@ async def rejected(app: Quart, token: str, message: str | None = None) -> None:
 
 def faults_of(app: Quart) -> list[str]:
     """What the check at the start finds."""
-    with pytest.raises(RuntimeError, match="The configuration is wrong") as caught:
+    with pytest.raises(RuntimeError, match="The configuration is invalid") as caught:
         manager_of(app).check(app)
     return str(caught.value).splitlines()[1:]
 
@@ -399,7 +399,7 @@ async def test_header_that_contradicts_the_key_is_a_value_error(
     headers: dict[str, str], named_header: str
 ) -> None:
     app = ring_app({"k": use(SECRET, sign_from=1), "other": OTHER_SECRET})
-    expected = f'The "{named_header}" header must be that of the key of JWT_KEYS that signs'
+    expected = f'The "{named_header}" header must be .*, the value of the signing key in JWT_KEYS'
     with pytest.raises(ValueError, match=expected):
         await new_token(app, headers=headers)
     manager_of(app).additional_headers_loader(lambda subject: headers)
@@ -1369,7 +1369,7 @@ def test_wrong_arguments_of_the_view_are_named() -> None:
         manager.serve_jwks("app")
     with pytest.raises(TypeError, match="path must be a string, not 5"):
         manager.serve_jwks(app, 5)
-    with pytest.raises(ValueError, match="path must begin with a slash"):
+    with pytest.raises(ValueError, match="path must start with a slash"):
         manager.serve_jwks(app, "keys")
     with pytest.raises(RuntimeError, match="No JWTManager for this app"):
         manager.serve_jwks(Quart("other"))

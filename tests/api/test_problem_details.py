@@ -54,11 +54,11 @@ CODES: dict[str, tuple[str, int, int, str | None]] = {
     "token_revoked": ("Token revoked", 401, 401, "invalid_token"),
     "token_not_fresh": ("Token not fresh", 401, 401, "invalid_token"),
     "csrf_missing": ("CSRF value missing", 401, 401, "invalid_request"),
-    "csrf_mismatch": ("CSRF value wrong", 401, 401, "invalid_request"),
-    "wrong_token_type": ("Wrong type of token", 422, 401, "invalid_token"),
+    "csrf_mismatch": ("CSRF value mismatch", 401, 401, "invalid_request"),
+    "wrong_token_type": ("Wrong token type", 422, 401, "invalid_token"),
     "insufficient_scope": ("Insufficient scope", 403, 403, "insufficient_scope"),
     "user_not_found": ("User not found", 401, 401, "invalid_token"),
-    "claims_refused": ("Claims refused", 400, 400, "invalid_token"),
+    "claims_refused": ("Claims rejected", 400, 400, "invalid_token"),
 }
 
 

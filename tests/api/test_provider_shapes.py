@@ -636,7 +636,7 @@ async def test_second_name_of_google_is_an_issuer_of_its_own(google: Google) -> 
     """Some of its ID tokens have the name without a scheme, which does not say where keys are."""
     app = trusting(google)
     manager = manager_of(app)
-    with pytest.raises(ValueError, match="^issuer is no URL of https"):
+    with pytest.raises(ValueError, match="^issuer is not an https URL"):
         manager.trust_issuer("accounts.google.com", **google.trust)
     manager.trust_issuer("accounts.google.com", jwks_uri=google.jwks_uri, **google.trust)
     token = google.access_token(iss="accounts.google.com")

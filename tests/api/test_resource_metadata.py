@@ -367,7 +367,7 @@ async def test_rejected_websocket_gets_the_challenge(resource: str | None, place
 )
 def test_resource_that_is_no_plain_url_is_a_value_error(resource: str) -> None:
     app = make_app()
-    with pytest.raises(ValueError, match="resource must be a URL of http or https without a query"):
+    with pytest.raises(ValueError, match="resource must be an http or https URL without a query"):
         manager_of(app).serve_resource_metadata(app, resource=resource)
     assert "jwt_resource_metadata" not in app.view_functions
 

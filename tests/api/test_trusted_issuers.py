@@ -128,7 +128,7 @@ def signed(provider: Provider, payload: bytes) -> str:
 
 def faults(app: Quart) -> list[str]:
     """The lines of what the check of the start raises."""
-    with pytest.raises(RuntimeError, match=r"^The configuration is wrong:\n") as caught:
+    with pytest.raises(RuntimeError, match=r"^The configuration is invalid:\n") as caught:
         manager_of(app).check(app)
     return str(caught.value).splitlines()[1:]
 
@@ -205,7 +205,7 @@ def test_argument_without_a_default_is_required(name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"issuer": ""}, "issuer must be the iss of its tokens, which is not empty"),
+        ({"issuer": ""}, "issuer must be the iss of its tokens, a non-empty string"),
         ({"audience": ""}, "audience must not be empty"),
         ({"audience": ["api", ""]}, "audience must not be empty"),
         ({"token_type": ""}, "token_type must be a media type without parameters, such as"),
@@ -265,14 +265,14 @@ FOREIGN_URLS = [
 
 @pytest.mark.parametrize("url", FOREIGN_URLS, ids=ascii)
 def test_jwks_uri_that_is_no_safe_url_is_rejected(url: str) -> None:
-    with pytest.raises(ValueError, match="^jwks_uri must be a URL of https, or of http on this"):
+    with pytest.raises(ValueError, match="^jwks_uri must be an https URL, or an http URL on this"):
         given(jwks_uri=url)
 
 
 @pytest.mark.parametrize("url", FOREIGN_URLS[:-1], ids=ascii)
 def test_issuer_that_is_no_safe_url_needs_a_jwks_uri(url: str) -> None:
     name = url or "an issuer"
-    with pytest.raises(ValueError, match="^issuer is no URL of https, from which keys can be disc"):
+    with pytest.raises(ValueError, match="^issuer is not an https URL, so its keys cannot be disc"):
         given(issuer=name)
     assert given(issuer=name, jwks_uri="https://idp.example/keys").name == name
 
@@ -296,7 +296,7 @@ def test_claim_with_a_meaning_of_its_own_is_no_other_claim(argument: str) -> Non
     reserved |= {"sid", "gen"}
     reserved -= {{"audience_claim": "aud", "identity_claim": "sub"}.get(argument)}
     for name in reserved:
-        message = f"^{argument} must be the name of a claim without another meaning$"
+        message = f"^{argument} must be the name of a claim that has no other meaning$"
         with pytest.raises(ValueError, match=message):
             given(**{argument: name})
     assert given(**{argument: "https://api.example.com/claim"}).name == NAME
@@ -327,7 +327,7 @@ def test_every_form_of_an_argument_is_taken(changes: Any) -> None:
 def test_issuer_is_trusted_once() -> None:
     manager = qje.JWTManager()
     first = manager.trust_issuer(NAME, audience="api", algorithms="RS256")
-    with pytest.raises(ValueError, match=f"^issuer '{NAME}' is trusted already$"):
+    with pytest.raises(ValueError, match=f"^issuer '{NAME}' is already trusted$"):
         manager.trust_issuer(NAME, audience="another", algorithms="ES256")
     second = manager.trust_issuer(f"{NAME}/", audience="api", algorithms="RS256")
     assert dict(manager.issuers) == {NAME: first, f"{NAME}/": second}
@@ -1204,7 +1204,9 @@ async def test_start_finds_routes_whose_rules_have_no_issuer_in_common(provider:
     qje.protect(blueprint, issuers="the app")
     blueprint.add_url_rule("/a", "a", qje.jwt_required(issuers=provider.issuer)(lambda: ""))
     app.register_blueprint(blueprint)
-    assert faults(app) == ["The endpoint 'inner.a' accepts tokens of no issuer by all its rules"]
+    assert faults(app) == [
+        "The endpoint 'inner.a' rejects all tokens: its rules have no issuer in common"
+    ]
     assert qje.protection_of(app, "own").issuers == ("the app",)
     assert qje.protection_of(app, "inner.a").issuers == ()
 
@@ -1234,7 +1236,7 @@ async def test_start_finds_a_trusted_issuer_that_is_the_app(provider: Provider) 
     (line,) = faults(app)
     assert line == (
         "JWT_ENCODE_ISSUER must not be a trusted issuer: the tokens of the app would be verified "
-        "by the keys of that"
+        "with the keys of that issuer"
     )
     # Until somebody reads that, they are rejected.
     async with app.app_context():

@@ -377,7 +377,7 @@ async def test_first_location_with_a_token_decides() -> None:
 @pytest.mark.parametrize(
     ("locations", "message"),
     [
-        ("json", "Missing JWT: none of the locations applies here"),
+        ("json", "Missing JWT: this request cannot carry a token in any of the allowed locations"),
         (["json", "websocket_protocol"], 'Missing "bearer" WebSocket subprotocol'),
         (
             ALL_LOCATIONS,
@@ -406,7 +406,10 @@ async def test_locations_of_a_route_replace_those_of_the_app() -> None:
     assert (await accepted(app, "/by_protocol", offered=["bearer", TOKEN])).subprotocol == "bearer"
     missing = (401, {"msg": 'Missing "bearer" WebSocket subprotocol'})
     assert (await refused(app, "/by_protocol", token=TOKEN)).answer == missing
-    missing = (401, {"msg": "Missing JWT: none of the locations applies here"})
+    missing = (
+        401,
+        {"msg": "Missing JWT: this request cannot carry a token in any of the allowed locations"},
+    )
     assert (await refused(app, "/by_json", token=TOKEN)).answer == missing
 
 
@@ -415,7 +418,7 @@ async def test_subprotocols_are_not_a_location_of_a_request() -> None:
     headers = {"Sec-WebSocket-Protocol": f"bearer, {TOKEN}"}
     response = await app.test_client().get("/protected", headers=headers)
     body = await response.get_json()
-    message = "Missing JWT: none of the locations applies here"
+    message = "Missing JWT: this request cannot carry a token in any of the allowed locations"
     assert (response.status_code, body) == (401, {"msg": message})
 
 

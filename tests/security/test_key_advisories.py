@@ -517,7 +517,7 @@ async def test_scheme_other_than_https_is_not_opened(
     forged = signed(claims_for(issuer), EVILS_KEY, "RS256")
     for url in urls:
         manager = qje.JWTManager()
-        with pytest.raises(ValueError, match="^jwks_uri must be a URL of https"):
+        with pytest.raises(ValueError, match="^jwks_uri must be an https URL"):
             manager.trust_issuer("an issuer", audience="a", algorithms="RS256", jwks_uri=url)
         # The configuration of the issuer names it.
         issuer.publish(CONFIGURATION, {"issuer": issuer.issuer, "jwks_uri": url})

@@ -100,13 +100,13 @@ async def test_tables_are_made_once_and_are_for_alembic(kit: SQLKit) -> None:
 
 def test_other_databases_are_refused() -> None:
     engine = SimpleNamespace(sync_engine=None, dialect=SimpleNamespace(name="mysql"))
-    with pytest.raises(ValueError, match="PostgreSQL and SQLite, not with mysql"):
+    with pytest.raises(ValueError, match="PostgreSQL and SQLite, not mysql"):
         SQLTokenStore(engine)
 
 
 async def test_one_connection_for_all_is_refused() -> None:
     engine = create_async_engine("sqlite+aiosqlite://")
-    with pytest.raises(ValueError, match="use a database in a file, or MemoryTokenStore"):
+    with pytest.raises(ValueError, match="use a database file, or MemoryTokenStore"):
         SQLTokenStore(engine)
     await engine.dispose()
 
