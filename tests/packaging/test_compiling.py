@@ -57,7 +57,8 @@ CLANG = "Apple clang version 17.0.0"
 def test_gcc_is_asked_for_the_passes_that_pay_for_themselves(tmp_path: Path) -> None:
     options = flags(tmp_path, GCC, "-fno-strict-aliasing")
     assert level(options) == "-O1"
-    assert {"-fno-tree-pta", "-finline-small-functions", "-g0"} <= set(options)
+    expected = {"-fno-tree-pta", "-finline-small-functions", "--param=inline-unit-growth=2", "-g0"}
+    assert expected <= set(options)
 
 
 def test_clang_is_not_given_the_flags_of_gcc(tmp_path: Path) -> None:
