@@ -170,7 +170,7 @@ async def verify_nothing(*arguments: Any) -> None:
     pass
 
 
-@pytest.mark.parametrize("name", ["verify_jwt_in_request", "get_raw_jwt"])
+@pytest.mark.parametrize("name", ["verify_jwt_in_request", "get_jwt"])
 def test_request_that_is_judged_otherwise_is_a_finding(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
