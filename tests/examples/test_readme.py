@@ -72,6 +72,15 @@ def test_table_of_costs_has_the_figures_of_the_results() -> None:
             assert re.findall(pattern, results, re.MULTILINE) == [cell.split()[0]]
 
 
+def test_chart_of_costs_has_the_figures_of_the_table() -> None:
+    _, _, *rows = re.findall(r"^\|(.+)\|$", README, re.MULTILINE)
+    figures = [float(row.split("|")[1].split()[0]) for row in rows]
+    bars = re.findall(r"(█+) ([\d.]+)$", README, re.MULTILINE)
+    assert [float(figure) for _, figure in bars] == figures
+    unit = len(bars[-1][0]) / figures[-1]
+    assert [len(bar) for bar, _ in bars] == [round(unit * figure) for figure in figures]
+
+
 def test_commands_of_the_readme_are_targets_of_the_makefile() -> None:
     named = set(re.findall(r"\bmake ([a-z]+)", "\n".join(blocks("console"))))
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
