@@ -1506,9 +1506,15 @@ cdef struct _Reader:
     Py_ssize_t members
 
 
-cdef inline void _skip_space(_Reader* reader) noexcept:
+cdef void _skip_spaces(_Reader* reader) noexcept:
     while reader.at[0] in (c" ", c"\t", c"\n", c"\r"):
         reader.at += 1
+
+
+cdef inline void _skip_space(_Reader* reader) noexcept:
+    # Most tokens have none, and this test is small enough for every compiler to inline it.
+    if reader.at[0] <= c" ":
+        _skip_spaces(reader)
 
 
 cdef inline bint _takes(_Reader* reader, char byte) noexcept:
