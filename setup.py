@@ -12,15 +12,17 @@ Two builds of one commit by the same tools give the same files, byte for byte.
 
 import gzip
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import Cython  # noqa: F401  without it, setuptools would look for a .c instead of failing
-from setuptools import Extension, setup
+from setuptools import Distribution, Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 from setuptools.command.sdist import sdist
@@ -211,6 +213,23 @@ class Sdist(sdist):
         return str(path)
 
 
+class Described(Distribution):
+    """A distribution whose description has no relative links, which an index cannot follow.
+
+    They point to the tag of the version at the ``Source`` of ``[project.urls]``. Without that URL,
+    only their text is left.
+    """
+
+    def parse_config_files(self, *args: Any, **kwargs: Any) -> None:
+        super().parse_config_files(*args, **kwargs)
+        source = (self.metadata.project_urls or {}).get("Source")
+        link = rf"[\1]({source}/blob/v{self.metadata.version}/\2)" if source else r"\1"
+        pattern = r"\[([^]]+)\]\((?!\w+:|#)([^)\s]+)\)"
+        text = self.metadata.long_description or ""
+        # A str of setuptools' own, without which the metadata would call it dynamic.
+        self.metadata.long_description = type(text)(re.sub(pattern, link, text))
+
+
 if __name__ == "__main__":
     extension = Extension(
         NAME,
@@ -221,4 +240,4 @@ if __name__ == "__main__":
         extra_link_args=BUILD.link_args,
     )
     commands = {"build_ext": BuildExt, "bdist_wheel": BdistWheel, "sdist": Sdist}
-    setup(ext_modules=[extension], cmdclass=commands)
+    setup(ext_modules=[extension], cmdclass=commands, distclass=Described)

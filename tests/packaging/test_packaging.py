@@ -5,6 +5,8 @@ from __future__ import annotations
 import email
 import email.message
 import re
+import shutil
+import subprocess
 import sys
 import sysconfig
 import tarfile
@@ -119,10 +121,38 @@ def test_metadata_is_complete(metadata: email.message.Message) -> None:
     assert metadata["Summary"]
     assert metadata["Keywords"]
     assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata.get_all("Dynamic") == ["license-file"]
+
+
+def links(text: str) -> dict[str, str]:
+    return dict(re.findall(r"\[([^]]+)\]\(([^)]+)\)", text))
+
+
+def test_description_has_the_text_of_relative_links(metadata: email.message.Message) -> None:
     description = metadata.get_payload(decode=True).decode()
-    assert description.strip() == (ROOT / "README.md").read_text("utf-8").strip()
-    assert metadata.get_all("Project-URL") is None
-    assert metadata["Home-page"] is None
+    readme = (ROOT / "README.md").read_text("utf-8")
+    relative = {text: url for text, url in links(readme).items() if not url.startswith("https:")}
+    assert relative
+    for text, url in relative.items():
+        readme = readme.replace(f"[{text}]({url})", text)
+    assert description.strip() == readme.strip()
+
+
+def test_relative_links_lead_to_the_source_that_the_metadata_names(tmp_path: Path) -> None:
+    for name in ("setup.py", "README.md", "LICENSE"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    (tmp_path / "_quart_jwt_extended_pyinstaller").mkdir()
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    named = '[project.urls]\nSource = "https://forge.example/quart-jwt-extended"\n'
+    (tmp_path / "pyproject.toml").write_text(f"{project}\n{named}")
+    command = [sys.executable, "setup.py", "-q", "egg_info"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    (info,) = tmp_path.glob("*.egg-info/PKG-INFO")
+    urls = links(info.read_text("utf-8").partition("\n\n")[2])
+    files = "https://forge.example/quart-jwt-extended/blob/v1.0.0/"
+    assert urls["quickstart"] == f"{files}docs/quickstart.md"
+    assert urls["Quart"] == "https://quart.palletsprojects.com"
+    assert all(url.startswith("https:") for url in urls.values())
 
 
 def test_metadata_names_every_supported_python(metadata: email.message.Message) -> None:
