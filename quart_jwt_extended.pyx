@@ -9445,7 +9445,8 @@ async def verify_jwt_in_request(
     You can register this function itself with ``before_request``. After the call,
     :func:`get_jwt` returns the claims.
 
-    :param optional: also accept requests without a token, or with a malformed header.
+    :param optional: also accept requests without a token, or whose header has another scheme or not
+        exactly one token after it.
     :param fresh: require a fresh access token.
     :param refresh: require a refresh token instead of an access token, and read it from the cookie
         or JSON key for refresh tokens.
@@ -9646,7 +9647,8 @@ def jwt_required(
     ``@jwt_required(fresh=True)``.
 
     :param fn: the view, a function or a coroutine function.
-    :param optional: also accept requests without a token, or with a malformed header.
+    :param optional: also accept requests without a token, or whose header has another scheme or not
+        exactly one token after it.
     :param fresh: require a fresh access token.
     :param refresh: require a refresh token instead of an access token, and read it from the cookie
         or JSON key for refresh tokens.
