@@ -61,7 +61,7 @@ if sys.platform == "linux":
     RELEASE.compile_args += ["-fno-plt"]
     RELEASE.link_args += ["-Wl,-z,relro,-z,now"]
 
-# What -O2 and -O3 do beyond this takes gcc three to four times as long, for 2 percent of the
+# What -O2 and -O3 do beyond this takes gcc two to four times as long, for 1 to 2 percent of the
 # instructions of verifying a token (tests/runtime/test_instructions.py). Points-to analysis is a
 # quarter of the time at -O2. The limit on inlining, which leaves it to the calls that gain most,
 # saves 30 percent of what is left, and a fifth of the code.
