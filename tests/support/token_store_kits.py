@@ -194,7 +194,9 @@ async def sql_kit(url: str, begun: Any = None, **options: Any) -> AsyncIterator[
 
 @asynccontextmanager
 async def sqlite_kit(folder: Path) -> AsyncIterator[SQLKit]:
-    async with sql_kit(f"sqlite+aiosqlite:///{folder / 'sessions.db'}", begun=unsynced) as kit:
+    url = f"sqlite+aiosqlite:///{folder / 'sessions.db'}"
+    # SQLite has no queue: on a busy machine, one of many writers waits longer than its 5 seconds.
+    async with sql_kit(url, begun=unsynced, connect_args={"timeout": 60}) as kit:
         yield kit
 
 
