@@ -1530,7 +1530,7 @@ async def verify_jwt_in_request(
     verify_type: bool = True,
     skip_revocation_check: bool = False,
     scopes: _Names | None = None,
-    close_with_token: bool = False,
+    close_with_token: bool | None = None,
     issuers: _Names | None = None,
 ) -> None:
     """Verify the token of the current request or WebSocket, for example in a hook.
@@ -1547,8 +1547,8 @@ async def verify_jwt_in_request(
     :param verify_type: False accepts both access and refresh tokens.
     :param skip_revocation_check: do not check whether the token has been revoked.
     :param scopes: one or several scopes; the claim JWT_SCOPE_CLAIM must contain all of them.
-    :param close_with_token: close the WebSocket when the token expires or is revoked, as with
-        JWT_WEBSOCKET_CLOSE_WITH_TOKEN. :func:`renew_websocket` replaces the token.
+    :param close_with_token: whether the WebSocket is closed when the token expires or is revoked;
+        None means JWT_WEBSOCKET_CLOSE_WITH_TOKEN. :func:`renew_websocket` replaces the token.
     :param issuers: one or several issuers whose tokens are accepted: names of trusted issuers, or
         JWT_ENCODE_ISSUER for the app itself. ``()`` accepts only tokens of the app. None accepts
         tokens of the app and of all trusted issuers.
@@ -1584,7 +1584,7 @@ def jwt_required(
     verify_type: bool = True,
     skip_revocation_check: bool = False,
     scopes: _Names | None = None,
-    close_with_token: bool = False,
+    close_with_token: bool | None = None,
     issuers: _Names | None = None,
 ) -> Callable[_P, Coroutine[Any, Any, _R]]:
     """Require a valid token for a view or a WebSocket, by default an access token.
@@ -1602,8 +1602,8 @@ def jwt_required(
     :param verify_type: False accepts both access and refresh tokens.
     :param skip_revocation_check: do not check whether the token has been revoked.
     :param scopes: one or several scopes; the claim JWT_SCOPE_CLAIM must contain all of them.
-    :param close_with_token: close the WebSocket when the token expires or is revoked, as with
-        JWT_WEBSOCKET_CLOSE_WITH_TOKEN. :func:`renew_websocket` replaces the token.
+    :param close_with_token: whether the WebSocket is closed when the token expires or is revoked;
+        None means JWT_WEBSOCKET_CLOSE_WITH_TOKEN. :func:`renew_websocket` replaces the token.
     :param issuers: one or several issuers whose tokens are accepted: names of trusted issuers, or
         JWT_ENCODE_ISSUER for the app itself. ``()`` accepts only tokens of the app. None accepts
         tokens of the app and of all trusted issuers.
@@ -1625,7 +1625,7 @@ def jwt_required(
     verify_type: bool = True,
     skip_revocation_check: bool = False,
     scopes: _Names | None = None,
-    close_with_token: bool = False,
+    close_with_token: bool | None = None,
     issuers: _Names | None = None,
 ) -> Callable[_P, Coroutine[Any, Any, _R]]: ...
 @overload
@@ -1639,7 +1639,7 @@ def jwt_required(
     verify_type: bool = True,
     skip_revocation_check: bool = False,
     scopes: _Names | None = None,
-    close_with_token: bool = False,
+    close_with_token: bool | None = None,
     issuers: _Names | None = None,
 ) -> _ViewDecorator: ...
 @overload
@@ -1692,7 +1692,7 @@ def protect(
     verify_type: bool = True,
     skip_revocation_check: bool = False,
     scopes: _Names | None = None,
-    close_with_token: bool = False,
+    close_with_token: bool | None = None,
     issuers: _Names | None = None,
 ) -> None:
     """Protect every route and WebSocket of an app or a blueprint, including nested blueprints.
@@ -1701,9 +1701,9 @@ def protect(
     is verified once, before the view and anything that is wrapped around it. The decorator of the
     view can relax the rules: :func:`jwt_exempt` opens the view; ``optional=True`` accepts requests
     without a token, while a token that is sent must satisfy all other rules; ``refresh=True`` drops
-    ``fresh``; ``scopes=()`` drops the scopes. The innermost ``locations`` are used. A route that
-    does not exist still returns 404. An OPTIONS request that Quart answers itself does not need a
-    token.
+    ``fresh``; ``scopes=()`` drops the scopes. The innermost ``locations`` and ``close_with_token``
+    are used. A route that does not exist still returns 404. An OPTIONS request that Quart answers
+    itself does not need a token.
 
     :param app_or_blueprint: the Quart app, or the blueprint before it is registered.
     :param exempt: names of endpoints that stay open, for example ``("static",)``; for a blueprint,

@@ -4989,8 +4989,8 @@ cdef class _Rules:
     cdef bint optional
     cdef bint fresh
     cdef bint skip_revocation
-    # Whether a WebSocket is closed when the token ends.
-    cdef bint close_with_token
+    # Whether a WebSocket is closed when the token ends; None: as the option of the app says.
+    cdef object close_with_token
     # None: those of the app.
     cdef tuple locations
     cdef tuple scopes
@@ -5001,7 +5001,7 @@ cdef class _Rules:
 
     def __cinit__(
         self, optional=False, fresh=False, refresh=False, locations=None, verify_type=True,
-        skip_revocation_check=False, scopes=None, close_with_token=False, issuers=None
+        skip_revocation_check=False, scopes=None, close_with_token=None, issuers=None
     ):
         self.optional = _read_rule("optional", optional)
         self.fresh = _read_rule("fresh", fresh)
@@ -5009,7 +5009,8 @@ cdef class _Rules:
         self.any_type = not _read_rule("verify_type", verify_type)
         self.satisfied = ()
         self.skip_revocation = _read_rule("skip_revocation_check", skip_revocation_check)
-        self.close_with_token = _read_rule("close_with_token", close_with_token)
+        if close_with_token is not None:
+            self.close_with_token = _read_rule("close_with_token", close_with_token)
         if self.fresh and self.token_type == _REFRESH:
             raise ValueError("fresh and refresh cannot be combined: refresh tokens are never fresh")
         if locations is not None:
@@ -5055,6 +5056,12 @@ cdef class _Rules:
         if self.close_with_token:
             words += ", closed with the token"
         return words
+
+    cdef bint closes(self, _Settings settings):
+        """Whether a WebSocket is closed when its token ends."""
+        if self.close_with_token is None:
+            return settings.close_with_token
+        return self.close_with_token
 
     async def verify(self, given=_ABSENT, renewed=None):
         """Verify the token of the current request or websocket: all checks, from top to bottom.
@@ -5211,7 +5218,7 @@ cdef class _Rules:
                 await _send(token_verified, state.app, {"claims": claims, "location": location})
             verified.satisfied = self.satisfied
             if search.is_websocket:
-                if self.close_with_token or settings.close_with_token:
+                if self.closes(settings):
                     state.watch.add_socket(request, verified, self)
             elif location == "cookies" and settings.implicit_refresh is not None:
                 _renew_after(state, request, verified)
@@ -5285,7 +5292,8 @@ cdef _Rules _combined(list guards, list own):
             effective.issuers = tuple(dict.fromkeys((effective.issuers or ()) + rules.issuers))
         effective.any_type = effective.any_type and rules.any_type
         effective.skip_revocation = effective.skip_revocation and rules.skip_revocation
-        effective.close_with_token = effective.close_with_token or rules.close_with_token
+        if rules.close_with_token is not None:
+            effective.close_with_token = rules.close_with_token
         if rules.locations is not None:
             effective.locations = rules.locations
         if rules.token_type == _REFRESH:
@@ -9438,7 +9446,7 @@ def unset_refresh_cookies(response, domain=None):
 
 async def verify_jwt_in_request(
     optional=False, fresh=False, refresh=False, locations=None, verify_type=True,
-    skip_revocation_check=False, scopes=None, close_with_token=False, issuers=None
+    skip_revocation_check=False, scopes=None, close_with_token=None, issuers=None
 ):
     """Verify the token of the current request or WebSocket, for example in a hook.
 
@@ -9454,8 +9462,8 @@ async def verify_jwt_in_request(
     :param verify_type: False accepts both access and refresh tokens.
     :param skip_revocation_check: do not check whether the token has been revoked.
     :param scopes: one or several scopes; the claim JWT_SCOPE_CLAIM must contain all of them.
-    :param close_with_token: close the WebSocket when the token expires or is revoked, as with
-        JWT_WEBSOCKET_CLOSE_WITH_TOKEN. :func:`renew_websocket` replaces the token.
+    :param close_with_token: whether the WebSocket is closed when the token expires or is revoked;
+        None means JWT_WEBSOCKET_CLOSE_WITH_TOKEN. :func:`renew_websocket` replaces the token.
     :param issuers: one or several issuers whose tokens are accepted: names of trusted issuers, or
         JWT_ENCODE_ISSUER for the app itself. ``()`` accepts only tokens of the app. None accepts
         tokens of the app and of all trusted issuers.
@@ -9639,7 +9647,7 @@ cdef object _guard(str decorator, fn, _Rules rules, str verify, dict options):
 
 def jwt_required(
     fn=None, *, optional=False, fresh=False, refresh=False, locations=None, verify_type=True,
-    skip_revocation_check=False, scopes=None, close_with_token=False, issuers=None
+    skip_revocation_check=False, scopes=None, close_with_token=None, issuers=None
 ):
     """Require a valid token for a view or a WebSocket, by default an access token.
 
@@ -9656,8 +9664,8 @@ def jwt_required(
     :param verify_type: False accepts both access and refresh tokens.
     :param skip_revocation_check: do not check whether the token has been revoked.
     :param scopes: one or several scopes; the claim JWT_SCOPE_CLAIM must contain all of them.
-    :param close_with_token: close the WebSocket when the token expires or is revoked, as with
-        JWT_WEBSOCKET_CLOSE_WITH_TOKEN. :func:`renew_websocket` replaces the token.
+    :param close_with_token: whether the WebSocket is closed when the token expires or is revoked;
+        None means JWT_WEBSOCKET_CLOSE_WITH_TOKEN. :func:`renew_websocket` replaces the token.
     :param issuers: one or several issuers whose tokens are accepted: names of trusted issuers, or
         JWT_ENCODE_ISSUER for the app itself. ``()`` accepts only tokens of the app. None accepts
         tokens of the app and of all trusted issuers.
@@ -9766,7 +9774,7 @@ cdef int _guard_count = 0
 
 def protect(
     app_or_blueprint, *, exempt=(), optional=False, fresh=False, refresh=False, locations=None,
-    verify_type=True, skip_revocation_check=False, scopes=None, close_with_token=False, issuers=None
+    verify_type=True, skip_revocation_check=False, scopes=None, close_with_token=None, issuers=None
 ):
     """Protect every route and WebSocket of an app or a blueprint, including nested blueprints.
 
@@ -9774,9 +9782,9 @@ def protect(
     is verified once, before the view and anything that is wrapped around it. The decorator of the
     view can relax the rules: :func:`jwt_exempt` opens the view; ``optional=True`` accepts requests
     without a token, while a token that is sent must satisfy all other rules; ``refresh=True`` drops
-    ``fresh``; ``scopes=()`` drops the scopes. The innermost ``locations`` are used. A route that
-    does not exist still returns 404. An OPTIONS request that Quart answers itself does not need a
-    token.
+    ``fresh``; ``scopes=()`` drops the scopes. The innermost ``locations`` and ``close_with_token``
+    are used. A route that does not exist still returns 404. An OPTIONS request that Quart answers
+    itself does not need a token.
 
     :param app_or_blueprint: the Quart app, or the blueprint before it is registered.
     :param exempt: names of endpoints that stay open, for example ``("static",)``; for a blueprint,
@@ -9919,7 +9927,7 @@ cdef object _new_protection(_Settings settings, object rule, _Rules rules):
         scopes=rules.scopes or (),
         locations=tuple([name for name in locations if name != is_foreign]),
         skip_revocation_check=rules.skip_revocation,
-        close_with_token=rules.close_with_token or (rule.websocket and settings.close_with_token),
+        close_with_token=rules.closes(settings) if rule.websocket else bool(rules.close_with_token),
         issuers=_issuers_of(rules),
     )
 

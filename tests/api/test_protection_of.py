@@ -191,7 +191,9 @@ def test_option_closes_sockets_with_the_token_and_no_page() -> None:
     app = new_app(JWT_WEBSOCKET_CLOSE_WITH_TOKEN=True)
     add(app, "page", qje.jwt_required)
     add_socket(app, "ws", qje.jwt_required)
+    add_socket(app, "open_ended", qje.jwt_required(close_with_token=False))
     assert qje.protection_of(app, "ws") == protection(close_with_token=True)
+    assert qje.protection_of(app, "open_ended") == protection()
     assert qje.protection_of(app, "page") == protection()
 
 

@@ -38,6 +38,7 @@ from support.sessions import (
     access_of,
     frozen,
     log_in,
+    polled,
     refresh_of,
     revoked_ids,
     rotate,
@@ -73,13 +74,6 @@ async def polling(app: Quart) -> AsyncIterator[None]:
     async with app.test_app():
         await polled(app.store, 1)  # type: ignore[attr-defined]
         yield
-
-
-async def polled(store: WatchedStore, times: int = 2) -> None:
-    """Wait until so many more polls have begun, so all but the last of them have ended."""
-    wanted = store.calls.count("revoked_since") + times
-    await until(lambda: store.calls.count("revoked_since") >= wanted)
-    await asyncio.sleep(0.02)
 
 
 # --- revoke_token --------------------------------------------------------------------------------

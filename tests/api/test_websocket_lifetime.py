@@ -31,10 +31,11 @@ from support.sessions import (
     START,
     WatchedStore,
     access_of,
+    frozen,
     log_in,
+    polled,
     refresh_of,
     rotated,
-    running_from,
     session_app,
     until,
 )
@@ -116,11 +117,12 @@ async def closing(client: Socket) -> tuple[int, str]:
 
 
 def soon(**changes: Any) -> str:
-    """A token that expires in 0.4 seconds of a clock that runs from 0.6 seconds after START."""
+    """A token that expires a second after START."""
     return hs_token(access_claims(exp=START + 1, **changes))
 
 
-LATER = START + 0.6
+# Seconds of staleness, with which a worker looks at its sockets every 50 ms.
+QUICK = 0.1
 
 
 # --- At the end of the token ---------------------------------------------------------------------
@@ -128,21 +130,24 @@ LATER = START + 0.6
 
 @pytest.mark.parametrize("path", ["/closing", "/by-hand", "/optional", "/unchecked"])
 async def test_socket_closes_when_its_token_expires(path: str) -> None:
-    app = socket_app()
-    with running_from(LATER):
-        began = time.monotonic()
+    app = socket_app(JWT_REVOCATION_MAX_STALENESS=QUICK)
+    with frozen() as clock:
         async with opened(app, path, token=soon()) as client:
             await greeted(client)
+            clock.shift(0.9)
+            await polled(app.store)
+            assert await said(client, "hello") == "alice"
+            clock.shift(0.1)
             assert await closing(client) == HAS_EXPIRED
-            assert 0.2 < time.monotonic() - began < 10
     assert app.ended[-1] == "ended"
 
 
 async def test_refresh_socket_closes_when_its_token_expires() -> None:
     app = socket_app()
-    with running_from(LATER):
+    with frozen() as clock:
         async with opened(app, "/refresh", token=soon(type="refresh", fresh=...)) as client:
             await greeted(client)
+            clock.shift(1)
             assert await closing(client) == HAS_EXPIRED
 
 
@@ -150,6 +155,7 @@ async def test_refresh_socket_closes_when_its_token_expires() -> None:
     ("option", "path", "closes"),
     [
         (None, "/by-option", False),
+        (None, "/closing", True),
         (False, "/by-option", False),
         (True, "/by-option", True),
         (True, "/open-ended", False),
@@ -158,48 +164,94 @@ async def test_refresh_socket_closes_when_its_token_expires() -> None:
 )
 async def test_argument_goes_over_the_option(option: Any, path: str, closes: bool) -> None:
     app = socket_app(**({} if option is None else {"JWT_WEBSOCKET_CLOSE_WITH_TOKEN": option}))
-    with running_from(LATER):
-        async with opened(app, path, token=soon()) as client:
+    with frozen() as clock:
+        async with (
+            opened(app, "/closing", token=soon()) as closed,
+            opened(app, path, token=soon()) as client,
+        ):
+            await greeted(closed)
             await greeted(client)
+            clock.shift(1)
+            assert await closing(closed) == HAS_EXPIRED
             if closes:
                 assert await closing(client) == HAS_EXPIRED
             else:
-                await asyncio.sleep(0.8)
+                # Both would have been closed at the same time.
                 assert await said(client, "still here") == "alice"
 
 
 async def test_protected_app_closes_its_sockets() -> None:
     app = socket_app()
     qje.protect(app, close_with_token=True)
-    with running_from(LATER):
+    with frozen() as clock:
         async with opened(app, "/bare", token=soon()) as client:
             await greeted(client)
+            clock.shift(1)
             assert await closing(client) == HAS_EXPIRED
 
 
+@pytest.mark.parametrize(
+    ("guard", "path", "closes"),
+    [
+        (True, "/by-option", True),
+        (True, "/open-ended", False),
+        (False, "/by-option", False),
+        (False, "/closing", True),
+    ],
+)
+async def test_argument_of_the_view_goes_over_the_one_of_the_app(
+    guard: bool, path: str, closes: bool
+) -> None:
+    # The option is the opposite, so that it cannot be what decides.
+    app = socket_app(JWT_WEBSOCKET_CLOSE_WITH_TOKEN=not guard)
+    qje.protect(app, close_with_token=guard)
+    assert qje.protection_of(app, f"{path[1:]}_socket").close_with_token is closes
+    with frozen() as clock:
+        async with (
+            opened(app, "/closing", token=soon()) as closed,
+            opened(app, path, token=soon()) as client,
+        ):
+            await greeted(closed)
+            await greeted(client)
+            clock.shift(1)
+            assert await closing(closed) == HAS_EXPIRED
+            if closes:
+                assert await closing(client) == HAS_EXPIRED
+            else:
+                assert await said(client, "still here") == "alice"
+
+
 async def test_leeway_counts_for_the_socket_as_for_a_request() -> None:
-    app = socket_app(JWT_DECODE_LEEWAY=60)
-    with running_from(LATER) as clock:
+    app = socket_app(JWT_DECODE_LEEWAY=60, JWT_REVOCATION_MAX_STALENESS=QUICK)
+    with frozen() as clock:
         async with opened(app, "/closing", token=soon()) as client:
             await greeted(client)
-            await asyncio.sleep(0.8)
+            clock.shift(60)
+            await polled(app.store)
             assert await said(client, "within the leeway") == "alice"
-            assert clock is not None
+            clock.shift(1)
+            assert await closing(client) == HAS_EXPIRED
 
 
 async def test_anonymous_socket_does_not_close() -> None:
     app = socket_app()
-    async with opened(app, "/optional") as client:
-        await greeted(client, None)
-        await asyncio.sleep(0.1)
-        assert await said(client, "hello") is None
+    with frozen() as clock:
+        async with (
+            opened(app, "/closing", token=soon()) as closed,
+            opened(app, "/optional") as client,
+        ):
+            await greeted(closed)
+            await greeted(client, None)
+            clock.shift(1)
+            assert await closing(closed) == HAS_EXPIRED
+            assert await said(client, "hello") is None
 
 
 async def test_token_without_an_end_never_closes_the_socket() -> None:
-    app = socket_app()
+    app = socket_app(JWT_REVOCATION_MAX_STALENESS=QUICK)
     async with opened(app, "/closing", token=hs_token(access_claims(exp=...))) as client:
         await greeted(client)
-        await asyncio.sleep(0.1)
+        await polled(app.store)
         assert await said(client, "hello") == "alice"
 
 
@@ -208,11 +260,11 @@ async def test_token_without_an_end_never_closes_the_socket() -> None:
 )
 async def test_token_with_a_far_end_keeps_the_socket_open(exp: Any) -> None:
     """No timer takes such a number of seconds."""
-    app = socket_app()
+    app = socket_app(JWT_REVOCATION_MAX_STALENESS=QUICK)
     token = hs_token(access_claims(exp=exp))
     async with opened(app, "/closing", token=token) as client:
         await greeted(client)
-        await asyncio.sleep(0.1)
+        await polled(app.store)
         assert await said(client, "hello") == "alice"
 
 
@@ -239,10 +291,11 @@ async def test_app_without_a_store_closes_at_expiry_too() -> None:
         await websocket.accept()
         await websocket.receive()
 
-    with running_from(LATER):
+    with frozen() as clock:
         token = hs_token(access_claims(exp=START + 1), secret=OTHER_SECRET)
         async with opened(app, "/closing", token=token) as client:
             await client.next("websocket.accept")
+            clock.shift(1)
             assert await closing(client) == HAS_EXPIRED
 
 
@@ -257,9 +310,10 @@ async def test_busy_view_is_ended_as_well() -> None:
             await websocket.send_json("tick")
             await asyncio.sleep(0.05)
 
-    with running_from(LATER):
+    with frozen() as clock:
         async with opened(app, "/ticker", token=soon()) as client:
             await client.next("websocket.accept")
+            clock.shift(1)
             while (message := await client.next_message())["type"] == "websocket.send":
                 pass
             assert (message["type"], message["code"]) == ("websocket.close", 4401)
@@ -282,10 +336,11 @@ async def test_socket_verified_in_a_task_of_its_own_closes(way: str) -> None:
             await websocket.receive()
             await websocket.send_json("still here")
 
-    with running_from(LATER):
+    with frozen() as clock:
         async with opened(app, "/subtask", token=soon()) as client:
             await client.next("websocket.accept")
             assert await said(client, "hello") == "still here"
+            clock.shift(1)
             assert await closing(client) == HAS_EXPIRED
 
 
@@ -304,15 +359,15 @@ async def test_odd_session_does_not_keep_other_sockets_from_ending() -> None:
             await websocket.send_json(qje.get_jwt()["sid"])
 
     async with contextlib.AsyncExitStack() as stack:
-        # It expires after the first look at the sockets.
-        stack.enter_context(running_from(LATER))
+        clock = stack.enter_context(frozen())
         sids: list[Any] = [["x"], {"x": 1}, 5, "last"]
         clients = []
         for sid in sids:
-            exp = START + 2 if sid == "last" else FAR_FUTURE
+            exp = START + 1 if sid == "last" else FAR_FUTURE
             token = hs_token(access_claims(sid=sid, exp=exp), secret=OTHER_SECRET)
             clients.append(await stack.enter_async_context(opened(app, "/closing", token=token)))
             await clients[-1].next("websocket.accept")
+        clock.shift(1)
         assert await closing(clients.pop()) == HAS_EXPIRED
         for client, sid in zip(clients, sids, strict=False):
             assert await said(client, "hello") == sid
@@ -325,9 +380,10 @@ async def test_store_that_hangs_does_not_keep_the_socket_of_an_expired_token_ope
         await asyncio.Event().wait()
 
     app.store.faults["revoked_since"] = hang
-    with running_from(LATER):
+    with frozen() as clock:
         async with opened(app, "/closing", token=soon()) as client:
             await greeted(client)
+            clock.shift(1)
             assert await closing(client) == HAS_EXPIRED
     assert "revoked_since" in app.store.calls
 
@@ -375,7 +431,7 @@ async def test_socket_opened_in_the_turn_in_which_the_last_one_ended_closes() ->
                 clock.shift(200)
             assert await closing(other) == HAS_EXPIRED
 
-    with running_from() as clock:
+    with frozen() as clock:
         await asyncio.gather(*[closes(turns, clock) for turns in range(number)])
 
 
@@ -507,7 +563,7 @@ async def test_socket_that_skips_the_check_outlives_a_revocation() -> None:
         await greeted(client)
         async with app.app_context():
             await qje.revoke_session(tokens.session_id)
-        await asyncio.sleep(0.5)
+        await polled(app.store)
         assert await said(client, "hello") == "alice"
 
 
@@ -519,7 +575,7 @@ async def test_socket_that_skips_the_check_opens_and_stays_with_a_revoked_token(
             await qje.revoke_session(tokens.session_id)
         async with opened(app, "/unchecked", token=tokens.access_token) as client:
             await greeted(client)
-            await asyncio.sleep(0.5)
+            await polled(app.store)
             assert await said(client, "hello") == "alice"
 
 
@@ -550,7 +606,7 @@ async def test_store_that_is_away_for_a_moment_does_not_close_good_sockets() -> 
         await greeted(client)
         await until(lambda: "revoked_since" in store.calls)
         store.faults.update(check=OSError("down"), revoked_since=OSError("down"))
-        await asyncio.sleep(1.3)
+        await polled(store)
         assert await said(client, "hello") == "alice"
         store.faults.clear()
         await store.inner.revoke_session(tokens.session_id)
@@ -561,39 +617,47 @@ async def test_store_that_is_away_for_a_moment_does_not_close_good_sockets() -> 
 
 
 async def test_new_token_moves_the_end() -> None:
-    app = socket_app()
-    with running_from(LATER):
+    app = socket_app(JWT_REVOCATION_MAX_STALENESS=QUICK)
+    with frozen() as clock:
         async with opened(app, "/closing", token=soon()) as client:
             await greeted(client)
             longer = hs_token(access_claims(exp=START + 1000, jti="longer"))
             assert await said(client, f"renew {longer}") == "longer"
-            await asyncio.sleep(1)
+            clock.shift(999)
+            await polled(app.store)
             assert await said(client, "hello") == "alice"
 
 
 async def test_end_can_be_moved_again_and_again() -> None:
-    app = socket_app()
-    with running_from(START + 0.5):
+    app = socket_app(JWT_REVOCATION_MAX_STALENESS=QUICK)
+    with frozen() as clock:
         async with opened(app, "/closing", token=soon()) as client:
             await greeted(client)
             for number in (2, 3):
                 token = hs_token(access_claims(exp=START + number, jti=str(number)))
                 assert await said(client, f"renew {token}") == str(number)
-                await asyncio.sleep(0.7)
+                clock.shift(1)
+                await polled(app.store)
                 assert await said(client, "hello") == "alice"
+            clock.shift(1)
             assert await closing(client) == HAS_EXPIRED
 
 
 async def test_token_of_the_session_moves_the_end() -> None:
-    app = socket_app()
-    with running_from() as clock:
+    app = socket_app(JWT_REVOCATION_MAX_STALENESS=QUICK, JWT_ACCESS_TOKEN_EXPIRES=60)
+    with frozen() as clock:
         tokens = await log_in(app)
         async with opened(app, "/closing", token=tokens.access_token) as client:
             await greeted(client)
+            clock.shift(30)
             again = await rotated(app, tokens.refresh_token)
             expected = claims_of(again.access_token)["jti"]
             assert await said(client, f"renew {again.access_token}") == expected
-            assert clock is not None
+            clock.shift(59)
+            await polled(app.store)
+            assert await said(client, "hello") == "alice"
+            clock.shift(1)
+            assert await closing(client) == HAS_EXPIRED
 
 
 async def test_renewed_socket_ends_with_the_new_token() -> None:
@@ -609,10 +673,11 @@ async def test_renewed_socket_ends_with_the_new_token() -> None:
 
 async def test_earlier_end_of_a_new_token_counts() -> None:
     app = socket_app()
-    with running_from(LATER):
+    with frozen() as clock:
         async with opened(app, "/closing", token=hs_token(access_claims())) as client:
             await greeted(client)
             assert await said(client, f"renew {soon(jti='sooner')}") == "sooner"
+            clock.shift(1)
             assert await closing(client) == HAS_EXPIRED
 
 
@@ -642,11 +707,12 @@ async def test_token_that_would_open_nothing_or_another_one_does_not_renew(
     token: str, error: str
 ) -> None:
     app = socket_app()
-    with running_from(LATER):
+    with frozen() as clock:
         async with opened(app, "/closing", token=soon()) as client:
             await greeted(client)
             assert await refusal(client, token) == error
             # The end has not moved.
+            clock.shift(1)
             assert await closing(client) == HAS_EXPIRED
 
 
@@ -773,7 +839,7 @@ async def test_renewal_outside_a_websocket_is_a_runtime_error() -> None:
 
 async def test_renewals_of_several_sockets_do_not_mix() -> None:
     app = socket_app()
-    with running_from(LATER):
+    with frozen() as clock:
         async with (
             opened(app, "/closing", token=soon()) as stays,
             opened(app, "/closing", token=soon(identity="bob")) as goes,
@@ -782,6 +848,7 @@ async def test_renewals_of_several_sockets_do_not_mix() -> None:
             await greeted(goes, "bob")
             longer = hs_token(access_claims(exp=START + 1000, jti="longer"))
             assert await said(stays, f"renew {longer}") == "longer"
+            clock.shift(1)
             assert await closing(goes) == HAS_EXPIRED
             assert await said(stays, "hello") == "alice"
 
@@ -834,20 +901,23 @@ async def test_view_that_fails_before_its_token_ends_fails_as_ever() -> None:
 
 async def test_closed_sockets_leave_no_task_behind() -> None:
     app = socket_app()
-    with running_from(LATER):
+    with frozen() as clock:
         before = asyncio.all_tasks()
-        for _ in range(2):
-            async with opened(app, "/closing", token=soon()) as client:
-                if (await client.next_message())["type"] == "websocket.accept":
-                    await closing(client)
+        for seconds in (1, 2):
+            token = hs_token(access_claims(exp=START + seconds))
+            async with opened(app, "/closing", token=token) as client:
+                await greeted(client)
+                clock.shift(1)
+                assert await closing(client) == HAS_EXPIRED
         await until(lambda: asyncio.all_tasks() <= before)
 
 
 async def test_view_can_clean_up_when_its_token_ends() -> None:
     app = socket_app()
-    with running_from(LATER):
+    with frozen() as clock:
         async with opened(app, "/closing", token=soon()) as client:
             await greeted(client)
+            clock.shift(1)
             await closing(client)
     assert app.ended.count("ended") == 1
 

@@ -207,3 +207,10 @@ async def until(condition: Callable[[], Any | Awaitable[Any]]) -> Any:
             return found
         assert time.monotonic() < deadline, "nothing happened"
         await asyncio.sleep(0.01)
+
+
+async def polled(store: WatchedStore, times: int = 2) -> None:
+    """Wait until so many more polls have begun, so all but the last of them have ended."""
+    wanted = store.calls.count("revoked_since") + times
+    await until(lambda: store.calls.count("revoked_since") >= wanted)
+    await asyncio.sleep(0.02)
