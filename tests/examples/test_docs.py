@@ -426,7 +426,7 @@ async def test_socket_of_the_page_goes_on_with_a_new_token() -> None:
 
 
 async def test_environment_of_the_page_sets_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    (console,) = [b.code for b in BLOCKS if b.page == "deployment.md" and "export" in b.code]
+    (console,) = [b.code for b in BLOCKS if b.page == "deployment.md" and "export QUART" in b.code]
     for name, value in re.findall(r"^\$ export (\w+)=(.+)$", console, re.MULTILINE):
         monkeypatch.setenv(name, value.strip("'").replace("$(cat /run/secrets/jwt)", SECRET))
     app = (await namespace_after("deployment.md", "from_prefixed_env"))["app"]
