@@ -51,8 +51,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 # Text that has links; the results of benchmarks are written by a program.
 LINKING = [
-    ROOT / "README.md",
-    ROOT / "CHANGES.md",
+    *(ROOT / name for name in ("README.md", "CHANGES.md", "CONTRIBUTING.md", "SECURITY.md")),
     ROOT / "benchmarks" / "README.md",
     *sorted((ROOT / "examples").rglob("*.md")),
     *PAGES,
@@ -104,6 +103,17 @@ def test_local_link_leads_to_a_file_and_a_heading(page: Path, target: str) -> No
     destination = (page.parent / path).resolve() if path else page
     assert destination.exists()
     assert not anchor or anchor in anchors(destination)
+
+
+def test_files_that_links_lead_to_are_there_when_wheels_are_tested() -> None:
+    """cibuildwheel runs the tests in a folder that has only these files."""
+    configuration = (ROOT / "pyproject.toml").read_text("utf-8")
+    listed = configuration.split("\ntest-sources = [\n")[1].split("\n]\n")[0]
+    sources = set(re.findall('^    "(.+)",$', listed, re.MULTILINE))
+    targets = {(page.parent / to.partition("#")[0]).resolve() for page, to in local_links()}
+    linked = {path.relative_to(ROOT).parts[0] for path in targets if path.is_file()}
+    assert "README.md" in sources
+    assert linked - sources == set()
 
 
 def test_index_lists_every_page_once() -> None:
