@@ -852,6 +852,26 @@ def test_every_public_name_is_in_the_reference_once() -> None:
     assert sorted(named) == sorted([*qje.__all__, *loaders, *others])
 
 
+def test_text_of_each_loader_lists_the_arguments_in_the_order_of_their_types() -> None:
+    stub = (ROOT / "quart_jwt_extended.pyi").read_text("utf-8")
+    bounds = dict(re.findall(r"^(_\w+) = TypeVar\((.*?)\)$", stub, re.MULTILINE | re.DOTALL))
+    loaders = re.findall(r"def (\w+_loader)\(\s*self, callback: (\w+)", stub)
+    assert len(loaders) > 20
+    words = {"_HeaderParameters": "header", "_Claims": "claims"}
+    orders = set()
+    for name, type_ in loaders:
+        text = in_one_line(getattr(qje.JWTManager, name).__doc__).split(":param callback: ")[1]
+        assert text.startswith(("called with the ", "called without arguments, "))
+        pair = re.search(rf"\[({'|'.join(words)}), ({'|'.join(words)})\]", bounds[type_])
+        named = re.search(r"\b(header|claims) and the (?:unverified )?(header|claims)\b", text)
+        assert (pair is None) == (named is None)
+        if pair and named:
+            assert [words[part] for part in pair.groups()] == list(named.groups())
+            orders.add(named.groups())
+    # decode_key_loader has the other order.
+    assert len(orders) == 2
+
+
 def test_constants_are_in_the_reference() -> None:
     for name in ("DEFAULTS", "__version__"):
         assert hasattr(qje, name)
