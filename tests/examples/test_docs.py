@@ -250,6 +250,21 @@ async def test_python_in_docs_runs(block: Block) -> None:
         await run(part.code, namespace, str(part))
 
 
+SCRIPTS = [block for block in BLOCKS if block.language == "js" and block not in EXCERPTS]
+
+
+@pytest.mark.parametrize("block", SCRIPTS, ids=str)
+def test_javascript_in_docs_can_be_parsed(block: Block, tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    script = tmp_path / "script.mjs"
+    script.write_text(block.code, "utf-8")
+    command = [node, "--check", str(script)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+
+
 def table_below(heading: str, page: str) -> list[list[str]]:
     """The cells of the first table below a heading, without its two head lines."""
     text = read(page).split(f"{heading}\n", 1)[1]
