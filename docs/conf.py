@@ -10,7 +10,7 @@ What a built page has beyond that is added here:
 - diagrams, from blocks of ASCII art below a comment that says what they show;
 - links from the names of options and of the public API, wherever they stand as code;
 - the types of the public API, which autodoc cannot find in a compiled module;
-- ``../CHANGES.md`` and the results of the benchmarks as pages.
+- ``../CHANGES.md``, ``../SECURITY.md`` and the results of the benchmarks as pages.
 
 The list of sections at the top of a page is left out: the theme shows it beside the text.
 """
@@ -76,6 +76,7 @@ OUTSIDE = {
     "benchmark-results": Path("../benchmarks/results/cpython-3.13-linux-x86_64.md"),
     "benchmarks": Path("../benchmarks/README.md"),
     "changes": Path("../CHANGES.md"),
+    "security-policy": Path("../SECURITY.md"),
 }
 
 LOCAL_LINK = re.compile(r"\]\((?!\w+:|#)(?P<path>[^)\s#]+)(?P<anchor>#[\w-]+)?\)")

@@ -145,6 +145,39 @@ def test_page_shows_no_private_name(signatures: dict[str, str]) -> None:
     assert [text for text in signatures.values() if re.search(r"\b_[A-Z]", text)] == []
 
 
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("changes", "CHANGES.md"),
+        ("benchmarks", "benchmarks/README.md"),
+        ("security-policy", "SECURITY.md"),
+    ],
+)
+def test_page_of_a_file_outside_has_its_headings(pages: Path, name: str, file: str) -> None:
+    headings = re.findall(r"^## (.+)$", (ROOT / file).read_text("utf-8"), re.MULTILINE)
+    page = html.unescape(re.sub("<[^>]+>", "", (pages / f"{name}.html").read_text("utf-8")))
+    assert len(headings) > 1
+    assert [title for title in headings if title.replace("`", "") not in page] == []
+
+
+def test_links_between_pages_lead_to_a_page_and_a_place_on_it(pages: Path) -> None:
+    texts = {path.name: path.read_text("utf-8") for path in pages.glob("*.html")}
+    places = {name: {"", *re.findall(r'\bid="([^"]+)"', text)} for name, text in texts.items()}
+    broken, found = [], 0
+    for name, text in texts.items():
+        for link in re.findall(r'<a [^>]*?href="([^"]+)"', text):
+            page, _, place = html.unescape(link).partition("#")
+            if "://" in page:
+                continue
+            found += 1
+            # Other files are those to download, such as examples.
+            is_there = not place and (pages / page).is_file()
+            if not is_there and place not in places.get(page or name, ()):
+                broken.append(f"{name}: {link}")
+    assert found > 1000
+    assert broken == []
+
+
 # A phone, and a small laptop.
 @pytest.mark.parametrize("width", [390, 1280])
 def test_no_page_is_wider_than_the_screen(pages: Path, browser: Browser, width: int) -> None:

@@ -39,6 +39,7 @@ from Cython.Compiler import ExprNodes, Nodes
 from Cython.Compiler.TreeFragment import parse_from_strings
 from quart import Quart
 from quart.cli import ScriptInfo
+from quart.testing.connections import WebsocketResponseError
 
 import quart_jwt_extended as qje
 from support import SECRET, access_claims, bearer, hs_token
@@ -50,8 +51,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 # Text that has links; the results of benchmarks are written by a program.
 LINKING = [
-    ROOT / "README.md",
-    ROOT / "CHANGES.md",
+    *(ROOT / name for name in ("README.md", "CHANGES.md", "CONTRIBUTING.md", "SECURITY.md")),
     ROOT / "benchmarks" / "README.md",
     *sorted((ROOT / "examples").rglob("*.md")),
     *PAGES,
@@ -103,6 +103,17 @@ def test_local_link_leads_to_a_file_and_a_heading(page: Path, target: str) -> No
     destination = (page.parent / path).resolve() if path else page
     assert destination.exists()
     assert not anchor or anchor in anchors(destination)
+
+
+def test_files_that_links_lead_to_are_there_when_wheels_are_tested() -> None:
+    """cibuildwheel runs the tests in a folder that has only these files."""
+    configuration = (ROOT / "pyproject.toml").read_text("utf-8")
+    listed = configuration.split("\ntest-sources = [\n")[1].split("\n]\n")[0]
+    sources = set(re.findall('^    "(.+)",$', listed, re.MULTILINE))
+    targets = {(page.parent / to.partition("#")[0]).resolve() for page, to in local_links()}
+    linked = {path.relative_to(ROOT).parts[0] for path in targets if path.is_file()}
+    assert "README.md" in sources
+    assert linked - sources == set()
 
 
 def test_index_lists_every_page_once() -> None:
@@ -239,6 +250,21 @@ async def test_python_in_docs_runs(block: Block) -> None:
         await run(part.code, namespace, str(part))
 
 
+SCRIPTS = [block for block in BLOCKS if block.language == "js" and block not in EXCERPTS]
+
+
+@pytest.mark.parametrize("block", SCRIPTS, ids=str)
+def test_javascript_in_docs_can_be_parsed(block: Block, tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    script = tmp_path / "script.mjs"
+    script.write_text(block.code, "utf-8")
+    command = [node, "--check", str(script)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+
+
 def table_below(heading: str, page: str) -> list[list[str]]:
     """The cells of the first table below a heading, without its two head lines."""
     text = read(page).split(f"{heading}\n", 1)[1]
@@ -262,11 +288,12 @@ def routes_block(language: str) -> str:
     return code
 
 
-async def namespace_after(page: str, marker: str) -> dict[str, Any]:
-    """What the one block of a page that holds a marker leaves behind."""
-    (block,) = [block for block in OTHERS if block.page == page and marker in block.code]
+async def namespace_after(page: str, *markers: str) -> dict[str, Any]:
+    """What the blocks of a page that hold the markers, one each, leave behind."""
     namespace = prelude()
-    await run(block.code, namespace, str(block))
+    for marker in markers:
+        (block,) = [block for block in OTHERS if block.page == page and marker in block.code]
+        await run(block.code, namespace, str(block))
     return namespace
 
 
@@ -277,18 +304,16 @@ async def namespace_after(page: str, marker: str) -> dict[str, Any]:
         ("tenant_required", "DELETE", "/acme/invoices/7"),
     ],
 )
-async def test_decorators_of_the_page_let_in_their_token_only(
+async def test_decorators_of_the_page_let_in_the_login_with_their_claim_only(
     marker: str, method: str, path: str
 ) -> None:
-    namespace = await namespace_after("custom-decorators.md", marker)
-    client = namespace["app"].test_client()
-    async with namespace["app"].app_context():
-        other = qje.create_access_token("mallory", fresh=True)
-    statuses = []
-    for headers in ({}, bearer(other), bearer(namespace["token"])):
-        response = await client.open(path, method=method, headers=headers)
-        statuses.append(response.status_code)
-    assert statuses == [401, 403, 200]
+    client = (await namespace_after("custom-decorators.md", marker))["app"].test_client()
+    statuses = [(await client.open(path, method=method)).status_code]
+    for name in ("mallory", "bob", "alice"):
+        login = await client.post(f"/login/{name}")
+        headers = bearer((await login.get_json())["access_token"])
+        statuses.append((await client.open(path, method=method, headers=headers)).status_code)
+    assert statuses == [401, 403, 403, 200]
 
 
 async def test_generations_of_the_page_revoke_all_tokens_of_a_user() -> None:
@@ -426,7 +451,7 @@ async def test_socket_of_the_page_goes_on_with_a_new_token() -> None:
 
 
 async def test_environment_of_the_page_sets_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    (console,) = [b.code for b in BLOCKS if b.page == "deployment.md" and "export" in b.code]
+    (console,) = [b.code for b in BLOCKS if b.page == "deployment.md" and "export QUART" in b.code]
     for name, value in re.findall(r"^\$ export (\w+)=(.+)$", console, re.MULTILINE):
         monkeypatch.setenv(name, value.strip("'").replace("$(cat /run/secrets/jwt)", SECRET))
     app = (await namespace_after("deployment.md", "from_prefixed_env"))["app"]
@@ -609,6 +634,134 @@ def test_code_is_narrow_enough_for_the_page(block: Block) -> None:
     assert max(map(len, block.code.splitlines())) <= 88
 
 
+# --- Pages of other origins ----------------------------------------------------------------------
+
+PAGE_ORIGIN = "https://app.example.com"
+
+
+async def app_with_cors(*markers: str) -> Quart:
+    """The app of the page on cookies that allows one other origin, with a view of ours."""
+    app = (await namespace_after("cookies.md", *markers))["app"]
+    app.config["JWT_TOKEN_LOCATION"] = ["headers", "cookies"]
+    app.add_url_rule("/notes", "notes", qje.jwt_required(lambda: "ok"), methods=["POST"])
+    return app
+
+
+@pytest.mark.parametrize("origin", [PAGE_ORIGIN, "https://evil.example"])
+async def test_preflight_needs_no_token_and_names_the_headers_to_the_allowed_origin(
+    origin: str,
+) -> None:
+    app = await app_with_cors("allow_credentials=True")
+    headers = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type,x-csrf-token",
+    }
+    response = await app.test_client().options("/notes", headers=headers)
+    assert response.status_code == 200
+    allowed = {
+        name.removeprefix("access-control-allow-"): value
+        for name, value in response.headers.to_wsgi_list()
+        if name.startswith("access-control-allow-")
+    }
+    if origin != PAGE_ORIGIN:
+        assert allowed == {}
+        return
+    assert "POST" in allowed.pop("methods").split(", ")
+    assert sorted(allowed.pop("headers").split(", ")) == ["content-type", "x-csrf-token"]
+    assert allowed == {"origin": origin, "credentials": "true"}
+
+
+@pytest.mark.parametrize("token", ["", "no.real.token", hs_token(access_claims(exp=1))])
+async def test_error_response_can_be_read_by_the_allowed_origin_only(token: str) -> None:
+    app = await app_with_cors("allow_credentials=True")
+    for origin, allowed, credentials in (
+        (PAGE_ORIGIN, PAGE_ORIGIN, "true"),
+        ("https://evil.example", None, None),
+    ):
+        headers = {**(bearer(token) if token else {}), "Origin": origin}
+        response = await app.test_client().post("/notes", headers=headers)
+        assert response.status_code in (401, 422)
+        assert response.headers.get("Access-Control-Allow-Origin") == allowed
+        assert response.headers.get("Access-Control-Allow-Credentials") == credentials
+
+
+async def test_websocket_of_an_origin_that_is_not_allowed_opens_only_if_the_view_is_exempt() -> (
+    None
+):
+    app = await app_with_cors("allow_credentials=True", "cors_exempt")
+
+    @app.websocket("/checked")
+    @qje.jwt_required
+    async def checked() -> None:
+        raise AssertionError("let in")
+
+    token = bearer(hs_token(access_claims()))
+    for headers in ({}, {"Origin": "https://api.example.com"}):
+        async with app.test_client().websocket("/feed", headers={**token, **headers}) as socket:
+            await socket.send("hello")
+            assert await socket.receive() == "hello"
+        with pytest.raises(WebsocketResponseError) as rejected:
+            async with app.test_client().websocket("/checked", headers={**token, **headers}):
+                pass
+        assert rejected.value.response.status_code == 400
+    with pytest.raises(WebsocketResponseError) as rejected:
+        async with app.test_client().websocket("/feed"):
+            pass
+    assert rejected.value.response.status_code == 401
+
+
+async def test_wildcard_with_credentials_answers_no_request() -> None:
+    (block,) = [b for b in OTHERS if b.page == "cookies.md" and "allow_credentials" in b.code]
+    namespace = prelude()
+    await run(block.code.replace(PAGE_ORIGIN, "*"), namespace, str(block))
+    namespace["app"].add_url_rule("/open", "open", lambda: "ok")
+    client = namespace["app"].test_client()
+    assert (await client.get("/open", headers={"Origin": PAGE_ORIGIN})).status_code == 500
+
+
+async def test_csrf_values_of_the_two_routes_of_the_page_let_their_tokens_in() -> None:
+    app = (await namespace_after("cookies.md", '"/token/csrf"'))["app"]
+    app.config["JWT_CSRF_IN_COOKIES"] = False
+
+    @app.post("/login")
+    async def login() -> quart.Response:
+        response = await quart.make_response("")
+        qje.set_access_cookies(response, qje.create_access_token("alice"))
+        qje.set_refresh_cookies(response, qje.create_refresh_token("alice"))
+        return response
+
+    app.add_url_rule("/notes", "notes", qje.jwt_required(lambda: "ok"), methods=["POST"])
+    renew = qje.jwt_required(lambda: "ok", refresh=True)
+    app.add_url_rule("/token/refresh", "renew", renew, methods=["POST"])
+    client = app.test_client()
+    assert len((await client.post("/login")).headers.getlist("Set-Cookie")) == 2
+    values = []
+    for path in ("/csrf", "/token/csrf"):
+        response = await client.get(path)
+        assert response.status_code == 200
+        values.append((await response.get_json())["csrf"])
+    for path, right in (("/notes", 0), ("/token/refresh", 1)):
+        assert (await client.post(path)).status_code == 401
+        for number, value in enumerate(values):
+            response = await client.post(path, headers={"X-CSRF-TOKEN": value})
+            assert response.status_code == (200 if number == right else 401)
+
+
+def test_axios_of_the_page_has_the_names_that_are_the_defaults() -> None:
+    blocks = [block.code for block in BLOCKS if "axios.create" in block.code]
+    assert len(blocks) == 2
+    for code in blocks:
+        options = dict(re.findall(r"^  (\w+): (.+),$", code, re.MULTILINE))
+        assert options["xsrfCookieName"] == f'"{qje.DEFAULTS["JWT_ACCESS_CSRF_COOKIE_NAME"]}"'
+        assert options["xsrfHeaderName"] == f'"{qje.DEFAULTS["JWT_ACCESS_CSRF_HEADER_NAME"]}"'
+
+
+def test_cookie_of_the_value_for_a_refresh_has_the_name_that_is_the_default() -> None:
+    name = qje.DEFAULTS["JWT_REFRESH_CSRF_COOKIE_NAME"]
+    assert f"from the cookie `{name}`" in in_one_line(read("cookies.md"))
+
+
 # --- The quickstart ------------------------------------------------------------------------------
 
 
@@ -712,6 +865,26 @@ def test_every_public_name_is_in_the_reference_once() -> None:
         "testing.signed_in",
     ]
     assert sorted(named) == sorted([*qje.__all__, *loaders, *others])
+
+
+def test_text_of_each_loader_lists_the_arguments_in_the_order_of_their_types() -> None:
+    stub = (ROOT / "quart_jwt_extended.pyi").read_text("utf-8")
+    bounds = dict(re.findall(r"^(_\w+) = TypeVar\((.*?)\)$", stub, re.MULTILINE | re.DOTALL))
+    loaders = re.findall(r"def (\w+_loader)\(\s*self, callback: (\w+)", stub)
+    assert len(loaders) > 20
+    words = {"_HeaderParameters": "header", "_Claims": "claims"}
+    orders = set()
+    for name, type_ in loaders:
+        text = in_one_line(getattr(qje.JWTManager, name).__doc__).split(":param callback: ")[1]
+        assert text.startswith(("called with the ", "called without arguments, "))
+        pair = re.search(rf"\[({'|'.join(words)}), ({'|'.join(words)})\]", bounds[type_])
+        named = re.search(r"\b(header|claims) and the (?:unverified )?(header|claims)\b", text)
+        assert (pair is None) == (named is None)
+        if pair and named:
+            assert [words[part] for part in pair.groups()] == list(named.groups())
+            orders.add(named.groups())
+    # decode_key_loader has the other order.
+    assert len(orders) == 2
 
 
 def test_constants_are_in_the_reference() -> None:
