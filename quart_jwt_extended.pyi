@@ -503,8 +503,9 @@ class RedisTokenStore:
     """A token store in Redis (6.2 or later) or Valkey, shared by all workers.
 
     Redis deletes expired entries by itself. If it evicts keys, or loses them in a restart, the
-    sessions in these keys end. Each script uses a single key, so the keys can be distributed in a
-    cluster.
+    sessions in these keys end. A revocation is a single script, except in a cluster, where each
+    script uses a single key, so that the keys can be distributed: if it fails there, only workers
+    that poll may know of it.
 
     :param client: a ``redis.asyncio`` client for a single server, Sentinel or a cluster, or the
         equivalent ``valkey.asyncio`` client. Set ``socket_timeout`` and ``socket_connect_timeout``

@@ -5795,12 +5795,12 @@ local function live(text)
 end
 
 -- The key lives as long as its longest entry. ttl is the value before this write.
-local function keep(ttl, last)
+local function keep(key, ttl, last)
     if ttl == -1 then return end
     if not last then
-        redis.call('PERSIST', KEYS[1])
+        redis.call('PERSIST', key)
     elseif last - now > ttl then
-        redis.call('PEXPIREAT', KEYS[1], whole(last))
+        redis.call('PEXPIREAT', key, whole(last))
     end
 end
 
@@ -5810,7 +5810,7 @@ local function write(id, record, linger)
     local text = cjson.encode(record)
     redis.call('HSET', KEYS[1], id, text)
     local last = end_of(record)
-    keep(ttl, last and last + linger)
+    keep(KEYS[1], ttl, last and last + linger)
     return text
 end
 
@@ -5911,21 +5911,56 @@ end
 return answers
 """)
 
-# Triples of a kind, an id, and the end of the entry: '' for never, or '+' and a lifetime from now.
-# Some ended entries leave the set with each call, similar to how Redis expires keys.
-_NOTE = _script("""
-for i, member in ipairs(redis.call('ZRANDMEMBER', KEYS[1], 20)) do
+# Scripts that write entries for workers that poll: the set of entries is the last key. Some ended
+# entries leave it with each call, similar to how Redis expires keys.
+_LUA_NOTE = """
+local entries = KEYS[#KEYS]
+for i, member in ipairs(redis.call('ZRANDMEMBER', entries, 20)) do
     local last = tonumber(string.match(member, '%d*$'))
-    if last and last <= now then redis.call('ZREM', KEYS[1], member) end
+    if last and last <= now then redis.call('ZREM', entries, member) end
 end
+
+local function note(kind, id, last)
+    local ttl = redis.call('PTTL', entries)
+    local member = kind .. ':' .. id .. ':' .. (last and whole(last) or '')
+    redis.call('ZADD', entries, now, member)
+    keep(entries, ttl, last)
+end
+"""
+
+# Triples of a kind, an id, and the end of the entry: '' for never, or '+' and a lifetime from now.
+_NOTE = _script(_LUA_NOTE + """
 for i = 1, #ARGV, 3 do
-    local ttl = redis.call('PTTL', KEYS[1])
     local last = tonumber(ARGV[i + 2])
     if last and string.sub(ARGV[i + 2], 1, 1) == '+' then last = now + last end
-    local member = ARGV[i] .. ':' .. ARGV[i + 1] .. ':' .. (last and whole(last) or '')
-    redis.call('ZADD', KEYS[1], now, member)
-    keep(ttl, last)
+    note(ARGV[i], ARGV[i + 1], last)
 end
+""")
+
+# Session ids. Returns pairs of an id and the revoked session. The entry is written first: Redis
+# stops at a write for which it has no memory, and does not undo the writes before it.
+_NOTE_AND_REVOKE = _script(_LUA_NOTE + """
+local answers = {}
+for i, id in ipairs(ARGV) do
+    local text = redis.call('HGET', KEYS[1], id)
+    local record = live(text)
+    if record then
+        local last = end_of(record)
+        note('session', id, last and last + record.linger)
+        redis.call('HDEL', KEYS[1], id)
+        answers[#answers + 1] = id
+        answers[#answers + 1] = text
+    end
+end
+return answers
+""")
+
+# Token id, and lifetime or '' for no end.
+_NOTE_AND_REVOKE_TOKEN = _script(_LUA_NOTE + """
+local last = ARGV[2] ~= '' and now + ARGV[2] or nil
+note('token', ARGV[1], last)
+redis.call('SET', KEYS[1], '')
+if last then redis.call('PEXPIREAT', KEYS[1], whole(last)) end
 """)
 
 # Start time in milliseconds, and limit.
@@ -5960,8 +5995,9 @@ class RedisTokenStore:
     """A token store in Redis (6.2 or later) or Valkey, shared by all workers.
 
     Redis deletes expired entries by itself. If it evicts keys, or loses them in a restart, the
-    sessions in these keys end. Each script uses a single key, so the keys can be distributed in a
-    cluster.
+    sessions in these keys end. A revocation is a single script, except in a cluster, where each
+    script uses a single key, so that the keys can be distributed: if it fails there, only workers
+    that poll may know of it.
 
     :param client: a ``redis.asyncio`` client for a single server, Sentinel or a cluster, or the
         equivalent ``valkey.asyncio`` client. Set ``socket_timeout`` and ``socket_connect_timeout``
@@ -5973,10 +6009,11 @@ class RedisTokenStore:
     def __init__(self, client, prefix="jwt:"):
         self._client = client
         self._prefix = prefix
+        self._entries = prefix + "revoked"
 
     async def create_session(self, session_id, identity, *, lifetime, max_age, linger, metadata):
         text = await self._run(
-            _CREATE, self._key(session_id), identity, session_id,
+            _CREATE, [self._key(session_id)], identity, session_id,
             _or_empty(_milliseconds(lifetime)), _or_empty(_milliseconds(max_age)),
             _milliseconds(linger), json.dumps(metadata),
         )
@@ -5984,7 +6021,7 @@ class RedisTokenStore:
 
     async def rotate_session(self, session_id, generation, *, lifetime, grace, linger):
         outcome, *text = await self._run(
-            _ROTATE, self._key(session_id), session_id, generation,
+            _ROTATE, [self._key(session_id)], session_id, generation,
             _or_empty(_milliseconds(lifetime)), _milliseconds(grace), _milliseconds(linger),
         )
         outcome = _plain(outcome)
@@ -5998,33 +6035,39 @@ class RedisTokenStore:
 
     async def extend_session(self, session_id, *, lifetime, linger):
         text = await self._run(
-            _EXTEND, self._key(session_id), session_id,
+            _EXTEND, [self._key(session_id)], session_id,
             _or_empty(_milliseconds(lifetime)), _milliseconds(linger),
         )
         return None if text is None else _session(session_id, json.loads(text))
 
     async def revoke_session(self, session_id):
         key = self._key(session_id)
-        text = await self._run(_READ, key, session_id)
+        text = await self._run(_READ, [key], session_id)
         revoked = None if text is None else await self._revoke(key, {session_id: text})
         return revoked[0] if revoked else None
 
     async def revoke_sessions(self, identity, *, keep=None):
         key = self._key_of(identity)
-        found = _pairs(await self._run(_LIST, key, identity))
+        found = _pairs(await self._run(_LIST, [key], identity))
         found.pop(keep, None)
         return await self._revoke(key, found) if found else []
 
     async def get_sessions(self, identity):
-        found = _pairs(await self._run(_LIST, self._key_of(identity), identity))
+        found = _pairs(await self._run(_LIST, [self._key_of(identity)], identity))
         return _newest_first([_session(i, json.loads(text)) for i, text in found.items()])
 
     async def revoke_token(self, token_id, *, lifetime):
         # Redis does not accept a lifetime of 0.
         milliseconds = None if lifetime is None else max(_milliseconds(lifetime), 1)
+        key = self._prefix + "t:" + token_id
+        if self._are_together(key):
+            await self._run(
+                _NOTE_AND_REVOKE_TOKEN, [key, self._entries], token_id, _or_empty(milliseconds)
+            )
+            return
         end = "" if lifetime is None else f"+{milliseconds}"
-        await self._run(_NOTE, self._prefix + "revoked", "token", token_id, end)
-        await self._client.set(self._prefix + "t:" + token_id, "", px=milliseconds)
+        await self._run(_NOTE, [self._entries], "token", token_id, end)
+        await self._client.set(key, "", px=milliseconds)
 
     async def check(self, session_id, token_id):
         # One round trip. The script is sent as text: a pipeline cannot fall back from EVALSHA.
@@ -6044,7 +6087,7 @@ class RedisTokenStore:
 
     async def revoked_since(self, moment):
         async def read(since, limit):
-            now, found = await self._run(_SINCE, self._prefix + "revoked", since, limit)
+            now, found = await self._run(_SINCE, [self._entries], since, limit)
             rows = []
             for member, revoked_at in zip(found[::2], found[1::2]):
                 kind, rest = _plain(member).split(":", 1)
@@ -6065,31 +6108,39 @@ class RedisTokenStore:
         digest = hashlib.sha256(identity.encode()).digest()
         return self._key(base64.urlsafe_b64encode(digest[:6]).decode())
 
-    async def _run(self, script, key, *arguments):
+    async def _run(self, script, keys, *arguments):
         sha, text = script
         try:
-            return await self._client.evalsha(sha, 1, key, *arguments)
+            return await self._client.evalsha(sha, len(keys), *keys, *arguments)
         except Exception as error:
             # Compared by name, because redis and valkey have different classes. EVAL is routed to
             # the node of the key.
             if type(error).__name__ != "NoScriptError":
                 raise
-        return await self._client.eval(text, 1, key, *arguments)
+        return await self._client.eval(text, len(keys), *keys, *arguments)
+
+    def _are_together(self, key):
+        """Whether one script can use a key and the entries: in a cluster, if they share a slot."""
+        slot_of = getattr(self._client, "keyslot", None)
+        return slot_of is None or slot_of(key) == slot_of(self._entries)
 
     async def _revoke(self, key, found):
         """Revoke the sessions of a key that are still live, given by id with their records.
 
-        The entry that other workers poll is written first: a crash in between revokes too much,
-        never too little. It must also last long enough, so a session that was extended meanwhile is
-        revoked only after a permanent entry has been written.
+        If this takes two scripts, the entry that other workers poll is written first: a crash in
+        between revokes too much, never too little. It must also last long enough, so a session that
+        was extended meanwhile is revoked only after a permanent entry has been written.
         """
+        if self._are_together(key):
+            answers = _pairs(await self._run(_NOTE_AND_REVOKE, [key, self._entries], *found))
+            return [_session(i, json.loads(text)) for i, text in answers.items()]
         ends = {i: _entry_end(text) for i, text in found.items()}
         revoked = []
         while ends:
             entries = [part for i, end in ends.items() for part in ("session", i, end)]
-            await self._run(_NOTE, self._prefix + "revoked", *entries)
+            await self._run(_NOTE, [self._entries], *entries)
             pairs = itertools.chain.from_iterable(ends.items())
-            answers = _pairs(await self._run(_REVOKE, key, *pairs))
+            answers = _pairs(await self._run(_REVOKE, [key], *pairs))
             revoked += [_session(i, json.loads(text)) for i, text in answers.items() if text]
             ends = {i: "" for i, text in answers.items() if not text}
         return revoked

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import event
 
 from quart_jwt_extended import MemoryTokenStore
-from support.services import RedisServer
+from support.services import RedisCluster, RedisServer
 from support.token_store_kits import MemoryKit, redis_kit, sqlite_kit
 from support.token_store_suite import CHECKS
 
@@ -237,13 +237,13 @@ SCRIPTS = [
     Breakage(
         "reuse has no consequence",
         "reuse_revokes_and_is_told_once",
-        "redis.call('HDEL', KEYS[1], ARGV[i])",
+        "redis.call('HDEL', KEYS[1], id)",
         "",
     ),
     Breakage(
         "several tell of one revocation",
         "of_many_revocations_one_is_told",
-        "redis.call('HDEL', KEYS[1], ARGV[i])",
+        "redis.call('HDEL', KEYS[1], id)",
         "",
     ),
     Breakage(
@@ -273,19 +273,19 @@ SCRIPTS = [
     Breakage(
         "entries about tokens in seconds",
         "a_token_can_be_revoked_again",
-        "last = now + last",
-        "last = now + last / 1000",
+        "now + ARGV[2] or nil",
+        "now + ARGV[2] / 1000 or nil",
     ),
     Breakage(
         "entries without their moment",
         "entries_are_those_since_a_moment",
-        "redis.call('ZADD', KEYS[1], now,",
-        "redis.call('ZADD', KEYS[1], 0,",
+        "redis.call('ZADD', entries, now,",
+        "redis.call('ZADD', entries, 0,",
     ),
     Breakage(
         "no entry",
         "a_crash_revokes_too_much_never_too_little",
-        "redis.call('ZADD', KEYS[1], now, member)",
+        "redis.call('ZADD', entries, now, member)",
         "",
     ),
     Breakage(
@@ -297,14 +297,42 @@ SCRIPTS = [
     Breakage(
         "the key ends before what has no end",
         "a_session_may_have_no_end",
-        "redis.call('PERSIST', KEYS[1])",
-        "redis.call('PEXPIREAT', KEYS[1], whole(now + 5000))",
+        "redis.call('PERSIST', key)",
+        "redis.call('PEXPIREAT', key, whole(now + 5000))",
     ),
     Breakage(
         "revoked sessions are listed",
         "a_revoked_session_is_refused",
+        "redis.call('HDEL', KEYS[1], id)",
+        "",
+    ),
+    Breakage(
+        "revoked tokens are announced, but not kept",
+        "a_revoked_token_is_refused",
+        "redis.call('SET', KEYS[1], '')",
+        "",
+    ),
+    Breakage(
+        "every token is revoked for ever",
+        "a_revoked_token_is_forgotten_after_its_time",
+        "if last then redis.call('PEXPIREAT', KEYS[1], whole(last)) end",
+        "",
+    ),
+]
+
+# What a cluster takes two steps for.
+STEPS = [
+    Breakage(
+        "reuse has no consequence",
+        "reuse_revokes_and_is_told_once",
         "redis.call('HDEL', KEYS[1], ARGV[i])",
         "",
+    ),
+    Breakage(
+        "entries about tokens in seconds",
+        "a_token_can_be_revoked_again",
+        "last = now + last",
+        "last = now + last / 1000",
     ),
 ]
 
@@ -342,13 +370,23 @@ class Changing:
 @pytest.mark.slow
 @pytest.mark.parametrize("breakage", SCRIPTS, ids=[each.name for each in SCRIPTS])
 async def test_in_redis(redis_server: RedisServer, breakage: Breakage) -> None:
+    await assert_script_noticed(redis_server, breakage)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("breakage", STEPS, ids=[each.name for each in STEPS])
+async def test_in_a_cluster(redis_cluster: RedisCluster, breakage: Breakage) -> None:
+    await assert_script_noticed(redis_cluster, breakage)
+
+
+async def assert_script_noticed(server: RedisServer | RedisCluster, breakage: Breakage) -> None:
     clients = []
 
     def wrap(client: Any) -> Changing:
         clients.append(Changing(client, breakage))
         return clients[0]
 
-    async with redis_kit(redis_server, wrap=wrap) as kit:
+    async with redis_kit(server, wrap=wrap) as kit:
         await assert_noticed(kit, breakage.check)
     assert clients[0].changed
 
@@ -401,9 +439,11 @@ class EveryTokenForEver(Changing):
         (EveryTokenForEver, "a_revoked_token_is_forgotten_after_its_time"),
     ],
 )
-async def test_client_of_redis(redis_server: RedisServer, kind: type[Changing], check: str) -> None:
+async def test_client_of_a_cluster(
+    redis_cluster: RedisCluster, kind: type[Changing], check: str
+) -> None:
     nothing = Breakage("", "", "no piece of any script", "")
-    async with redis_kit(redis_server, wrap=lambda client: kind(client, nothing)) as kit:
+    async with redis_kit(redis_cluster, wrap=lambda client: kind(client, nothing)) as kit:
         await assert_noticed(kit, check)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from quart_jwt_extended import RedisTokenStore
 from support.services import RedisCluster, RedisServer, started
-from support.token_store_kits import RedisKit, redis_client, redis_kit
+from support.token_store_kits import Failure, RedisKit, redis_client, redis_kit
 from support.token_store_suite import LINGER, create, entries, extend, is_live, new_id, rotate
 
 pytestmark = pytest.mark.slow
@@ -85,38 +88,115 @@ async def test_what_has_ended_is_dropped_as_it_goes(redis_server: RedisServer) -
         assert await kit.client.zcard("jwt:revoked") < 10
 
 
-async def test_a_session_that_is_extended_meanwhile(redis_server: RedisServer) -> None:
-    """Its entry would end too early, so another one is written before it is revoked."""
+class Meddling:
+    """A client that does something after a number of commands."""
 
-    class Meddling:
-        def __init__(self, client: Any) -> None:
-            self._client = client
-            self.commands = 0
+    def __init__(self, client: Any, after: int, what: Callable[[], Awaitable[Any]]) -> None:
+        self._client = client
+        self._after = after
+        self._what = what
+        self.commands = 0
 
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._client, name)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
 
-        async def evalsha(self, *arguments: Any) -> Any:
-            answer = await self._client.evalsha(*arguments)
-            self.commands += 1
-            if self.commands == 2:
-                await extend(kit, session, lifetime=5000)
-            return answer
+    async def evalsha(self, *arguments: Any) -> Any:
+        answer = await self._client.evalsha(*arguments)
+        self.commands += 1
+        if self.commands == self._after:
+            await self._what()
+        return answer
 
+
+async def revoke_while_extended(kit: RedisKit, after: int) -> tuple[Meddling, Any]:
+    session = await create(kit, max_age=None)
+    # The scripts are known to the server by now.
+    await kit.store.revoke_session((await create(kit, 1)).id)
+    await extend(kit, session)
+    meddling = Meddling(kit.store._client, after, lambda: extend(kit, session, lifetime=5000))
+    revoked = await RedisTokenStore(meddling).revoke_session(session.id)
+    assert revoked is not None
+    assert (revoked.expires_at - session.expires_at).total_seconds() > 3000
+    assert not await is_live(kit, session)
+    return meddling, revoked
+
+
+async def test_session_extended_meanwhile_has_an_entry_until_its_new_end(
+    redis_server: RedisServer,
+) -> None:
     async with redis_kit(redis_server) as kit:
-        session = await create(kit, max_age=None)
-        # The scripts are known to the server by now.
-        await kit.store.revoke_session((await create(kit, 1)).id)
-        await extend(kit, session)
-        meddling = Meddling(kit.store._client)
-        store = RedisTokenStore(meddling)
-        revoked = await store.revoke_session(session.id)
-        assert revoked is not None
-        assert (revoked.expires_at - session.expires_at).total_seconds() > 3000
-        # Read, entry, revoke (refused), entry, revoke.
+        meddling, revoked = await revoke_while_extended(kit, 1)
+        # Read, and entry with revocation.
+        assert meddling.commands == 2
+        end = (await entries(kit))["session", revoked.id]
+        assert end == pytest.approx(revoked.expires_at.timestamp() + LINGER)
+
+
+async def test_session_extended_meanwhile_in_a_cluster_has_an_entry_for_ever(
+    redis_cluster: RedisCluster,
+) -> None:
+    """Its first entry would end too early, so another one is written before it is revoked."""
+    async with redis_kit(redis_cluster) as kit:
+        meddling, revoked = await revoke_while_extended(kit, 2)
+        # Read, entry, revoke (rejected), entry, revoke.
         assert meddling.commands == 5
-        assert not await is_live(kit, session)
-        assert (await entries(kit))["session", session.id] is None
+        assert (await entries(kit))["session", revoked.id] is None
+
+
+async def assert_done_or_not_at_all(kit: RedisKit, store: RedisTokenStore) -> None:
+    """What polling workers know and what check() says agree, wherever a revocation fails."""
+    kit.store = store
+    calls: list[Callable[[Any], Awaitable[Any]]] = [
+        lambda session: store.revoke_session(session.id),
+        lambda session: store.revoke_sessions(session.identity),
+        lambda session: rotate(kit, session, 0, grace=0),
+        lambda session: store.revoke_token(session.id, lifetime=100),
+    ]
+    results = set()
+    for number, (call, steps) in enumerate(itertools.product(calls, range(6))):
+        session = await create(kit, 0, f"user {number}")
+        await rotate(kit, session, 0)
+        with kit.failing_after(steps), contextlib.suppress(Failure):
+            await call(session)
+        revoked = await store.check(session.id, session.id) != "live"
+        known = {id_ for _, id_ in await entries(kit)}
+        assert revoked == (session.id in known)
+        results.add(revoked)
+    assert results == {False, True}
+
+
+async def test_revocation_that_fails_is_done_or_not_at_all(redis_server: RedisServer) -> None:
+    async with redis_kit(redis_server) as kit:
+        await assert_done_or_not_at_all(kit, kit.store)
+
+
+async def test_prefix_with_a_hash_tag_makes_revocations_in_a_cluster_atomic(
+    redis_cluster: RedisCluster,
+) -> None:
+    async with redis_kit(redis_cluster) as kit:
+        store = RedisTokenStore(kit.store._client, prefix="{jwt}:")
+        await assert_done_or_not_at_all(kit, store)
+
+
+async def test_redis_without_memory_revokes_nothing(redis_server: RedisServer) -> None:
+    """It stops a script at the first write that needs memory, and keeps the writes before it."""
+    async with redis_kit(redis_server) as kit:
+        session = await create(kit)
+        await rotate(kit, session, 0)
+        await kit.client.config_set("maxmemory", 1)
+        try:
+            for call in (
+                lambda: kit.store.revoke_session(session.id),
+                lambda: kit.store.revoke_sessions(session.identity),
+                lambda: rotate(kit, session, 0, grace=0),
+                lambda: kit.store.revoke_token("jti", lifetime=100),
+            ):
+                with pytest.raises(Exception, match="(?i)maxmemory"):
+                    await call()
+        finally:
+            await kit.client.config_set("maxmemory", 0)
+        assert await kit.store.check(session.id, "jti") == "live"
+        assert await entries(kit) == {}
 
 
 async def test_prefixes_are_apart(redis_server: RedisServer) -> None:
