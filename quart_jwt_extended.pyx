@@ -6739,7 +6739,8 @@ cdef class _Watch:
         for count, (kind, id_, end) in enumerate(entries):
             if kind not in ("session", "token") or not isinstance(id_, str):
                 raise _wrong_answer("revoked_since", (kind, id_))
-            self.add(kind, id_, end)
+            # By the clock of this process, which decides when tokens expire.
+            self.add(kind, id_, None if end is None else end - moment + <double>_now())
             if count % _POLL_PAGE == _POLL_PAGE - 1:
                 # Requests do not have to wait for the end of a long list.
                 await asyncio.sleep(0)

@@ -748,6 +748,27 @@ async def test_entries_leave_the_set_once_no_token_can_be_concerned(polling_app:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seconds", [-600, 600], ids=["behind", "ahead"])
+async def test_entry_stays_until_the_token_expires_where_the_store_has_another_time(
+    store: WatchedStore, seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = session_app(store, JWT_REVOCATION_MAX_STALENESS=5)
+    now = store.inner._now
+    monkeypatch.setattr(store.inner, "_now", lambda: now() + seconds * 1000)
+    claims = access_claims(exp=START + 300)
+    with running_from() as clock:
+        async with polling(app):
+            await store.inner.revoke_token(claims["jti"], lifetime=360)
+            await polled(store)
+            # The next polls do not return the entry again.
+            clock.shift(120)
+            await polled(store, 3)
+            store.forget()
+            assert await ask(app, "/protected", claims) == REVOKED
+            assert "check" not in store.calls
+
+
+@pytest.mark.slow
 async def test_revocation_that_becomes_visible_late_is_seen(store: WatchedStore) -> None:
     """Commits become visible out of order: polls overlap."""
     app = session_app(store, JWT_REVOCATION_MAX_STALENESS=5)
