@@ -698,6 +698,28 @@ async def test_poll_that_hangs_makes_the_worker_ask(store: WatchedStore) -> None
         assert store.calls.count("check") == 1
 
 
+async def test_slow_poll_counts_from_its_beginning(store: WatchedStore) -> None:
+    """What is revoked while a poll is under way may be missing from its result."""
+    app = session_app(store, JWT_REVOCATION_MAX_STALENESS=QUICK)
+    tokens = await log_in(app)
+    moment, _ = await store.inner.revoked_since(0.0)
+    ended = 0
+
+    async def slow() -> Any:
+        nonlocal ended
+        await asyncio.sleep(1.5 * QUICK)
+        ended += 1
+        return moment, []
+
+    async with polling(app):
+        store.faults["revoked_since"] = slow
+        await store.inner.revoke_session(tokens.session_id)
+        await until(lambda: ended)
+        while ended < 4:
+            assert await ask(app, "/protected", tokens.access_token) == ENDED
+            await asyncio.sleep(QUICK / 20)
+
+
 @pytest.mark.slow
 async def test_store_that_loses_its_data_revives_nothing_that_a_worker_knows(
     polling_app: Quart,
