@@ -216,8 +216,8 @@ class Sdist(sdist):
 class Described(Distribution):
     """A distribution whose description has no relative links, which an index cannot follow.
 
-    They point to the tag of the version at the ``Source`` of ``[project.urls]``. Without that URL,
-    only their text is left.
+    They point to the tag of the version at the ``Source`` of ``[project.urls]``, which .ci/urls.py
+    writes for a release. Without that URL, only their text is left.
     """
 
     def parse_config_files(self, *args: Any, **kwargs: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.message
+import os
 import re
 import shutil
 import subprocess
@@ -138,21 +139,61 @@ def test_description_has_the_text_of_relative_links(metadata: email.message.Mess
     assert description.strip() == readme.strip()
 
 
-def test_relative_links_lead_to_the_source_that_the_metadata_names(tmp_path: Path) -> None:
-    for name in ("setup.py", "README.md", "LICENSE"):
-        shutil.copyfile(ROOT / name, tmp_path / name)
-    (tmp_path / "_quart_jwt_extended_pyinstaller").mkdir()
+def project_in(folder: Path, urls: str = "") -> Path:
+    """What the metadata is made from, and the script that writes the URLs of a repository."""
+    (folder / ".ci").mkdir()
+    for name in ("setup.py", "README.md", "LICENSE", ".ci/urls.py"):
+        shutil.copyfile(ROOT / name, folder / name)
+    (folder / "_quart_jwt_extended_pyinstaller").mkdir()
     project = (ROOT / "pyproject.toml").read_text("utf-8")
-    named = '[project.urls]\nSource = "https://forge.example/quart-jwt-extended"\n'
-    (tmp_path / "pyproject.toml").write_text(f"{project}\n{named}")
-    command = [sys.executable, "setup.py", "-q", "egg_info"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    (info,) = tmp_path.glob("*.egg-info/PKG-INFO")
-    urls = links(info.read_text("utf-8").partition("\n\n")[2])
-    files = "https://forge.example/quart-jwt-extended/blob/v1.0.0/"
-    assert urls["quickstart"] == f"{files}docs/quickstart.md"
-    assert urls["Quart"] == "https://quart.palletsprojects.com"
-    assert all(url.startswith("https:") for url in urls.values())
+    (folder / "pyproject.toml").write_text(project + urls)
+    return folder
+
+
+def published_metadata(folder: Path) -> email.message.Message:
+    """The metadata of a distribution that the workflow of a repository builds."""
+    repository = {
+        "GITHUB_SERVER_URL": "https://forge.example",
+        "GITHUB_REPOSITORY": "someone/quart-jwt-extended",
+    }
+    for command in ([".ci/urls.py"], ["setup.py", "-q", "egg_info"]):
+        subprocess.run(
+            [sys.executable, *command],
+            cwd=folder,
+            env={**os.environ, **repository},
+            check=True,
+            capture_output=True,
+        )
+    (info,) = folder.glob("*.egg-info/PKG-INFO")
+    return email.message_from_bytes(info.read_bytes())
+
+
+def test_published_distribution_names_its_repository(tmp_path: Path) -> None:
+    metadata = published_metadata(project_in(tmp_path))
+    source = "https://forge.example/someone/quart-jwt-extended"
+    files = f"{source}/blob/v1.0.0"
+    urls = dict(line.split(", ") for line in metadata.get_all("Project-URL", []))
+    assert urls == {
+        "Documentation": f"{files}/docs/index.md",
+        "Changelog": f"{files}/CHANGES.md",
+        "Issues": f"{source}/issues",
+        "Source": source,
+    }
+    for url in (urls["Documentation"], urls["Changelog"]):
+        assert Path(ROOT, url.removeprefix(f"{files}/")).is_file()
+    found = links(metadata.get_payload(decode=True).decode())
+    assert found["quickstart"] == f"{files}/docs/quickstart.md"
+    assert found["Quart"] == "https://quart.palletsprojects.com"
+    assert all(url.startswith("https:") for url in found.values())
+    assert metadata.get_all("Dynamic") == ["license-file"]
+
+
+def test_urls_that_the_project_names_win(tmp_path: Path) -> None:
+    named = '\n[project.urls]\nSource = "https://own.example"\n'
+    metadata = published_metadata(project_in(tmp_path, named))
+    assert metadata.get_all("Project-URL") == ["Source, https://own.example"]
+    found = links(metadata.get_payload(decode=True).decode())
+    assert found["quickstart"] == "https://own.example/blob/v1.0.0/docs/quickstart.md"
 
 
 def test_metadata_names_every_supported_python(metadata: email.message.Message) -> None:

@@ -157,6 +157,13 @@ def test_bill_of_materials_is_made_of_every_wheel() -> None:
     assert downloaded(given) == uploaded(every["wheels"])
 
 
+@pytest.mark.parametrize("name", ["sdist", "wheels"])
+def test_urls_of_the_repository_are_written_before_a_build(name: str) -> None:
+    commands = [step["run"] for step in jobs("wheels.yml")[name]["steps"] if "run" in step]
+    (build,) = [c for c in commands if c.startswith(("python -m build", "python -m cibuildwheel"))]
+    assert commands.index("python .ci/urls.py") < commands.index(build)
+
+
 def test_release_is_made_with_tools_of_one_version() -> None:
     groups = PYPROJECT.split("[dependency-groups]\n")[1].split("\n[")[0]
     tools = re.findall(r'"([^"]+)"', groups)
