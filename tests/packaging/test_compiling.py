@@ -58,11 +58,14 @@ def test_gcc_is_asked_for_the_passes_that_pay_for_themselves(tmp_path: Path) -> 
     options = flags(tmp_path, GCC, "-fno-strict-aliasing")
     assert level(options) == "-O1"
     expected = {"-fno-tree-pta", "-finline-small-functions", "--param=inline-unit-growth=2", "-g0"}
+    expected |= {"-fno-tree-fre", '-DCYTHON_SMALL_CODE=__attribute__((cold,optimize("O0")))'}
     assert expected <= set(options)
 
 
 def test_clang_is_not_given_the_flags_of_gcc(tmp_path: Path) -> None:
-    assert not {"-O1", "-fno-tree-pta"} & set(flags(tmp_path, CLANG, "-pipe"))
+    options = flags(tmp_path, CLANG, "-pipe")
+    assert not {"-O1", "-fno-tree-pta"} & set(options)
+    assert not any("CYTHON_SMALL_CODE" in option for option in options)
 
 
 @pytest.mark.parametrize("wanted", ["-O0", "-O2", "-Os"])
