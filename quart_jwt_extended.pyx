@@ -6731,16 +6731,19 @@ cdef class _Watch:
     async def fetch(self):
         cdef double began = _monotonic()
         cdef double since = max(self.moment - _POLL_OVERLAP, 0.0)
+        cdef double behind
         revoked_since = self.state.store.revoked_since
         moment, entries = await _settled(revoked_since(since))
         if moment < since:
             # The clock of the store was set back: new revocations have earlier times.
             moment, entries = await _settled(revoked_since(0.0))
+        # Tokens expire by the clock of this process. If the clock of the store is behind, its
+        # entries would end too early. Otherwise, they may stay longer: this clock may be corrected.
+        behind = max(<double>_now() - <double>moment, 0.0)
         for count, (kind, id_, end) in enumerate(entries):
             if kind not in ("session", "token") or not isinstance(id_, str):
                 raise _wrong_answer("revoked_since", (kind, id_))
-            # By the clock of this process, which decides when tokens expire.
-            self.add(kind, id_, None if end is None else end - moment + <double>_now())
+            self.add(kind, id_, None if end is None else <double>min(end, _LAST_MOMENT) + behind)
             if count % _POLL_PAGE == _POLL_PAGE - 1:
                 # Requests do not have to wait for the end of a long list.
                 await asyncio.sleep(0)
