@@ -5218,8 +5218,7 @@ cdef class _Rules:
                 await _send(token_verified, state.app, {"claims": claims, "location": location})
             verified.satisfied = self.satisfied
             if search.is_websocket:
-                if self.closes(settings):
-                    state.watch.add_socket(request, verified, self)
+                state.watch.add_socket(request, verified, self)
             elif location == "cookies" and settings.implicit_refresh is not None:
                 _renew_after(state, request, verified)
             return verified
@@ -6551,7 +6550,7 @@ cdef int _CLOSE_CODE = 4401
 
 @cython.final
 cdef class _Socket:
-    """A WebSocket that ends with its token."""
+    """A verified WebSocket, which may end with its token."""
 
     # A weak reference: this object is dropped together with the connection.
     cdef object websocket
@@ -6562,6 +6561,8 @@ cdef class _Socket:
     # The task that verified it last, in most cases the one that runs the view. A weak reference,
     # because the context of a task contains the connection.
     cdef object task
+    # Whether it ends with its token, and whether its methods have been wrapped for this.
+    cdef bint closes, is_guarded
     cdef bint is_closed
 
     async def close(self, reason):
@@ -6759,14 +6760,23 @@ cdef class _Watch:
             socket = _Socket.__new__(_Socket)
             socket.websocket = weakref.ref(websocket, lambda _: self.drop_socket(socket))
             socket.rules = []
+            socket.closes = rules.closes(verified.settings)
             setattr(websocket, _SOCKET, socket)
-            websocket.receive = socket.guarded(websocket.receive)
-            websocket.send = socket.guarded(websocket.send)
-            self.sockets.add(socket)
+        elif rules.close_with_token is not None:
+            # The innermost rules are verified last.
+            socket.closes = rules.close_with_token
         socket.verified = verified
         socket.rules.append(rules)
         socket.checks_revocation = socket.checks_revocation or not rules.skip_revocation
         socket.task = weakref.ref(asyncio.current_task())
+        if not socket.closes:
+            self.drop_socket(socket)
+            return 0
+        if not socket.is_guarded:
+            socket.is_guarded = True
+            websocket.receive = socket.guarded(websocket.receive)
+            websocket.send = socket.guarded(websocket.send)
+        self.sockets.add(socket)
         self.run_polls()
 
     def drop_socket(self, socket):
@@ -9160,7 +9170,7 @@ async def renew_websocket(encoded_token):
     cdef _Rules rules
     websocket = _current_request()
     cdef _Socket socket = getattr(websocket, _SOCKET, None)
-    if socket is None:
+    if socket is None or not socket.closes:
         raise RuntimeError(
             "renew_websocket() needs a WebSocket that is closed with its token: protect it with "
             "close_with_token=True, or set JWT_WEBSOCKET_CLOSE_WITH_TOKEN"
