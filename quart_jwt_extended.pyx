@@ -6059,10 +6059,10 @@ class RedisTokenStore:
         # Redis does not accept a lifetime of 0.
         milliseconds = None if lifetime is None else max(_milliseconds(lifetime), 1)
         key = self._prefix + "t:" + token_id
-        if self._are_together(key):
-            await self._run(
-                _NOTE_AND_REVOKE_TOKEN, [key, self._entries], token_id, _or_empty(milliseconds)
-            )
+        answer = await self._run_on_both(
+            _NOTE_AND_REVOKE_TOKEN, key, token_id, _or_empty(milliseconds)
+        )
+        if answer is not None:
             return
         end = "" if lifetime is None else f"+{milliseconds}"
         await self._run(_NOTE, [self._entries], "token", token_id, end)
@@ -6118,10 +6118,22 @@ class RedisTokenStore:
                 raise
         return await self._client.eval(text, len(keys), *keys, *arguments)
 
-    def _are_together(self, key):
-        """Whether one script can use a key and the entries: in a cluster, if they share a slot."""
+    async def _run_on_both(self, script, key, *arguments):
+        """Run a script on a key and the entries, unless they are in different slots of a cluster.
+
+        :return: a tuple of its answer, or None if nothing was run.
+        """
         slot_of = getattr(self._client, "keyslot", None)
-        return slot_of is None or slot_of(key) == slot_of(self._entries)
+        if slot_of is not None and slot_of(key) != slot_of(self._entries):
+            return None
+        try:
+            return (await self._run(script, [key, self._entries], *arguments),)
+        except Exception as error:
+            # A client for a single server does not know that it is connected to a cluster, for
+            # example through a proxy.
+            if type(error).__name__ != "ClusterCrossSlotError":
+                raise
+        return None
 
     async def _revoke(self, key, found):
         """Revoke the sessions of a key that are still live, given by id with their records.
@@ -6130,8 +6142,9 @@ class RedisTokenStore:
         between revokes too much, never too little. It must also last long enough, so a session that
         was extended meanwhile is revoked only after a permanent entry has been written.
         """
-        if self._are_together(key):
-            answers = _pairs(await self._run(_NOTE_AND_REVOKE, [key, self._entries], *found))
+        answer = await self._run_on_both(_NOTE_AND_REVOKE, key, *found)
+        if answer is not None:
+            answers = _pairs(answer[0])
             return [_session(i, json.loads(text)) for i, text in answers.items()]
         ends = {i: _entry_end(text) for i, text in found.items()}
         revoked = []
