@@ -5218,8 +5218,7 @@ cdef class _Rules:
                 await _send(token_verified, state.app, {"claims": claims, "location": location})
             verified.satisfied = self.satisfied
             if search.is_websocket:
-                if self.closes(settings):
-                    state.watch.add_socket(request, verified, self)
+                state.watch.add_socket(request, verified, self)
             elif location == "cookies" and settings.implicit_refresh is not None:
                 _renew_after(state, request, verified)
             return verified
@@ -6060,10 +6059,10 @@ class RedisTokenStore:
         # Redis does not accept a lifetime of 0.
         milliseconds = None if lifetime is None else max(_milliseconds(lifetime), 1)
         key = self._prefix + "t:" + token_id
-        if self._are_together(key):
-            await self._run(
-                _NOTE_AND_REVOKE_TOKEN, [key, self._entries], token_id, _or_empty(milliseconds)
-            )
+        answer = await self._run_on_both(
+            _NOTE_AND_REVOKE_TOKEN, key, token_id, _or_empty(milliseconds)
+        )
+        if answer is not None:
             return
         end = "" if lifetime is None else f"+{milliseconds}"
         await self._run(_NOTE, [self._entries], "token", token_id, end)
@@ -6119,10 +6118,22 @@ class RedisTokenStore:
                 raise
         return await self._client.eval(text, len(keys), *keys, *arguments)
 
-    def _are_together(self, key):
-        """Whether one script can use a key and the entries: in a cluster, if they share a slot."""
+    async def _run_on_both(self, script, key, *arguments):
+        """Run a script on a key and the entries, unless they are in different slots of a cluster.
+
+        :return: a tuple of its answer, or None if nothing was run.
+        """
         slot_of = getattr(self._client, "keyslot", None)
-        return slot_of is None or slot_of(key) == slot_of(self._entries)
+        if slot_of is not None and slot_of(key) != slot_of(self._entries):
+            return None
+        try:
+            return (await self._run(script, [key, self._entries], *arguments),)
+        except Exception as error:
+            # A client for a single server does not know that it is connected to a cluster, for
+            # example through a proxy.
+            if type(error).__name__ != "ClusterCrossSlotError":
+                raise
+        return None
 
     async def _revoke(self, key, found):
         """Revoke the sessions of a key that are still live, given by id with their records.
@@ -6131,8 +6142,9 @@ class RedisTokenStore:
         between revokes too much, never too little. It must also last long enough, so a session that
         was extended meanwhile is revoked only after a permanent entry has been written.
         """
-        if self._are_together(key):
-            answers = _pairs(await self._run(_NOTE_AND_REVOKE, [key, self._entries], *found))
+        answer = await self._run_on_both(_NOTE_AND_REVOKE, key, *found)
+        if answer is not None:
+            answers = _pairs(answer[0])
             return [_session(i, json.loads(text)) for i, text in answers.items()]
         ends = {i: _entry_end(text) for i, text in found.items()}
         revoked = []
@@ -6551,7 +6563,7 @@ cdef int _CLOSE_CODE = 4401
 
 @cython.final
 cdef class _Socket:
-    """A WebSocket that ends with its token."""
+    """A verified WebSocket, which may end with its token."""
 
     # A weak reference: this object is dropped together with the connection.
     cdef object websocket
@@ -6562,6 +6574,8 @@ cdef class _Socket:
     # The task that verified it last, in most cases the one that runs the view. A weak reference,
     # because the context of a task contains the connection.
     cdef object task
+    # Whether it ends with its token, and whether its methods have been wrapped for this.
+    cdef bint closes, is_guarded
     cdef bint is_closed
 
     async def close(self, reason):
@@ -6731,16 +6745,19 @@ cdef class _Watch:
     async def fetch(self):
         cdef double began = _monotonic()
         cdef double since = max(self.moment - _POLL_OVERLAP, 0.0)
+        cdef double behind
         revoked_since = self.state.store.revoked_since
         moment, entries = await _settled(revoked_since(since))
         if moment < since:
             # The clock of the store was set back: new revocations have earlier times.
             moment, entries = await _settled(revoked_since(0.0))
+        # Tokens expire by the clock of this process. If the clock of the store is behind, its
+        # entries would end too early. Otherwise, they may stay longer: this clock may be corrected.
+        behind = max(<double>_now() - <double>moment, 0.0)
         for count, (kind, id_, end) in enumerate(entries):
             if kind not in ("session", "token") or not isinstance(id_, str):
                 raise _wrong_answer("revoked_since", (kind, id_))
-            # By the clock of this process, which decides when tokens expire.
-            self.add(kind, id_, None if end is None else end - moment + <double>_now())
+            self.add(kind, id_, None if end is None else <double>min(end, _LAST_MOMENT) + behind)
             if count % _POLL_PAGE == _POLL_PAGE - 1:
                 # Requests do not have to wait for the end of a long list.
                 await asyncio.sleep(0)
@@ -6756,14 +6773,23 @@ cdef class _Watch:
             socket = _Socket.__new__(_Socket)
             socket.websocket = weakref.ref(websocket, lambda _: self.drop_socket(socket))
             socket.rules = []
+            socket.closes = rules.closes(verified.settings)
             setattr(websocket, _SOCKET, socket)
-            websocket.receive = socket.guarded(websocket.receive)
-            websocket.send = socket.guarded(websocket.send)
-            self.sockets.add(socket)
+        elif rules.close_with_token is not None:
+            # The innermost rules are verified last.
+            socket.closes = rules.close_with_token
         socket.verified = verified
         socket.rules.append(rules)
         socket.checks_revocation = socket.checks_revocation or not rules.skip_revocation
         socket.task = weakref.ref(asyncio.current_task())
+        if not socket.closes:
+            self.drop_socket(socket)
+            return 0
+        if not socket.is_guarded:
+            socket.is_guarded = True
+            websocket.receive = socket.guarded(websocket.receive)
+            websocket.send = socket.guarded(websocket.send)
+        self.sockets.add(socket)
         self.run_polls()
 
     def drop_socket(self, socket):
@@ -9157,7 +9183,7 @@ async def renew_websocket(encoded_token):
     cdef _Rules rules
     websocket = _current_request()
     cdef _Socket socket = getattr(websocket, _SOCKET, None)
-    if socket is None:
+    if socket is None or not socket.closes:
         raise RuntimeError(
             "renew_websocket() needs a WebSocket that is closed with its token: protect it with "
             "close_with_token=True, or set JWT_WEBSOCKET_CLOSE_WITH_TOKEN"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import jwt
@@ -788,6 +791,50 @@ async def test_entry_stays_until_the_token_expires_where_the_store_has_another_t
             store.forget()
             assert await ask(app, "/protected", claims) == REVOKED
             assert "check" not in store.calls
+
+
+@pytest.mark.slow
+async def test_entry_stays_where_the_clock_of_the_worker_is_corrected(store: WatchedStore) -> None:
+    """The clock was behind during the poll, for example because the machine had just started."""
+    app = session_app(store, JWT_REVOCATION_MAX_STALENESS=5)
+    now = store.inner._now
+    ahead = 600
+    store.inner._now = lambda: now() + ahead * 1000
+    claims = access_claims(exp=START + 900)
+    with running_from() as clock:
+        async with polling(app):
+            await store.inner.revoke_token(claims["jti"], lifetime=360)
+            await polled(store)
+            # The last polls do not return the entry again.
+            clock.shift(60)
+            await polled(store)
+            ahead = 0
+            clock.shift(640)
+            await polled(store, 3)
+            store.forget()
+            assert await ask(app, "/protected", claims) == REVOKED
+            assert "check" not in store.calls
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [Decimal, Fraction, int])
+async def test_times_of_any_numeric_type_are_understood(
+    store: WatchedStore, number: Callable[[float], Any]
+) -> None:
+    """Some drivers of databases return Decimal."""
+    app = session_app(store, JWT_REVOCATION_MAX_STALENESS=5)
+    claims = access_claims()
+
+    async def numeric() -> Any:
+        moment = time.time()
+        return number(moment), [("token", claims["jti"], number(moment + 300))]
+
+    store.faults["revoked_since"] = numeric
+    async with polling(app):
+        await polled(store)
+        store.forget()
+        assert await ask(app, "/protected", claims) == REVOKED
+        assert "check" not in store.calls
 
 
 @pytest.mark.slow

@@ -221,6 +221,101 @@ async def test_argument_of_the_view_goes_over_the_one_of_the_app(
                 assert await said(client, "still here") == "alice"
 
 
+@pytest.mark.parametrize("way", ["hook", "decorators", "view"])
+@pytest.mark.parametrize(
+    ("option", "outer", "inner", "closes"),
+    [
+        (False, True, False, False),
+        (False, False, True, True),
+        (True, None, False, False),
+        (True, False, None, False),
+        (False, True, None, True),
+        (True, None, None, True),
+    ],
+)
+async def test_argument_that_is_verified_last_goes_over_the_others(
+    way: str, option: bool, outer: bool | None, inner: bool | None, closes: bool
+) -> None:
+    app = socket_app(JWT_WEBSOCKET_CLOSE_WITH_TOKEN=option)
+
+    async def view() -> None:
+        await websocket.accept()
+        if way == "view":
+            await qje.verify_jwt_in_request(close_with_token=inner)
+        while True:
+            await websocket.receive()
+            await websocket.send_json(qje.get_jwt_identity())
+
+    async def hook() -> None:
+        if websocket.path == "/twice":
+            await qje.verify_jwt_in_request(close_with_token=outer)
+
+    decorated: Any = view
+    if way != "view":
+        decorated = qje.jwt_required(close_with_token=inner)(decorated)
+    if way == "hook":
+        app.before_websocket(hook)
+    else:
+        decorated = qje.jwt_required(close_with_token=outer)(decorated)
+    app.add_websocket("/twice", "twice", decorated)
+    with frozen() as clock:
+        async with (
+            opened(app, "/closing", token=soon()) as closed,
+            opened(app, "/twice", token=soon()) as client,
+        ):
+            await greeted(closed)
+            await greeted(client)
+            clock.shift(1)
+            assert await closing(closed) == HAS_EXPIRED
+            if closes:
+                assert await closing(client) == HAS_EXPIRED
+            else:
+                assert await said(client, "still here") == "alice"
+
+
+@pytest.mark.parametrize("outer", [None, False])
+async def test_new_token_must_satisfy_the_rules_of_a_hook_that_closes_nothing(
+    outer: bool | None,
+) -> None:
+    app = socket_app()
+
+    async def hook() -> None:
+        await qje.verify_jwt_in_request(scopes="chat", close_with_token=outer)
+
+    app.before_websocket(hook)
+    token = hs_token(access_claims(scope="chat"))
+    async with opened(app, "/closing", token=token) as client:
+        await greeted(client)
+        assert (await said(client, f"renew {hs_token(access_claims())}"))[
+            0
+        ] == "InsufficientScopeError"
+        again = hs_token(access_claims(scope="chat", jti="again"))
+        assert await said(client, f"renew {again}") == "again"
+
+
+async def verify() -> None:
+    await qje.verify_jwt_in_request()
+
+
+async def test_revocation_closes_a_socket_that_a_hook_checks() -> None:
+    app = socket_app()
+    app.before_websocket(verify)
+    tokens = await log_in(app)
+    async with opened(app, "/unchecked", token=tokens.access_token) as client:
+        await greeted(client)
+        async with app.app_context():
+            await qje.revoke_session(tokens.session_id)
+        assert await closing(client) == HAS_ENDED
+
+
+async def test_socket_that_no_longer_closes_cannot_be_renewed() -> None:
+    app = socket_app(JWT_WEBSOCKET_CLOSE_WITH_TOKEN=True)
+    app.before_websocket(verify)
+    async with opened(app, "/open-ended", token=hs_token(access_claims())) as client:
+        await greeted(client)
+        assert (await said(client, f"renew {hs_token(access_claims())}"))[0] == "RuntimeError"
+
+
 async def test_leeway_counts_for_the_socket_as_for_a_request() -> None:
     app = socket_app(JWT_DECODE_LEEWAY=60, JWT_REVOCATION_MAX_STALENESS=QUICK)
     with frozen() as clock:

@@ -178,6 +178,32 @@ async def test_prefix_with_a_hash_tag_makes_revocations_in_a_cluster_atomic(
         await assert_done_or_not_at_all(kit, store)
 
 
+async def test_cluster_behind_a_client_for_a_single_server_revokes_in_two_steps(
+    redis_cluster: RedisCluster,
+) -> None:
+    """For example a proxy: only the answer says that the keys are in different slots."""
+    async with redis_kit(redis_cluster) as kit, redis_client(redis_cluster.nodes[0]) as client:
+
+        def is_on_first_node(prefix: str) -> bool:
+            store = RedisTokenStore(client, prefix)
+            keys = (store._entries, store._key_of("user"), f"{prefix}t:jti")
+            return max(map(kit.client.keyslot, keys)) < 16384 // 3
+
+        prefixes = (f"{number}:" for number in range(10000))
+        store = kit.store = RedisTokenStore(client, next(filter(is_on_first_node, prefixes)))
+        one, two, three = [await create(kit, number, "user") for number in range(3)]
+        assert await store.revoke_session(one.id) == one
+        await rotate(kit, two, 0)
+        assert (await rotate(kit, two, 0, grace=0))[0] == "reused"
+        assert await store.revoke_sessions("user") == [three]
+        await store.revoke_token("jti", lifetime=100)
+        for session in (one, two, three):
+            assert await store.check(session.id, None) == "session_ended"
+        assert await store.check(None, "jti") == "token_revoked"
+        ids = {id_ for _, id_ in await entries(kit)}
+        assert ids == {one.id, two.id, three.id, "jti"}
+
+
 async def test_redis_without_memory_revokes_nothing(redis_server: RedisServer) -> None:
     """It stops a script at the first write that needs memory, and keeps the writes before it."""
     async with redis_kit(redis_server) as kit:
