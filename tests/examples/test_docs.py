@@ -21,7 +21,6 @@ import inspect
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -43,6 +42,7 @@ from quart.testing.connections import WebsocketResponseError
 
 import quart_jwt_extended as qje
 from support import SECRET, access_claims, bearer, hs_token
+from support.commands import find_program
 from support.example_process import running
 from support.openid_provider import CONFIGURATION, KEYS, SERVER_METADATA, Provider
 
@@ -253,11 +253,10 @@ async def test_python_in_docs_runs(block: Block) -> None:
 SCRIPTS = [block for block in BLOCKS if block.language == "js" and block not in EXCERPTS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", SCRIPTS, ids=str)
 def test_javascript_in_docs_can_be_parsed(block: Block, tmp_path: Path) -> None:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed")
+    node = find_program("node", "nodejs")
     script = tmp_path / "script.mjs"
     script.write_text(block.code, "utf-8")
     command = [node, "--check", str(script)]
@@ -767,10 +766,7 @@ def test_cookie_of_the_value_for_a_refresh_has_the_name_that_is_the_default() ->
 
 def test_quickstart_answers_what_it_shows(tmp_path: Path) -> None:
     """Its ``curl`` lines, against the server that it says to start."""
-    if shutil.which("curl") is None:
-        if os.environ.get("REQUIRE_SERVICES") == "1":
-            pytest.fail("curl is not installed")
-        pytest.skip("curl is not installed")
+    find_program("curl", "curl")
     (code,) = [block.code for block in FILES if block.page == "quickstart.md"]
     (tmp_path / "app.py").write_text(code, "utf-8")
     consoles = [

@@ -28,6 +28,7 @@ from websockets.exceptions import ConnectionClosed
 
 import quart_jwt_extended as qje
 from support import SECRET, access_claims, bearer, hs_token
+from support.commands import find_program
 from support.example_process import CALL_LIMIT, running, running_under
 from support.services import NginxServer, need
 
@@ -236,11 +237,10 @@ def test_container_publishes_the_port_of_the_image_on_this_machine_only() -> Non
     assert f"http://127.0.0.1:{port}/healthz" in dockerfile
 
 
+@pytest.mark.slow
 def test_docker_accepts_the_command_and_the_variables(tmp_path: Path) -> None:
     """Its client reads all of them before it calls the daemon, which is not there."""
-    docker = shutil.which("docker")
-    if docker is None:
-        pytest.skip("docker is not installed")
+    docker = find_program("docker", "docker.io")
     file = tmp_path / "env"
     command = shlex.split(block("console", "docker run").removeprefix("$ "))
     command[command.index("/etc/app/env")] = str(file)

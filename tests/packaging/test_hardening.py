@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import quart_jwt_extended as qje
+from support.commands import find_program
 
 pytestmark = [
     pytest.mark.packaging,
@@ -22,14 +21,8 @@ ALL = {"stack protector", "fortified calls", "relocations read-only", "bound at 
 
 
 def readelf(*arguments: str | Path) -> str:
-    tool = shutil.which("readelf")
-    if tool is None:
-        if os.environ.get("REQUIRE_SERVICES") == "1":
-            pytest.fail("readelf is missing: apt-get install binutils")
-        pytest.skip("readelf is not installed")
-    return subprocess.run(
-        [tool, "--wide", *arguments], capture_output=True, text=True, timeout=60, check=True
-    ).stdout
+    command = [find_program("readelf", "binutils"), "--wide", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 def hardening(library: Path) -> set[str]:

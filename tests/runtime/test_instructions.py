@@ -10,7 +10,6 @@ import functools
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import jwt
 import pytest
 
 from support import SECRET, access_claims, hs_token
+from support.commands import find_program
 from support.signing_keys import private_key, public_pem
 
 pytestmark = pytest.mark.packaging
@@ -129,11 +129,7 @@ def signed_alike() -> dict[str, str]:
 
 def counted(program: str, *arguments: str) -> list[int]:
     """The instructions of each call of functools.reduce() in a program, which prints "alice"."""
-    command = shutil.which("valgrind")
-    if command is None:
-        if os.environ.get("REQUIRE_SERVICES") == "1":
-            pytest.fail("valgrind is missing: apt-get install valgrind")
-        pytest.skip("valgrind is not installed")
+    command = find_program("valgrind", "valgrind")
     # Its name in C depends on the version of Python; each call of it is a dump of its own.
     options = [
         f"--{option}={name}"

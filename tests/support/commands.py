@@ -8,8 +8,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 START_EXAMPLES = Path(__file__).with_name("start_examples.py")
+
+
+def find_program(name: str, package: str) -> str:
+    """The path of a program; without it, the test is skipped, or fails if CI promises it."""
+    path = shutil.which(name)
+    if path is None:
+        if os.environ.get("REQUIRE_SERVICES") == "1":
+            pytest.fail(f"{name} is missing: apt-get install {package}")
+        pytest.skip(f"{name} is not installed")
+    return path
 
 
 def attempt(*command: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
