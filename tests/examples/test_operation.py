@@ -255,7 +255,7 @@ def test_docker_accepts_the_command_and_the_variables(tmp_path: Path) -> None:
         return result.stderr
 
     assert "connect to the Docker daemon" in said(block("text", "QUART_JWT_SECRET_KEY"))
-    assert "invalid env file" in said("export QUART_JWT_SECRET_KEY=1\n")
+    assert "contains whitespace" in said("export QUART_JWT_SECRET_KEY=1\n")
 
 
 # --- Several workers -----------------------------------------------------------------------------
