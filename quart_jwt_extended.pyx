@@ -5960,6 +5960,7 @@ local last = ARGV[2] ~= '' and now + ARGV[2] or nil
 note('token', ARGV[1], last)
 redis.call('SET', KEYS[1], '')
 if last then redis.call('PEXPIREAT', KEYS[1], whole(last)) end
+return 1
 """)
 
 # Start time in milliseconds, and limit.
@@ -6059,10 +6060,8 @@ class RedisTokenStore:
         # Redis does not accept a lifetime of 0.
         milliseconds = None if lifetime is None else max(_milliseconds(lifetime), 1)
         key = self._prefix + "t:" + token_id
-        answer = await self._run_on_both(
-            _NOTE_AND_REVOKE_TOKEN, key, token_id, _or_empty(milliseconds)
-        )
-        if answer is not None:
+        lifetime_or_empty = _or_empty(milliseconds)
+        if await self._run_on_both(_NOTE_AND_REVOKE_TOKEN, key, token_id, lifetime_or_empty):
             return
         end = "" if lifetime is None else f"+{milliseconds}"
         await self._run(_NOTE, [self._entries], "token", token_id, end)
@@ -6119,15 +6118,12 @@ class RedisTokenStore:
         return await self._client.eval(text, len(keys), *keys, *arguments)
 
     async def _run_on_both(self, script, key, *arguments):
-        """Run a script on a key and the entries, unless they are in different slots of a cluster.
-
-        :return: a tuple of its answer, or None if nothing was run.
-        """
+        """Run a script on a key and the entries, or return None: a cluster may keep them apart."""
         slot_of = getattr(self._client, "keyslot", None)
         if slot_of is not None and slot_of(key) != slot_of(self._entries):
             return None
         try:
-            return (await self._run(script, [key, self._entries], *arguments),)
+            return await self._run(script, [key, self._entries], *arguments)
         except Exception as error:
             # A client for a single server does not know that it is connected to a cluster, for
             # example through a proxy.
@@ -6144,8 +6140,7 @@ class RedisTokenStore:
         """
         answer = await self._run_on_both(_NOTE_AND_REVOKE, key, *found)
         if answer is not None:
-            answers = _pairs(answer[0])
-            return [_session(i, json.loads(text)) for i, text in answers.items()]
+            return [_session(i, json.loads(text)) for i, text in _pairs(answer).items()]
         ends = {i: _entry_end(text) for i, text in found.items()}
         revoked = []
         while ends:
