@@ -775,11 +775,11 @@ async def test_entries_leave_the_set_once_no_token_can_be_concerned(polling_app:
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [-600, 600], ids=["behind", "ahead"])
 async def test_entry_stays_until_the_token_expires_where_the_store_has_another_time(
-    store: WatchedStore, seconds: int, monkeypatch: pytest.MonkeyPatch
+    store: WatchedStore, seconds: int
 ) -> None:
     app = session_app(store, JWT_REVOCATION_MAX_STALENESS=5)
     now = store.inner._now
-    monkeypatch.setattr(store.inner, "_now", lambda: now() + seconds * 1000)
+    store.inner._now = lambda: now() + seconds * 1000
     claims = access_claims(exp=START + 300)
     with running_from() as clock:
         async with polling(app):

@@ -121,6 +121,28 @@ def soon(**changes: Any) -> str:
     return hs_token(access_claims(exp=START + 1, **changes))
 
 
+async def closes_with_its_token(app: Quart, path: str) -> bool:
+    """Whether a socket closes when its token expires, as one that is known to close does."""
+    with frozen() as clock:
+        async with (
+            opened(app, "/closing", token=soon()) as known,
+            opened(app, path, token=soon()) as client,
+        ):
+            await greeted(known)
+            await greeted(client)
+            clock.shift(1)
+            assert await closing(known) == HAS_EXPIRED
+            # Both are closed in one turn.
+            client.say("still here")
+            message = await client.next_message()
+            if message["type"] == "websocket.send":
+                assert json.loads(message["text"]) == "alice"
+                return False
+            assert (message["code"], message["reason"]) == HAS_EXPIRED
+            await client.next("end")
+            return True
+
+
 # Seconds of staleness, with which a worker looks at its sockets every 50 ms.
 QUICK = 0.1
 
@@ -164,20 +186,7 @@ async def test_refresh_socket_closes_when_its_token_expires() -> None:
 )
 async def test_argument_goes_over_the_option(option: Any, path: str, closes: bool) -> None:
     app = socket_app(**({} if option is None else {"JWT_WEBSOCKET_CLOSE_WITH_TOKEN": option}))
-    with frozen() as clock:
-        async with (
-            opened(app, "/closing", token=soon()) as closed,
-            opened(app, path, token=soon()) as client,
-        ):
-            await greeted(closed)
-            await greeted(client)
-            clock.shift(1)
-            assert await closing(closed) == HAS_EXPIRED
-            if closes:
-                assert await closing(client) == HAS_EXPIRED
-            else:
-                # Both would have been closed at the same time.
-                assert await said(client, "still here") == "alice"
+    assert await closes_with_its_token(app, path) is closes
 
 
 async def test_protected_app_closes_its_sockets() -> None:
@@ -206,19 +215,7 @@ async def test_argument_of_the_view_goes_over_the_one_of_the_app(
     app = socket_app(JWT_WEBSOCKET_CLOSE_WITH_TOKEN=not guard)
     qje.protect(app, close_with_token=guard)
     assert qje.protection_of(app, f"{path[1:]}_socket").close_with_token is closes
-    with frozen() as clock:
-        async with (
-            opened(app, "/closing", token=soon()) as closed,
-            opened(app, path, token=soon()) as client,
-        ):
-            await greeted(closed)
-            await greeted(client)
-            clock.shift(1)
-            assert await closing(closed) == HAS_EXPIRED
-            if closes:
-                assert await closing(client) == HAS_EXPIRED
-            else:
-                assert await said(client, "still here") == "alice"
+    assert await closes_with_its_token(app, path) is closes
 
 
 @pytest.mark.parametrize("way", ["hook", "decorators", "view"])
@@ -258,19 +255,7 @@ async def test_argument_that_is_verified_last_goes_over_the_others(
     else:
         decorated = qje.jwt_required(close_with_token=outer)(decorated)
     app.add_websocket("/twice", "twice", decorated)
-    with frozen() as clock:
-        async with (
-            opened(app, "/closing", token=soon()) as closed,
-            opened(app, "/twice", token=soon()) as client,
-        ):
-            await greeted(closed)
-            await greeted(client)
-            clock.shift(1)
-            assert await closing(closed) == HAS_EXPIRED
-            if closes:
-                assert await closing(client) == HAS_EXPIRED
-            else:
-                assert await said(client, "still here") == "alice"
+    assert await closes_with_its_token(app, "/twice") is closes
 
 
 @pytest.mark.parametrize("outer", [None, False])
@@ -286,9 +271,7 @@ async def test_new_token_must_satisfy_the_rules_of_a_hook_that_closes_nothing(
     token = hs_token(access_claims(scope="chat"))
     async with opened(app, "/closing", token=token) as client:
         await greeted(client)
-        assert (await said(client, f"renew {hs_token(access_claims())}"))[
-            0
-        ] == "InsufficientScopeError"
+        assert await refusal(client, hs_token(access_claims())) == "InsufficientScopeError"
         again = hs_token(access_claims(scope="chat", jti="again"))
         assert await said(client, f"renew {again}") == "again"
 
@@ -313,7 +296,7 @@ async def test_socket_that_no_longer_closes_cannot_be_renewed() -> None:
     app.before_websocket(verify)
     async with opened(app, "/open-ended", token=hs_token(access_claims())) as client:
         await greeted(client)
-        assert (await said(client, f"renew {hs_token(access_claims())}"))[0] == "RuntimeError"
+        assert await refusal(client, hs_token(access_claims())) == "RuntimeError"
 
 
 async def test_leeway_counts_for_the_socket_as_for_a_request() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import html
 import importlib.util
-import os
 import re
 import subprocess
 import sys
@@ -14,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.commands import ROOT, unavailable
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-ROOT = Path(__file__).parents[2]
 STUBS = {
     "quart_jwt_extended": ROOT / "quart_jwt_extended.pyi",
     "quart_jwt_extended.testing": ROOT / "stubs" / "testing.pyi",
@@ -108,9 +108,7 @@ def types_in(scope: str, body: list[ast.stmt]) -> dict[str, str]:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the HTML."""
     if importlib.util.find_spec("sphinx") is None:
-        if os.environ.get("REQUIRE_SERVICES") == "1":
-            pytest.fail("Sphinx is missing: pip install quart-jwt-extended[docs]")
-        pytest.skip("Sphinx is missing: pip install quart-jwt-extended[docs]")
+        unavailable("Sphinx is missing: pip install quart-jwt-extended[docs]")
     out = tmp_path_factory.mktemp("html")
     command = [sys.executable, "-m", "sphinx", "-q", "-n", "-W", str(ROOT / "docs"), str(out)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)

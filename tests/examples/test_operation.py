@@ -28,11 +28,10 @@ from websockets.exceptions import ConnectionClosed
 
 import quart_jwt_extended as qje
 from support import SECRET, access_claims, bearer, hs_token
-from support.commands import find_program
+from support.commands import ROOT, find_program
 from support.example_process import CALL_LIMIT, running, running_under
 from support.services import NginxServer, need
 
-ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "deployment.md").read_text("utf-8")
 
 
@@ -274,6 +273,7 @@ async def name_worker(response):
     return response
 """
 COUNTED = f"import os\n{APP}app = Quart('app')\napp.config['JWT_SECRET_KEY'] = {SECRET!r}\n"
+# What the block with the command of a server contains.
 COMMANDS = {
     "hypercorn": "uvicorn --workers 4",
     "uvicorn": "uvicorn --workers 4",

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -14,13 +15,18 @@ ROOT = Path(__file__).parents[2]
 START_EXAMPLES = Path(__file__).with_name("start_examples.py")
 
 
+def unavailable(reason: str) -> NoReturn:
+    """Skip the test; fail it where REQUIRE_SERVICES=1 promises that what it needs is there."""
+    if os.environ.get("REQUIRE_SERVICES") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 def find_program(name: str, package: str) -> str:
-    """The path of a program; without it, the test is skipped, or fails if CI promises it."""
+    """The path of a program; see :func:`unavailable`."""
     path = shutil.which(name)
     if path is None:
-        if os.environ.get("REQUIRE_SERVICES") == "1":
-            pytest.fail(f"{name} is missing: apt-get install {package}")
-        pytest.skip(f"{name} is not installed")
+        unavailable(f"{name} is missing: apt-get install {package}")
     return path
 
 

@@ -28,6 +28,8 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 
+from support.commands import unavailable
+
 # Seconds; ample for a slow machine, so that nothing here waits without an end.
 START_LIMIT = 60
 STOP_LIMIT = 30
@@ -438,9 +440,7 @@ def need(kind: type[Startable]) -> None:
     try:
         kind.program()
     except ServiceMissing as missing:
-        if os.environ.get("REQUIRE_SERVICES") == "1":
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
+        unavailable(str(missing))
 
 
 @contextmanager
