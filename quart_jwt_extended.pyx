@@ -7107,11 +7107,25 @@ cdef dict _renewed(dict claims, _Settings settings):
 
 cdef str _new_uuid():
     """A random UUID (RFC 9562, section 5.4) as text, without the object that uuid.uuid4 creates."""
-    octets = bytearray(os.urandom(16))
-    octets[6] = octets[6] & 0x0F | 0x40
-    octets[8] = octets[8] & 0x3F | 0x80
-    text = octets.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    cdef const char* digits = b"0123456789abcdef"
+    cdef bytes octets = os.urandom(16)
+    cdef str text = PyUnicode_New(36, 127)
+    cdef char* target = <char*>_ascii_bytes(text)
+    cdef int index
+    cdef unsigned char octet
+    for index in range(16):
+        octet = octets[index]
+        if index == 6:
+            octet = octet & 0x0F | 0x40
+        elif index == 8:
+            octet = octet & 0x3F | 0x80
+        if index in (4, 6, 8, 10):
+            target[0] = c"-"
+            target += 1
+        target[0] = digits[octet >> 4]
+        target[1] = digits[octet & 15]
+        target += 2
+    return text
 
 
 import_datetime()
