@@ -2248,6 +2248,10 @@ cdef str _encode_token(bytes header, bytes payload, _PreparedKey key):
 #   ECDSA, by writing its signature in DER here          1.1 us
 
 cdef object _compare_digest = hmac.compare_digest
+# Called on each context, without a look-up of the method.
+cdef object _copy_hmac = HMAC.copy
+cdef object _update_hmac = HMAC.update
+cdef object _finalize_hmac = HMAC.finalize
 
 cdef dict _HMAC_DIGESTS = {
     "HS256": hashes.SHA256, "HS384": hashes.SHA384, "HS512": hashes.SHA512
@@ -2308,9 +2312,9 @@ cdef class _PreparedKey:
     cdef Py_ssize_t verified_size
 
     cdef bytes mac(self, bytes message):
-        keyed = self.hmac.copy()
-        keyed.update(message)
-        return keyed.finalize()
+        keyed = _copy_hmac(self.hmac)
+        _update_hmac(keyed, message)
+        return _finalize_hmac(keyed)
 
     cdef _PreparedKey named(self, str kid):
         """This key for signing, with its name in the header."""
