@@ -4843,7 +4843,8 @@ async def _settled(value):
 
 cdef object _unproxied(object value):
     """The object behind a Werkzeug proxy, such as the user behind ``current_user``."""
-    while isinstance(value, LocalProxy):
+    # By its type: isinstance() would also look up the __class__ of all other values.
+    while issubclass(type(value), LocalProxy):
         value = value._get_current_object()
     return value
 
