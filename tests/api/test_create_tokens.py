@@ -1008,6 +1008,35 @@ async def test_current_user_is_an_identity_like_the_user_it_stands_for() -> None
     assert await ask(app, "/token", access_claims()) == (200, expected)
 
 
+def proxy(value: Any) -> Any:
+    """A proxy of a proxy of a value."""
+    return LocalProxy(lambda: LocalProxy(lambda: value))
+
+
+@both
+async def test_proxy_in_an_argument_stands_for_its_object(app: Quart, create: Creator) -> None:
+    token = await new_token(
+        app, create, proxy("alice"), user_claims=proxy({"a": 1}), headers=proxy({"x": "y"})
+    )
+    claims = claims_of(token)
+    assert (claims["identity"], claims["user_claims"]) == ("alice", {"a": 1})
+    assert jwt.get_unverified_header(token)["x"] == "y"
+
+
+@both
+async def test_proxy_from_a_callback_stands_for_its_object(app: Quart, create: Creator) -> None:
+    manager = manager_of(app)
+    manager.user_identity_loader(lambda user: proxy("alice"))
+    manager.user_claims_loader(lambda user: proxy({"a": 1}))
+    manager.encode_key_loader(lambda user: proxy(SECRET))
+    manager.decode_key_loader(lambda claims, header: proxy(SECRET))
+    async with app.app_context():
+        claims = qje.decode_token(await call(create, "bob", user_claims=None))
+    assert claims["identity"] == "alice"
+    if create in ACCESS:
+        assert claims["user_claims"] == {"a": 1}
+
+
 async def test_argument_of_the_caller_is_no_answer_of_a_callback() -> None:
     async def identity() -> str:
         return "alice"

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jwt
 import pytest
+from werkzeug.local import LocalProxy
 
 import quart_jwt_extended as qje
 from quart_jwt_extended import default_callbacks, exceptions, tokens, utils
@@ -668,6 +669,22 @@ async def test_helpers_refuse_async_callbacks() -> None:
         with pytest.raises(RuntimeError, match="verify_jwt_in_request"):
             utils.verify_token_not_blacklisted({"jti": "good"}, "access")
         with pytest.raises(RuntimeError, match="verify_jwt_in_request"):
+            utils.verify_token_claims({"user_claims": {}})
+
+
+async def test_helpers_take_a_proxy_from_a_callback_for_its_object() -> None:
+    app = make_app(JWT_BLACKLIST_ENABLED=True)
+    manager = app.extensions["quart-jwt-extended"]
+    answers = {"is_revoked": False, "is_valid": True}
+    manager.token_in_blacklist_loader(lambda claims: LocalProxy(lambda: answers["is_revoked"]))
+    manager.claims_verification_loader(lambda claims: LocalProxy(lambda: answers["is_valid"]))
+    async with app.app_context():
+        utils.verify_token_not_blacklisted({"jti": "any"}, "access")
+        utils.verify_token_claims({"user_claims": {}})
+        answers.update(is_revoked=True, is_valid=False)
+        with pytest.raises(qje.RevokedTokenError):
+            utils.verify_token_not_blacklisted({"jti": "any"}, "access")
+        with pytest.raises(qje.UserClaimsVerificationError):
             utils.verify_token_claims({"user_claims": {}})
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import jwt
 import pytest
 from quart import Quart, Response
+from werkzeug.local import LocalProxy
 
 import quart_jwt_extended as qje
 from support import (
@@ -1209,6 +1210,14 @@ async def test_session_to_keep_that_is_not_there_keeps_nothing(app: Quart, keep:
         assert await qje.revoke_sessions("alice", keep=keep) == 1
         assert await qje.revoke_sessions("bob", keep=bob.session_id) == 0
     assert len(await sessions_of(app, "bob")) == 1
+
+
+async def test_proxy_of_an_identity_stands_for_it(app: Quart) -> None:
+    tokens = await log_in(app)
+    identity: Any = LocalProxy(lambda: "alice")
+    async with app.app_context():
+        assert [one.id for one in await qje.get_sessions(identity)] == [tokens.session_id]
+        assert await qje.revoke_sessions(identity) == 1
 
 
 async def test_user_in_the_place_of_an_identity_is_a_type_error(app: Quart) -> None:
