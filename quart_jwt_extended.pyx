@@ -4832,13 +4832,10 @@ async def _settled(value):
 
     A Werkzeug proxy, which is awaitable, too, is replaced with its object.
     """
-    while True:
-        if isinstance(value, LocalProxy):
-            value = value._get_current_object()
-        elif _is_awaitable(value):
-            value = await value
-        else:
-            return value
+    value = _unproxied(value)
+    while _is_awaitable(value):
+        value = _unproxied(await value)
+    return value
 
 
 cdef object _unproxied(object value):
