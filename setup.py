@@ -62,17 +62,17 @@ if sys.platform == "linux":
     RELEASE.compile_args += ["-fno-plt"]
     RELEASE.link_args += ["-Wl,-z,relro,-z,now"]
 
-# What -O2 and -O3 do beyond this takes gcc two to four times as long, and saves about 2 percent of
-# the time that verifying a token takes; where the functions lie in memory changes as much.
+# -O2 and -O3 take gcc about three times as long as this, and save about 2 percent of the time that
+# verifying a token takes; the place of the functions in memory makes as much difference.
 # Points-to analysis is a quarter of the time at -O2. The limit on inlining, which leaves it to the
 # calls that gain most, saves 30 percent of what is left, and a fifth of the code.
 FOR_GCC = ["-O1", "-fno-tree-pta", "-finline-small-functions", "--param=inline-unit-growth=2"]
 # The passes of -O2 that pay for themselves: they take no time, and without them verifying takes 1
 # percent more instructions.
 FOR_GCC += ["-foptimize-sibling-calls", "-freorder-functions", "-fpeephole2", "-fcaller-saves"]
-# The passes of -O1 that do not: they find little in C that calls Python, and take 4 percent. Of the
-# others, some change few instructions and yet save time: inlining functions that are called once
-# makes verifying 5 percent faster.
+# The passes of -O1 that do not: they find little in C that calls Python, and take a few percent of
+# gcc's time. Of the others, some change few instructions and yet save time: inlining functions that
+# are called once makes verifying 5 percent faster.
 FOR_GCC += ["-fno-tree-fre", "-fno-tree-dse", "-fno-dse"]
 # What runs once, when the module is imported, among it the largest function: 8 percent.
 FOR_GCC += ['-DCYTHON_SMALL_CODE=__attribute__((cold,optimize("O0")))']
