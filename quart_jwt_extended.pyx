@@ -1479,7 +1479,8 @@ cdef int _fill_common_texts() except -1:
     cdef bytes text
     for name in (
         "iat", "nbf", "exp", "aud", "sub", "jti", "type", "fresh", "csrf", "identity",
-        "user_claims", "access", "refresh", "iss", "scope", "alg", "typ", "kid", "JWT", *_ALGORITHMS
+        "user_claims", "access", "refresh", "iss", "azp", "scope", "alg", "typ", "kid", "JWT",
+        *_ALGORITHMS
     ):
         text = name.encode()
         _COMMON_TEXTS[_common_slot(PyBytes_AS_STRING(text), len(text))] = sys.intern(name)
