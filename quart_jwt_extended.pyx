@@ -206,8 +206,8 @@ cdef inline const char* _ascii_bytes(str text) noexcept:
     return <const char*>PyUnicode_1BYTE_DATA(text)
 
 
-# A clock is looked up here at each use, so that a test can replace it. It is found in half the time
-# that its module would take.
+# A clock is looked up at each use, so that a test can replace it. The attribute of the module would
+# take longer.
 cdef dict _CLOCKS = vars(time)
 
 

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.packaging
 
 # Instructions of one decode_token of an HS256 token with ordinary claims, in an app context. Half
 # of them are the HMAC of OpenSSL. Measured on x86-64 with Python 3.11.7, cryptography 50.0.2 and
-# gcc 12: 34,300; the budget is about twice that.
+# gcc 12: 34,100; the budget is twice that.
 BUDGET = 68_200
 # How much more a token costs that is not plain ASCII, or holds a float.
 CLIFF = 1.5
@@ -183,7 +183,7 @@ def test_value_that_is_not_plain_costs_little_more(function: str, value: str) ->
 # --- a request -----------------------------------------------------------------------------------
 
 # What a protected route takes more than an open one, and what a token store at staleness N adds to
-# that. Measured as above: 44,800 and 2,300; the budgets are two to three times that.
+# that. Measured as above: 44,700 and 2,200; the budgets are two to three times that.
 ROUTE_BUDGET = 96_600
 STORE_BUDGET = 7_000
 REQUESTS = 100
